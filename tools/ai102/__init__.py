@@ -1,0 +1,1 @@
+"""The road from model weights to an INT8 endpoint on NVIDIA Triton Inference Server."""
