@@ -1,0 +1,7 @@
+"""The contract: models.toml and what follows from it."""
+
+from ai102.spec.contract import Contract, load
+from ai102.spec.served import ServedModel
+from ai102.spec.tables import Ensemble, Network, Precision, Recipe, Step, Tensor
+
+__all__ = ["Contract", "Ensemble", "Network", "Precision", "Recipe", "ServedModel", "Step", "Tensor", "load"]

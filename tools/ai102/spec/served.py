@@ -1,0 +1,102 @@
+"""Which models a contract makes Triton serve, and whether an ensemble's tensors flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from ai102.spec.tables import Ensemble, Network, Tensor
+
+# What runs a model: the ONNX file itself, one of our Python models, or Triton's ensemble scheduler.
+Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "ensemble"]
+
+
+class ServedModel(NamedTuple):
+    """One folder of model_repository."""
+
+    name: str
+    kind: Kind
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    max_batch_size: int
+    network: str | None  # None for an ensemble: it may join several
+
+
+def models_of_network(name: str, net: Network) -> list[ServedModel]:
+    """The network in each precision, and the Python models that stand before and behind it."""
+
+    def served(suffix: str, kind: Kind, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> ServedModel:
+        return ServedModel(f"{name}_{suffix}", kind, inputs, outputs, net.batching.max_batch_size, name)
+
+    models = [served(precision, "onnx", net.inputs, net.outputs) for precision in net.precisions]
+    match net.task:
+        case "image-classification":
+            image = (Tensor(name="image", type="BYTES", dims=(1,)),)
+            label = (Tensor(name="label", type="BYTES", dims=(1,)), Tensor(name="score", type="FP32", dims=(1,)))
+            models.append(served("decode", "decode_image", image, net.inputs))
+            models.append(served("label", "label_scores", net.outputs, label))
+        case "text-embedding":
+            text = (Tensor(name="text", type="BYTES", dims=(1,)),)
+            truncated = Tensor(name="truncated", type="BOOL", dims=(1,))
+            models.append(served("tokenize", "tokenize_text", text, (*net.inputs, truncated)))
+    return models
+
+
+def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, ServedModel]) -> ServedModel:
+    """The ensemble as a model: its outer tensors and the smallest batch of its steps.
+
+    Raises ValueError, beginning with the key that is wrong, when a step names an unknown model, takes a
+    tensor that nothing before it makes, makes one twice, or is handed another type or shape than it takes.
+    """
+    flowing: dict[str, Tensor] = {}
+    declared = set(ensemble.inputs)
+    used: set[str] = set()
+    for position, step in enumerate(ensemble.steps):
+        where = f"steps[{position}]"
+        model = models.get(step.model)
+        if model is None:
+            raise ValueError(f'{where} is "{step.model}": no such model; there are {", ".join(sorted(models))}')
+        _check_map(where, "inputs", step.inputs, model.inputs)
+        _check_map(where, "outputs", step.outputs, model.outputs)
+        for taken in model.inputs:
+            outer = step.inputs.get(taken.name, taken.name)
+            if outer in declared:
+                flowing.setdefault(outer, taken.model_copy(update={"name": outer}))
+            if outer not in flowing:
+                raise ValueError(
+                    f'{where} ("{step.model}") takes "{outer}", which no step before it makes; '
+                    f'add it to inputs, or map it: inputs = {{ {taken.name} = "..." }}'
+                )
+            used.add(outer)
+            given = flowing[outer]
+            if (given.type, given.dims) != (taken.type, taken.dims):
+                raise ValueError(
+                    f'{where} ("{step.model}") takes {taken.name} as {taken.type} {list(taken.dims)} '
+                    f'but "{outer}" is {given.type} {list(given.dims)}; put a step between that converts it'
+                )
+        for made in model.outputs:
+            outer = step.outputs.get(made.name, made.name)
+            if outer in flowing or outer in declared:
+                raise ValueError(
+                    f'{where} ("{step.model}") makes "{outer}", which is already there; '
+                    f'give it another name: outputs = {{ {made.name} = "..." }}'
+                )
+            flowing[outer] = made.model_copy(update={"name": outer})
+    if idle := [name for name in ensemble.inputs if name not in used]:
+        raise ValueError(f'inputs holds "{idle[0]}", which no step takes; drop it or map it in a step')
+    if missing := [name for name in ensemble.outputs if name not in flowing]:
+        raise ValueError(f'outputs holds "{missing[0]}", which no step makes; there are {", ".join(sorted(flowing))}')
+    return ServedModel(
+        name,
+        "ensemble",
+        tuple(flowing[tensor] for tensor in ensemble.inputs),
+        tuple(flowing[tensor] for tensor in ensemble.outputs),
+        min(models[step.model].max_batch_size for step in ensemble.steps),
+        None,
+    )
+
+
+def _check_map(where: str, key: str, mapping: Mapping[str, str], tensors: tuple[Tensor, ...]) -> None:
+    names = [tensor.name for tensor in tensors]
+    if unknown := [name for name in mapping if name not in names]:
+        raise ValueError(f'{where}.{key} maps "{unknown[0]}", but the model has {", ".join(names)}')
