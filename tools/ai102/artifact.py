@@ -1,0 +1,77 @@
+"""Files that are made whole or not at all, and not made again while what they are made from stays the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ai102.errors import UserError
+
+
+def sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; it takes the name `path` if the block ends well and is removed if not.
+
+    A full disk becomes a UserError; the file of before, if any, is then still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder / path.name
+        (folder / path.name).replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `path` whole; does nothing when it already holds `text`."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def make(path: Path, made_from: Mapping[str, str], write: Callable[[Path], Mapping[str, object] | None]) -> bool:
+    """Let `write(temporary)` make `path`, unless it was made from the same and is still intact.
+
+    `made_from` names every input with its hash or version. What `write` returns is kept beside the hashes and
+    is read back by `facts_of`. Returns whether the file was made now.
+    """
+    stamp = _stamp(path)
+    if path.is_file() and stamp.is_file():
+        told = json.loads(stamp.read_text(encoding="utf-8"))
+        if told["made_from"] == dict(made_from) and told["sha256"] == sha256_of_file(path):
+            return False
+    with replacing(path) as temporary:
+        facts = write(temporary) or {}
+        told = {"made_from": dict(made_from), "sha256": sha256_of_file(temporary), "facts": facts}
+        stamp.unlink(missing_ok=True)  # between the two renames there is no stamp, never a wrong one
+    write_text(stamp, json.dumps(told, indent=1) + "\n")
+    return True
+
+
+def facts_of(path: Path) -> dict[str, object]:
+    """What the step that made `path` reported. Raises UserError when `path` was not made by `make`."""
+    try:
+        facts: dict[str, object] = json.loads(_stamp(path).read_text(encoding="utf-8"))["facts"]
+    except FileNotFoundError as err:
+        raise UserError(f"{path}: not built yet; run `make engine`") from err
+    return facts
+
+
+def _stamp(path: Path) -> Path:
+    return path.with_name(path.name + ".made.json")

@@ -1,0 +1,143 @@
+"""Calibration and test samples as calibration/sets declares them: real data, split once, checked by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ai102.errors import UserError
+from ai102.spec import Network
+from ai102.transforms.texts import TextEncoder
+
+Split = Literal["train", "calibration", "test"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One split, as a caller of the served ensemble would send it."""
+
+    items: tuple[bytes, ...]  # encoded images, or texts in UTF-8
+    labels: tuple[int, ...]  # the right answer of each item; empty where there is none
+    sha256: str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    count: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class _TextPart(_Part):
+    file: str
+
+
+class _DigitsSet(BaseModel):
+    """scikit-learn's handwritten digits, shuffled by `seed` and cut into train, calibration, test."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["digits"]
+    seed: int
+    train: _Part
+    calibration: _Part
+    test: _Part
+
+    def read(self, _folder: Path, split: Split) -> Samples:
+        from PIL import Image
+        from sklearn.datasets import load_digits
+
+        grey_levels, labels = load_digits(return_X_y=True)
+        pixels = np.rint(grey_levels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+        order = np.random.RandomState(self.seed).permutation(len(pixels))
+        ends = np.cumsum([self.train.count, self.calibration.count, self.test.count])
+        end = ends[["train", "calibration", "test"].index(split)]
+        chosen = order[end - getattr(self, split).count : end]
+        digest = hashlib.sha256(pixels[chosen].tobytes() + labels[chosen].astype(np.uint8).tobytes())
+
+        def png(image: NDArray[np.uint8]) -> bytes:
+            out = BytesIO()
+            Image.fromarray(image).save(out, "PNG")
+            return out.getvalue()
+
+        return Samples(
+            tuple(png(pixels[i]) for i in chosen), tuple(int(labels[i]) for i in chosen), digest.hexdigest()
+        )
+
+
+class _LinesSet(BaseModel):
+    """Text files with one text a line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["lines"]
+    calibration: _TextPart
+    test: _TextPart
+
+    def read(self, folder: Path, split: Split) -> Samples:
+        if split == "train":
+            raise UserError("a set of text lines has no train split; use calibration or test")
+        data = (folder / getattr(self, split).file).read_bytes()
+        return Samples(tuple(data.splitlines()), (), hashlib.sha256(data).hexdigest())
+
+
+_Set = TypeAdapter[_DigitsSet | _LinesSet](Annotated[_DigitsSet | _LinesSet, Field(discriminator="kind")])
+
+
+def read_samples(sets: Path, name: str, split: Split) -> Samples:
+    """One split of the set `sets`/`name`.toml.
+
+    Raises UserError when the set is not there or not well-formed, or when the samples found are not those
+    whose count and sha256 the set declares.
+    """
+    file = sets / f"{name}.toml"
+    try:
+        declared = _Set.validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
+        samples = declared.read(sets, split)
+    except FileNotFoundError as err:
+        raise UserError(f"calibration set {name}: {err.filename} is missing; restore it or name another set") from err
+    except tomllib.TOMLDecodeError as err:
+        raise UserError(f"{file}: not valid TOML: {err}") from err
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise UserError(f"{file}: {'.'.join(map(str, first['loc'][1:]))}: {first['msg']}") from err
+    part: _Part = getattr(declared, split)
+    if (len(samples.items), samples.sha256) != (part.count, part.sha256):
+        raise UserError(
+            f"{file}: {split} declares {part.count} samples with sha256 {part.sha256[:12]}..., "
+            f"found {len(samples.items)} with {samples.sha256}; restore the data, or declare what is there"
+        )
+    return samples
+
+
+def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> dict[str, NDArray]:  # type: ignore[type-arg]
+    """The network's inputs for `items`, all in one batch, by the very functions that Triton's Python models run."""
+    if network.task == "image-classification":
+        from ai102.transforms.images import pixels_from_image
+
+        height, width, channels = network.image_size
+        pixels = [
+            pixels_from_image(
+                item,
+                height=height,
+                width=width,
+                channels=channels,
+                layout=network.inputs[0].layout or "NCHW",
+                resample=network.image.resample,
+                max_megapixels=network.image.max_megapixels,
+            )
+            for item in items
+        ]
+        return {network.inputs[0].name: np.stack(pixels)}
+    from tokenizers import Tokenizer
+
+    assert network.text is not None
+    encoder = TextEncoder(Tokenizer.from_file(str(tokenizer_file)), network.text.lengths)
+    input_ids, attention_mask, _ = encoder.tokens([item.decode() for item in items])
+    return {"input_ids": input_ids, "attention_mask": attention_mask}

@@ -1,0 +1,54 @@
+"""UTF-8 text to the padded token ids a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def text_from_bytes(data: bytes, *, max_bytes: int) -> str:
+    """The text in `data`. Raises ValueError with one sentence for the caller."""
+    if len(data) > max_bytes:
+        raise ValueError(f"the text has {len(data)} bytes, more than {max_bytes}: split it and send the parts")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise ValueError(f"the text is not valid UTF-8 (byte {err.start}): encode it as UTF-8") from None
+    if not text.strip():
+        raise ValueError("the text is empty: send at least one word")
+    return text
+
+
+class TextEncoder:
+    """A checkpoint's tokenizer, with padding to fixed lengths in place of whatever its file asks for."""
+
+    def __init__(self, tokenizer: Tokenizer, lengths: Sequence[int]) -> None:
+        """`lengths` rise; a text longer than the last of them is cut there."""
+        self._pad_id = tokenizer.padding["pad_id"] if tokenizer.padding else 0
+        self._lengths = lengths
+        self._tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(lengths[-1])
+
+    def tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Tokenize, and pad all texts to the shortest length that holds the longest of them.
+
+        Returns input_ids and attention_mask, int64 [texts, length], and truncated, bool [texts, 1]: the text
+        was longer than the network reads and its end was dropped.
+        """
+        encodings = self._tokenizer.encode_batch(list(texts))
+        longest = max(len(encoding) for encoding in encodings)
+        length = next(length for length in self._lengths if length >= longest)
+        input_ids = np.full((len(encodings), length), self._pad_id, dtype=np.int64)
+        attention_mask = np.zeros((len(encodings), length), dtype=np.int64)
+        for row, encoding in enumerate(encodings):
+            input_ids[row, : len(encoding)] = encoding.ids
+            attention_mask[row, : len(encoding)] = 1
+        truncated = np.array([[bool(encoding.overflowing)] for encoding in encodings])
+        return input_ids, attention_mask, truncated
