@@ -67,9 +67,7 @@ class _DigitsSet(BaseModel):
             Image.fromarray(image).save(out, "PNG")
             return out.getvalue()
 
-        return Samples(
-            tuple(png(pixels[i]) for i in chosen), tuple(int(labels[i]) for i in chosen), digest.hexdigest()
-        )
+        return Samples(tuple(png(pixels[i]) for i in chosen), tuple(int(labels[i]) for i in chosen), digest.hexdigest())
 
 
 class _LinesSet(BaseModel):

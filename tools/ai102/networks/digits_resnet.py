@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -68,13 +70,13 @@ def train(pixels: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progre
         for chosen in torch.randperm(len(images)).split(BATCH):
             loss = F.cross_entropy(net.logits(_jittered(images[chosen])), targets[chosen], label_smoothing=0.05)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             if epoch >= EPOCHS * 3 // 4:
                 average.update_parameters(net)
         progress(epoch + 1, EPOCHS)
-    averaged: DigitsNet = average.module
+    averaged = cast(DigitsNet, average.module)
     _measure_batch_statistics(averaged, images)
     return averaged.eval()
 

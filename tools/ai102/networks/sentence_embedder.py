@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel
+from transformers.utils import logging
 
 
 class SentenceEmbedder(nn.Module):
@@ -34,6 +35,7 @@ class SentenceEmbedder(nn.Module):
 
 def from_checkpoint(folder: Path) -> SentenceEmbedder:
     """The checkpoint in `folder`, in eval mode; reads only safetensors, never pickle."""
+    logging.disable_progress_bar()  # ours shows the step; theirs would draw over it
     encoder = AutoModel.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
     )

@@ -25,14 +25,14 @@ def pixels_from_image(
         image = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise _too_large(max_megapixels) from None
-    except Exception as err:  # noqa: BLE001  Pillow raises many kinds on broken headers; all mean the same here
+    except Exception as err:  # Pillow raises a dozen kinds on a broken header; all mean the same here
         raise ValueError(f"these {len(data)} bytes are not a PNG or JPEG image: send an encoded image file") from err
     if image.width * image.height > max_megapixels * 1e6:  # known from the header, before any pixel is decoded
         raise _too_large(max_megapixels)
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
-    except Exception as err:  # noqa: BLE001  as above: truncated and corrupt files raise OSError, SyntaxError, struct.error
+    except Exception as err:  # as above, now on a broken body
         raise ValueError(
             f"the {image.format} image of {len(data)} bytes is truncated or corrupt: send the whole file"
         ) from err

@@ -1,0 +1,5 @@
+"""`python -m ai102` is the command `ai102`."""
+
+from ai102.cli import main
+
+main()

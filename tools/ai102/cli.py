@@ -1,0 +1,194 @@
+"""The command `ai102`: one verb a step of the road, each a thin call into one room."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ai102.errors import UserError
+
+# Everything else of ours is imported inside the verbs: `ai102 --help` must not wait for a framework.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+ContractFile = Annotated[Path, typer.Option("--contract", help="The contract to work from.", metavar="FILE")]
+Networks = Annotated[list[str] | None, typer.Argument(help="Networks of models.toml; all when none is named.")]
+CONTRACT = Path("models.toml")
+
+
+@app.command()
+def export(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """Weights to FP32 ONNX, checked against PyTorch."""
+    from ai102 import road
+
+    _each(road.export, networks, contract)
+
+
+@app.command()
+def calibrate(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """Find the range of every activation on the calibration set."""
+    from ai102 import road
+
+    _each(road.calibrate, networks, contract)
+
+
+@app.command()
+def quantize(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """Ranges to an INT8 ONNX file, judged against the accuracy budget (over it: exit 3)."""
+    from ai102 import road
+
+    _each(road.quantize, networks, contract)
+
+
+@app.command()
+def engine(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """All of the road: everything that tritonserver needs to serve model_repository."""
+    from ai102 import road
+
+    configure(contract=contract)
+    _each(road.engine, networks, contract)
+
+
+@app.command()
+def configure(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is stale.")] = False,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """Write every config.pbtxt, label file and Python model of model_repository from models.toml."""
+    from ai102.repository import configure as room
+    from ai102.road import Workspace
+
+    workspace = Workspace.of(contract)
+    if check:
+        room.check(workspace.contract, workspace.repository)
+        return
+    for path in room.write(workspace.contract, workspace.repository):
+        typer.echo(f"wrote {workspace.repository.name}/{path}")
+
+
+@app.command()
+def serve(
+    repository: Annotated[Path, typer.Option(help="The model repository to serve.")] = Path("model_repository"),
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(help="HTTP port; 0: any free one.", min=0, max=65535)] = 8000,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port; 0: any free one.", min=0, max=65535)] = 8001,
+    metrics_port: Annotated[int, typer.Option(help="Prometheus port; 0: any free one.", min=0, max=65535)] = 8002,
+    model: Annotated[list[str] | None, typer.Option(help="Load only this model; may be repeated.")] = None,
+    triton: Annotated[
+        list[str] | None, typer.Argument(help="Arguments for tritonserver itself, after --.", metavar="[-- ARG...]")
+    ] = None,
+) -> None:
+    """Start a tritonserver on the model repository; Ctrl-C stops it."""
+    from ai102.serve.server import Server, run_until_signal
+
+    with Server(
+        repository,
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        models=model,
+        extra_arguments=triton or (),
+        log=lambda line: typer.echo(line, err=True),
+    ) as server:
+        typer.echo(
+            f"ready: http://{server.http_url} grpc://{server.grpc_url} "
+            f"metrics http://{server.metrics_url}/metrics (Ctrl-C stops it)"
+        )
+        run_until_signal(server)
+
+
+@app.command()
+def infer(
+    ensemble: Annotated[str, typer.Argument(help="An ensemble of models.toml, such as classify_image.")],
+    items: Annotated[list[str], typer.Argument(help="Image files, or texts.")],
+    protocol: Annotated[Literal["http", "grpc"], typer.Option(help="How to ask.")] = "grpc",
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the server; default 127.0.0.1 and Triton's port.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array instead of a table.")] = False,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """Ask a served ensemble about images or texts."""
+    from ai102 import console
+    from ai102 import infer as room
+    from ai102.road import Workspace
+
+    url = f"{protocol}://{address or ('127.0.0.1:8000' if protocol == 'http' else '127.0.0.1:8001')}"
+    answers = list(room.answers(Workspace.of(contract).contract, url, ensemble, items))
+    if as_json:
+        typer.echo(json.dumps([console.answer_as_dict(answer) for answer in answers], ensure_ascii=False, indent=1))
+    else:
+        console.print_answers(answers)
+    for answer in answers:
+        if answer.outputs.get("truncated"):
+            typer.echo(
+                f"warning: {answer.item[:40]!r}...: longer than the network reads; its end was dropped", err=True
+            )
+    if any(answer.error for answer in answers):
+        raise typer.Exit(2)
+
+
+@app.command()
+def verify(
+    network: Annotated[str, typer.Argument(help="A network of models.toml.")],
+    url: Annotated[
+        str | None, typer.Option(help="A running server, as grpc://HOST:PORT; default: one of its own.")
+    ] = None,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """The test split through the served ensemble and through PyTorch, side by side (they disagree: exit 1)."""
+    from ai102 import console
+    from ai102 import verify as room
+    from ai102.road import Workspace
+
+    verdict = room.verify(Workspace.of(contract), network, url, console.Screen())
+    for line in verdict.lines:
+        typer.echo(line)
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(contract: ContractFile = CONTRACT) -> None:
+    """Build, serve and ask everything once, and sum up what was seen."""
+    from ai102 import console
+    from ai102 import demo as room
+    from ai102.road import Workspace
+
+    room.run(Workspace.of(contract), console.Screen())
+
+
+def _each(step: object, networks: list[str] | None, contract_file: Path) -> None:
+    from ai102.console import Screen
+    from ai102.road import Workspace
+
+    assert callable(step)
+    workspace, screen = Workspace.of(contract_file), Screen()
+    for name in networks or workspace.contract.networks:
+        step(workspace, name, screen)
+
+
+def main() -> None:
+    """Entry point: a mistake of the user's is one line on stderr and exit 2, ours a traceback."""
+    try:
+        app()
+    except UserError as err:
+        typer.echo(f"ai102: {err}", err=True)
+        sys.exit(err.exit_status)
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        where = err.filename or "the disk"
+        typer.echo(
+            f"ai102: {where}: {err.strerror}: free some space or choose another place, and run it again", err=True
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("ai102: interrupted; what was done so far is kept", err=True)
+        sys.exit(130)

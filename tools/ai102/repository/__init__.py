@@ -1,0 +1,1 @@
+"""model_repository: what Triton reads, written from the contract."""

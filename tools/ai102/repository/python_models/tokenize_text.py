@@ -1,0 +1,47 @@
+"""Triton model: UTF-8 text in, padded token ids out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+from tokenizers import Tokenizer
+
+from ai102.transforms.texts import TextEncoder, text_from_bytes
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        self.max_bytes = int(parameters["max_bytes"])
+        file = Path(args["model_repository"], args["model_version"], "tokenizer.json")
+        if not file.is_file():
+            raise pb_utils.TritonModelException(f"{args['model_name']}: tokenizer.json is missing; run `make engine`")
+        lengths = [int(length) for length in parameters["lengths"].split(",")]
+        self.encoder = TextEncoder(Tokenizer.from_file(str(file)), lengths)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request: Any) -> Any:
+        items = pb_utils.get_input_tensor_by_name(request, "text").as_numpy().reshape(-1)
+        texts = []
+        for position, item in enumerate(items, start=1):
+            try:
+                texts.append(text_from_bytes(item, max_bytes=self.max_bytes))
+            except ValueError as err:
+                which = f"text {position} of {len(items)}: " if len(items) > 1 else ""
+                return refusal(which + str(err))
+        input_ids, attention_mask, truncated = self.encoder.tokens(texts)
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor("input_ids", input_ids),
+                pb_utils.Tensor("attention_mask", attention_mask),
+                pb_utils.Tensor("truncated", truncated),
+            ]
+        )
+
+
+def refusal(message: str) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG))

@@ -1,0 +1,292 @@
+"""Start a tritonserver, wait until every model is ready, and stop it with all it started."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from ai102.errors import UserError
+from ai102.serve.backend_directory import backend_directory_for
+from ai102.serve.installation import Installation, installed_tritonserver, server_environment
+from ai102.serve.triton_log import TritonLog
+
+# The server uses all of it while a client keeps an HTTP connection open, even an idle one.
+EXIT_TIMEOUT_S = 5
+# Past its own time-out it needs a moment, and hangs for ever if a request outlasts it.
+STOP_TIMEOUT_S = EXIT_TIMEOUT_S + 5
+SHARED_MEMORY = Path("/dev/shm")
+PR_SET_PDEATHSIG = 1
+
+
+class Server:
+    """A running tritonserver over `repository`; use it as a context manager.
+
+    A port of 0 means any free one. `models` names those to load; None means all of the repository.
+    `log` gets the server's log: a callable each line, a path the whole.
+    Attributes once started: http_url, grpc_url and metrics_url ("127.0.0.1:8000"), and pid.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        host: str = "127.0.0.1",
+        http_port: int = 8000,
+        grpc_port: int = 8001,
+        metrics_port: int = 8002,
+        models: Sequence[str] | None = None,
+        extra_arguments: Sequence[str] = (),
+        log: Callable[[str], None] | Path | None = None,
+        ready_timeout_s: float = 120.0,
+    ) -> None:
+        self.repository = repository
+        self.host = host
+        self.models = models
+        self.extra_arguments = tuple(extra_arguments)
+        self.ready_timeout_s = ready_timeout_s
+        self._ports = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
+        self._log = log
+        self._lines = TritonLog()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        # Ours alone, so that what a killed server leaves behind can be told from another server's.
+        self._shared_memory_prefix = f"ai102_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
+
+    @property
+    def http_url(self) -> str:
+        """Where tritonclient.http finds this server."""
+        return self._url("http")
+
+    @property
+    def grpc_url(self) -> str:
+        """Where tritonclient.grpc finds this server."""
+        return self._url("grpc")
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus finds /metrics of this server."""
+        return self._url("metrics")
+
+    @property
+    def pid(self) -> int:
+        """The process, which also leads its own process group."""
+        return self._started.pid
+
+    @property
+    def last_error(self) -> str:
+        """The last line the server logged as an error, without its noise."""
+        return self._lines.last_error
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start and wait until every model is ready; UserError says which port, model or file is wrong."""
+        check_repository(self.repository, self.models)
+        installation = installed_tritonserver()
+        self._ports = chosen_ports(self.host, self._ports)
+        try:
+            self._launch(installation)
+            self._wait_until_ready()
+        except BaseException:
+            self.stop(at_once=True)
+            raise
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit status if the server ends within `timeout_s`, else None."""
+        try:
+            return self._started.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """TERM, then after a bound KILL to all it started; removes its shared memory. Safe to call twice."""
+        if self._process is None:
+            return
+        if not at_once and self._process.poll() is None:
+            self._process.terminate()
+            self.wait(STOP_TIMEOUT_S)
+        self.kill()
+        self._process.wait()
+        if self._reader is not None:
+            self._reader.join(timeout=5)
+        self._process = None
+
+    def kill(self) -> None:
+        """End the server and its children now, and remove the shared memory they leave."""
+        if self._process is not None:
+            # A clean stop leaves nobody to kill.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
+            region.unlink(missing_ok=True)
+
+    @property
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise RuntimeError("the server is not started: use it in a with statement")
+        return self._process
+
+    def _url(self, protocol: str) -> str:
+        # A server that listens everywhere is reached on this machine's own address.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"[{host}]:{self._ports[protocol]}" if ":" in host else f"{host}:{self._ports[protocol]}"
+
+    def _launch(self, installation: Installation) -> None:
+        backends = backend_directory_for(installation, os.environ)
+        command = [str(installation.binary), *self._arguments(installation, backends)]
+        parent = os.getpid()
+        libc = ctypes.CDLL(None)
+
+        def die_with_parent() -> None:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=server_environment(installation, os.environ),
+            start_new_session=True,
+            # SIGPIPE stays ignored: when we are killed, the server must live on to stop in order.
+            restore_signals=False,
+            preexec_fn=die_with_parent,
+        )
+        assert self._process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _arguments(self, installation: Installation, backends: Path | None) -> list[str]:
+        arguments = [
+            f"--model-repository={self.repository}",
+            f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+            "--allow-gpu-metrics=false",
+        ]
+        for protocol, port in self._ports.items():
+            arguments += [f"--{protocol}-address={self.host}", f"--{protocol}-port={port}"]
+        if backends is not None:
+            arguments.append(f"--backend-directory={backends}")
+            arguments.append(f"--cache-directory={installation.root / 'caches'}")
+        for backend in ("python",) if backends is None else ("python", "onnxruntime"):
+            arguments.append(f"--backend-config={backend},shm-region-prefix-name={self._shared_memory_prefix}")
+        if self.models is not None:
+            arguments.append("--model-control-mode=explicit")
+            arguments += [f"--load-model={model}" for model in self.models]
+        return [*arguments, *self.extra_arguments]
+
+    def _read(self, stream: IO[bytes]) -> None:
+        file = self._log.open("w", encoding="utf-8") if isinstance(self._log, Path) else None
+        try:
+            for raw in stream:
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                self._lines.add(line)
+                if file is not None:
+                    file.write(line + "\n")
+                    file.flush()
+                elif callable(self._log):
+                    self._log(line)
+        finally:
+            if file is not None:
+                file.close()
+            for _ in stream:
+                pass  # a full pipe would stop the server
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.ready_timeout_s
+        while time.monotonic() < deadline:
+            if self.wait(0.05) is not None:
+                assert self._reader is not None
+                self._reader.join(timeout=5)
+                raise UserError(self._lines.why_it_ended(self._started.returncode))
+            if _answers(f"http://{self.http_url}/v2/health/ready"):
+                return
+        raise UserError(self._lines.why_not_ready(self.ready_timeout_s))
+
+
+def run_until_signal(server: Server) -> None:
+    """Block until Ctrl-C or TERM, then stop the server; a second one kills it at once.
+
+    Raises UserError when the server ends by itself.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        if len(received) > 1:
+            server.kill()
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        while not received:
+            status = server.wait(0.2)
+            if status is not None and not received:
+                raise UserError(f"tritonserver ended by itself (status {status}): {server.last_error}")
+        server.stop()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def check_repository(repository: Path, models: Sequence[str] | None) -> None:
+    """Raise UserError when the repository, or one of `models` in it, does not exist."""
+    if not repository.is_dir():
+        raise UserError(f"there is no model repository {repository}: run `make engine`, or give another folder")
+    known = sorted(path.name for path in repository.iterdir() if path.is_dir())
+    if models is None and not known:
+        raise UserError(f"the model repository {repository} is empty: run `make engine`, or give another folder")
+    for model in models or ():
+        if model not in known:
+            raise UserError(f"model {model!r} is not in {repository}: it has {', '.join(known) or 'no models'}")
+
+
+def chosen_ports(host: str, wanted: dict[str, int]) -> dict[str, int]:
+    """Each wanted port, or a free one where 0 is wanted; UserError names the flag when one is taken."""
+    sockets: list[socket.socket] = []
+    chosen = {}
+    try:
+        for protocol, port in wanted.items():
+            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((host, port))
+                # Only listening tells: SO_REUSEADDR lets two bind.
+                listener.listen(1)
+            except OSError as err:
+                reason = err.strerror or str(err)
+                raise UserError(
+                    f"cannot listen on {host}:{port} ({reason}): stop what listens there, "
+                    f"or choose another with --{protocol}-port (0: any free one)"
+                ) from err
+            chosen[protocol] = listener.getsockname()[1]
+    finally:
+        for listener in sockets:
+            listener.close()
+    return chosen
+
+
+def _answers(url: str) -> bool:
+    try:
+        # No proxy of the environment may stand between us and our own server.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
