@@ -1,6 +1,8 @@
 """The ONNX Runtime backend inside a real server, asked over HTTP and gRPC."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -21,14 +23,14 @@ from .onnx_files import ONNX_FROM_TRITON, addition, constant, identity, model, n
 pytestmark = pytest.mark.e2e
 
 ONE_INSTANCE = 'platform: "onnxruntime_onnx"\ninstance_group { kind: KIND_CPU count: 1 }\n'
-JOINED = "max_batch_size: 8 dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 2000000 }\n"
+JOINED = "max_batch_size: 8 dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 400000 }\n"
 TYPES = {name: name.lower() for name in ONNX_FROM_TRITON if name != "BF16"}
 SCALAR = 'input { name: "x" data_type: TYPE_FP32 dims: 1 } output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
 EVERY_PARAMETER = {
     "intra_op_thread_count": "1",
     "inter_op_thread_count": "1",
     "execution_mode": "1",
-    "enable_mem_arena": "false",
+    "enable_mem_arena": "true",
     "enable_mem_pattern": "0",
     "memory.enable_memory_arena_shrinkage": "cpu:0",
     "session.use_device_allocator_for_initializers": "1",
@@ -248,15 +250,16 @@ def test_only_wanted_outputs_are_returned(http: Caller) -> None:
 def together(grpc: Caller, name: str, sent: list[dict[str, tuple[str, NDArray[Any]]]]) -> list[Any]:
     """Send all at once, so that Triton joins them; each answer is a result or the error of that request."""
     before = executions(grpc, name)
-    futures = [grpc.client.async_infer(name, grpc.inputs(arrays)) for arrays in sent]
-    answers = []
-    for future in futures:
-        try:
-            answers.append(future.get_result(timeout=20))
-        except InferenceServerException as err:
-            answers.append(err)
+    answers: list[Future[Any]] = [Future() for _ in sent]
+    for arrays, answer in zip(sent, answers, strict=True):
+        grpc.client.async_infer(name, grpc.inputs(arrays), partial(settle, answer))
+    found = [answer.result(timeout=20) for answer in answers]
     assert executions(grpc, name) - before <= 1, "the requests were not joined, so this test would prove nothing"
-    return answers
+    return found
+
+
+def settle(answer: Future[Any], result: Any, error: Any) -> None:
+    answer.set_result(error or result)
 
 
 def executions(grpc: Caller, name: str) -> int:
@@ -286,7 +289,7 @@ def test_joined_requests_of_different_size_get_their_own_rows(grpc: Caller) -> N
         (
             "text",
             "BYTES",
-            np.array([["a".encode()]], dtype=object),
+            np.array([[b"a"]], dtype=object),
             np.array([[b"\xff\xfe"]], dtype=object),
             "input 'x' is not UTF-8 (element 0, byte 0): encode text as UTF-8",
         ),

@@ -16,7 +16,7 @@ from ai102.errors import UserError
 from ai102.networks.source import Source
 from ai102.progress import Reporter
 from ai102.samples import read_samples, tensors_of_items
-from ai102.spec import Contract, Network
+from ai102.spec import Contract, Network, Precision
 
 PARITY_SAMPLES = 16
 

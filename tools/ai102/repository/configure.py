@@ -73,11 +73,12 @@ def pbtxt_from_config(config: pb.ModelConfig) -> str:
 
 def _config_of_network(model: ServedModel, network: Network) -> pb.ModelConfig:
     is_onnx = model.kind == "onnx"
+    scores = {tensor.name for tensor in network.outputs} if network.labels else set()
     config = pb.ModelConfig(
         name=model.name,
         max_batch_size=model.max_batch_size,
         input=[_input(tensor) for tensor in model.inputs],
-        output=[_output(tensor, "labels.txt" if is_onnx and network.labels else "") for tensor in model.outputs],
+        output=[_output(tensor, "labels.txt" if tensor.name in scores else "") for tensor in model.outputs],
         # The INT8 graph is made for a CPU, and so are the Python models.
         instance_group=[
             pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_CPU, count=network.instances.count if is_onnx else 1)

@@ -1,15 +1,11 @@
 """Start a tritonserver, wait until every model is ready, and stop it with all it started."""
 
 import contextlib
-import ctypes
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +13,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from ai102.errors import UserError
+from ai102.serve.addresses import chosen_ports, is_answered, reachable_url
 from ai102.serve.backend_directory import backend_directory_for
 from ai102.serve.installation import Installation, installed_tritonserver, server_environment
 from ai102.serve.triton_log import TritonLog
@@ -26,7 +23,16 @@ EXIT_TIMEOUT_S = 5
 # Past its own time-out it needs a moment, and hangs for ever if a request outlasts it.
 STOP_TIMEOUT_S = EXIT_TIMEOUT_S + 5
 SHARED_MEMORY = Path("/dev/shm")
-PR_SET_PDEATHSIG = 1
+# Reads a pipe that ends when we do, even by kill -9, and then stops the server as stop() does. PR_SET_PDEATHSIG
+# would need preexec_fn, which is unsafe beside threads, and could not follow up with KILL.
+GUARDIAN = """
+read _
+kill -TERM "$1"
+waited=0
+while kill -0 "$1" && [ "$waited" -lt "$2" ]; do sleep 1; waited=$((waited + 1)); done
+kill -KILL "-$1"
+rm -f "$3"*
+"""
 
 
 class Server:
@@ -59,6 +65,7 @@ class Server:
         self._log = log
         self._lines = TritonLog()
         self._process: subprocess.Popen[bytes] | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         # Ours alone, so that what a killed server leaves behind can be told from another server's.
         self._shared_memory_prefix = f"ai102_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
@@ -118,19 +125,25 @@ class Server:
         """TERM, then after a bound KILL to all it started; removes its shared memory. Safe to call twice."""
         if self._process is None:
             return
-        if not at_once and self._process.poll() is None:
-            self._process.terminate()
-            self.wait(STOP_TIMEOUT_S)
-        self.kill()
-        self._process.wait()
-        if self._reader is not None:
-            self._reader.join(timeout=5)
-        self._process = None
+        try:
+            if not at_once and self._process.poll() is None:
+                self._process.terminate()
+                self.wait(STOP_TIMEOUT_S)
+        finally:
+            # Also when a second Ctrl-C breaks the wait.
+            self.kill()
+            self._process.wait()
+            if self._guardian is not None:
+                self._guardian.communicate()
+            if self._reader is not None:
+                self._reader.join(timeout=5)
+            self._process = None
 
     def kill(self) -> None:
         """End the server and its children now, and remove the shared memory they leave."""
+        if self._guardian is not None:
+            self._guardian.kill()
         if self._process is not None:
-            # A clean stop leaves nobody to kill.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
@@ -143,21 +156,11 @@ class Server:
         return self._process
 
     def _url(self, protocol: str) -> str:
-        # A server that listens everywhere is reached on this machine's own address.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"[{host}]:{self._ports[protocol]}" if ":" in host else f"{host}:{self._ports[protocol]}"
+        return reachable_url(self.host, self._ports[protocol])
 
     def _launch(self, installation: Installation) -> None:
         backends = backend_directory_for(installation, os.environ)
         command = [str(installation.binary), *self._arguments(installation, backends)]
-        parent = os.getpid()
-        libc = ctypes.CDLL(None)
-
-        def die_with_parent() -> None:
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
-
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -167,11 +170,18 @@ class Server:
             start_new_session=True,
             # SIGPIPE stays ignored: when we are killed, the server must live on to stop in order.
             restore_signals=False,
-            preexec_fn=die_with_parent,
         )
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
+        regions = str(SHARED_MEMORY / self._shared_memory_prefix)
+        self._guardian = subprocess.Popen(
+            ["/bin/sh", "-c", GUARDIAN, "guardian", str(self._process.pid), str(STOP_TIMEOUT_S), regions],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _arguments(self, installation: Installation, backends: Path | None) -> list[str]:
         arguments = [
@@ -192,19 +202,18 @@ class Server:
         return [*arguments, *self.extra_arguments]
 
     def _read(self, stream: IO[bytes]) -> None:
-        file = self._log.open("w", encoding="utf-8") if isinstance(self._log, Path) else None
         try:
-            for raw in stream:
-                line = raw.decode("utf-8", "replace").rstrip("\n")
-                self._lines.add(line)
-                if file is not None:
-                    file.write(line + "\n")
-                    file.flush()
-                elif callable(self._log):
-                    self._log(line)
+            with contextlib.ExitStack() as files:
+                log = self._log
+                if isinstance(log, Path):
+                    file = files.enter_context(log.open("w", encoding="utf-8", buffering=1))
+                    log = lambda line: print(line, file=file)  # noqa: E731
+                for raw in stream:
+                    line = raw.decode("utf-8", "replace").rstrip("\n")
+                    self._lines.add(line)
+                    if log is not None:
+                        log(line)
         finally:
-            if file is not None:
-                file.close()
             for _ in stream:
                 pass  # a full pipe would stop the server
 
@@ -215,7 +224,7 @@ class Server:
                 assert self._reader is not None
                 self._reader.join(timeout=5)
                 raise UserError(self._lines.why_it_ended(self._started.returncode))
-            if _answers(f"http://{self.http_url}/v2/health/ready"):
+            if is_answered(f"http://{self.http_url}/v2/health/ready"):
                 return
         raise UserError(self._lines.why_not_ready(self.ready_timeout_s))
 
@@ -254,39 +263,3 @@ def check_repository(repository: Path, models: Sequence[str] | None) -> None:
     for model in models or ():
         if model not in known:
             raise UserError(f"model {model!r} is not in {repository}: it has {', '.join(known) or 'no models'}")
-
-
-def chosen_ports(host: str, wanted: dict[str, int]) -> dict[str, int]:
-    """Each wanted port, or a free one where 0 is wanted; UserError names the flag when one is taken."""
-    sockets: list[socket.socket] = []
-    chosen = {}
-    try:
-        for protocol, port in wanted.items():
-            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            sockets.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((host, port))
-                # Only listening tells: SO_REUSEADDR lets two bind.
-                listener.listen(1)
-            except OSError as err:
-                reason = err.strerror or str(err)
-                raise UserError(
-                    f"cannot listen on {host}:{port} ({reason}): stop what listens there, "
-                    f"or choose another with --{protocol}-port (0: any free one)"
-                ) from err
-            chosen[protocol] = listener.getsockname()[1]
-    finally:
-        for listener in sockets:
-            listener.close()
-    return chosen
-
-
-def _answers(url: str) -> bool:
-    try:
-        # No proxy of the environment may stand between us and our own server.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False

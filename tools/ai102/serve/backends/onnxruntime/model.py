@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
-import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # only inside Triton
+import triton_python_backend_utils as pb_utils  # only inside Triton
 from batch import Array, Call, answers  # type: ignore[import-not-found]  # Triton puts this folder on sys.path
 from onnx_signature import (  # type: ignore[import-not-found]
     Signature,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # only inside Triton
+import triton_python_backend_utils as pb_utils  # only inside Triton
 from batch import Array  # type: ignore[import-not-found]  # Triton puts this folder on sys.path
 from onnx_signature import TensorSpec  # type: ignore[import-not-found]
 

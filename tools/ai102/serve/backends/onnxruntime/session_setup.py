@@ -41,6 +41,8 @@ def options_from_config(config: Mapping[str, Any]) -> ort.SessionOptions:
         raise ModelRefusedError(f"parameter execution_mode is {mode}: write 0 (sequential) or 1 (parallel)")
     options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if mode else ort.ExecutionMode.ORT_SEQUENTIAL
     options.enable_cpu_mem_arena = truth(parameters, "enable_mem_arena", default=True)
+    if ARENA_SHRINKAGE in parameters and not options.enable_cpu_mem_arena:
+        raise ModelRefusedError(f"parameter {ARENA_SHRINKAGE} needs an arena: leave out enable_mem_arena: false")
     options.enable_mem_pattern = truth(parameters, "enable_mem_pattern", default=True)
     if DEVICE_ALLOCATOR in parameters:
         options.add_session_config_entry(DEVICE_ALLOCATOR, parameters[DEVICE_ALLOCATOR])

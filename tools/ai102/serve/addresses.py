@@ -1,0 +1,51 @@
+"""Ports that are free, and the addresses a server is reached at."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+
+from ai102.errors import UserError
+
+
+def chosen_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
+    """Each wanted port, or a free one where 0 is wanted; UserError names the flag when one is taken."""
+    sockets: list[socket.socket] = []
+    chosen = {}
+    try:
+        for protocol, port in wanted.items():
+            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((host, port))
+                # Only listening tells: SO_REUSEADDR lets two bind.
+                listener.listen(1)
+            except OSError as err:
+                reason = err.strerror or str(err)
+                raise UserError(
+                    f"cannot listen on {host}:{port} ({reason}): stop what listens there, "
+                    f"or choose another with --{protocol}-port (0: any free one)"
+                ) from err
+            chosen[protocol] = listener.getsockname()[1]
+    finally:
+        for listener in sockets:
+            listener.close()
+    return chosen
+
+
+def reachable_url(host: str, port: int) -> str:
+    """host:port for a client on this machine; a server that listens everywhere is reached on the loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_answered(url: str) -> bool:
+    """Whether a GET of `url` is answered 200 within two seconds."""
+    try:
+        # No proxy of the environment may stand between us and our own server.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
