@@ -128,6 +128,10 @@ class Network(Table):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
+        if self.batching.max_batch_size == 0:
+            raise ValueError(
+                "batching.max_batch_size is 0, but the exported network has a batch dimension: write 1 or more"
+            )
         _TASK_RULES[self.task](self)
         if self.calibration_set and self.budget is None:
             raise ValueError(
