@@ -122,9 +122,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("old", "new", "line"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line_that_says_where_and_what_to_write(
-    old: str, new: str, line: str, tmp_path: Path
-) -> None:
+def test_a_mistake_is_one_line_that_says_where_and_what_to_write(old: str, new: str, line: str, tmp_path: Path) -> None:
     text = CONTRACT.read_text(encoding="utf-8")
     assert old in text
     file = tmp_path / "models.toml"
@@ -135,7 +133,9 @@ def test_a_mistake_is_one_line_that_says_where_and_what_to_write(
 
 
 def test_every_mistake_gets_its_own_line(tmp_path: Path) -> None:
-    text = CONTRACT.read_text(encoding="utf-8").replace("p99_ms = 20.0", "p99 = 20.0").replace("[networks.m", "[network.m")
+    text = (
+        CONTRACT.read_text(encoding="utf-8").replace("p99_ms = 20.0", "p99 = 20.0").replace("[networks.m", "[network.m")
+    )
     file = tmp_path / "models.toml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:

@@ -9,8 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ai102.errors import UserError
+
+# Writes a whole file to the path it is given and may return facts to keep beside it.
+Write = Callable[[Path], Mapping[str, object] | None]
 
 
 def sha256_of_file(path: Path) -> str:
@@ -26,7 +30,7 @@ def sha256_of_text(text: str) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; it takes the name `path` if the block ends well and is removed if not.
 
-    A full disk becomes a UserError; the file of before, if any, is then still there.
+    Until then the file of before, if any, stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -45,32 +49,40 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def make(path: Path, made_from: Mapping[str, str], write: Callable[[Path], Mapping[str, object] | None]) -> bool:
+def make(path: Path, made_from: Mapping[str, str], write: Write) -> bool:
     """Let `write(temporary)` make `path`, unless it was made from the same and is still intact.
 
     `made_from` names every input with its hash or version. What `write` returns is kept beside the hashes and
     is read back by `facts_of`. Returns whether the file was made now.
     """
     stamp = _stamp(path)
-    if path.is_file() and stamp.is_file():
-        told = json.loads(stamp.read_text(encoding="utf-8"))
-        if told["made_from"] == dict(made_from) and told["sha256"] == sha256_of_file(path):
-            return False
+    told = _read(stamp)
+    if told and told["made_from"] == dict(made_from) and path.is_file() and told["sha256"] == sha256_of_file(path):
+        return False
     with replacing(path) as temporary:
         facts = write(temporary) or {}
-        told = {"made_from": dict(made_from), "sha256": sha256_of_file(temporary), "facts": facts}
+        telling = {"made_from": dict(made_from), "sha256": sha256_of_file(temporary), "facts": facts}
         stamp.unlink(missing_ok=True)  # between the two renames there is no stamp, never a wrong one
-    write_text(stamp, json.dumps(told, indent=1) + "\n")
+    write_text(stamp, json.dumps(telling, indent=1) + "\n")
     return True
 
 
 def facts_of(path: Path) -> dict[str, object]:
     """What the step that made `path` reported. Raises UserError when `path` was not made by `make`."""
-    try:
-        facts: dict[str, object] = json.loads(_stamp(path).read_text(encoding="utf-8"))["facts"]
-    except FileNotFoundError as err:
-        raise UserError(f"{path}: not built yet; run `make engine`") from err
+    told = _read(_stamp(path))
+    if told is None:
+        raise UserError(f"{path}: not built yet; run `make engine`")
+    facts: dict[str, object] = told["facts"]
     return facts
+
+
+def _read(stamp: Path) -> dict[str, Any] | None:
+    """What the stamp tells; None where there is none, or one that was cut short."""
+    try:
+        told: dict[str, Any] = json.loads(stamp.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return told
 
 
 def _stamp(path: Path) -> Path:

@@ -147,10 +147,7 @@ def verify(
     from ai102 import verify as room
     from ai102.road import Workspace
 
-    verdict = room.verify(Workspace.of(contract), network, url, console.Screen())
-    for line in verdict.lines:
-        typer.echo(line)
-    if not verdict.passed:
+    if not room.verify(Workspace.of(contract), network, url, console.Screen()):
         raise typer.Exit(1)
 
 

@@ -31,6 +31,9 @@ def pixels_from_image(
     if image.width * image.height > max_megapixels * 1e6:  # known from the header, before any pixel is decoded
         raise _too_large(max_megapixels)
     try:
+        if image.format == "PNG":  # decoding alone does not look at the checksums
+            image.verify()
+            image = Image.open(BytesIO(data), formats=FORMATS)
         image.load()
         upright = ImageOps.exif_transpose(image)
     except Exception as err:  # as above, now on a broken body

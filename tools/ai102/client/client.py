@@ -66,11 +66,11 @@ class Client:
             raise self._error(model, err) from err
         except OSError as err:  # the HTTP client lets the socket's own errors through
             raise InferenceError(f"{self.url}: no Triton answers ({err}); start one with `ai102 serve`") from err
-        response = answer.get_response()
-        names = (
-            [o["name"] for o in response["outputs"]] if self._protocol == "http" else [o.name for o in response.outputs]
-        )
-        return {name: answer.as_numpy(name) for name in names}
+        return {name: answer.as_numpy(name) for name in outputs or self._names(answer.get_response())}
+
+    def _names(self, response: Any) -> list[str]:
+        outputs = response["outputs"] if self._protocol == "http" else response.outputs
+        return [output["name"] if self._protocol == "http" else output.name for output in outputs]
 
     def _error(self, model: str, err: InferenceServerException) -> InferenceError:
         status = str(err.status() or "").removeprefix("StatusCode.")

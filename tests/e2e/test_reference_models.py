@@ -1,0 +1,207 @@
+"""The repository as it is served: every model, both protocols, good and bad input."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+from PIL import Image
+
+from ai102 import samples
+from ai102.client import Client, InferenceError, bytes_array
+from ai102.serve.server import Server
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parent.parent.parent
+DIGITS = samples.read_samples(ROOT / "calibration" / "sets", "digits", "test")
+LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("log") / "tritonserver.log"
+    with Server(ROOT / "model_repository", http_port=0, grpc_port=0, metrics_port=0, log=log) as started:
+        yield started
+        assert started.wait(0) is None, "bad input brought the server down"
+
+
+@pytest.fixture(params=["http", "grpc"])
+def client(request: pytest.FixtureRequest, server: Server) -> Iterator[Client]:
+    url = f"http://{server.http_url}" if request.param == "http" else f"grpc://{server.grpc_url}"
+    with Client(url) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_images_get_their_labels(kind: str, client: Client) -> None:
+    right = 0
+    for item, label in zip(DIGITS.items[:50], DIGITS.labels[:50], strict=True):
+        out = BytesIO()
+        Image.open(BytesIO(item)).resize((64, 64), Image.Resampling.NEAREST).convert("RGB").save(out, kind, quality=95)
+        answer = client.infer("classify_image", {"image": bytes_array([out.getvalue()])})
+        assert answer["score"][0, 0] == answer["scores"].max()
+        right += answer["label"][0, 0].decode() == LABELS[label]
+    assert right >= 49
+
+
+def test_a_batch_is_answered_in_order(client: Client) -> None:
+    answer = client.infer("classify_image", {"image": bytes_array(DIGITS.items[:32])}, ["label"])
+    assert list(answer) == ["label"]
+    alone = [
+        client.infer("classify_image", {"image": bytes_array([item])})["label"][0, 0] for item in DIGITS.items[:32]
+    ]
+    assert answer["label"][:, 0].tolist() == alone
+
+
+def test_a_text_becomes_a_vector_of_length_one(client: Client) -> None:
+    texts = ["A man is eating food.", "A man eats something.", "The stock market fell."]
+    answer = client.infer("embed_text", {"text": bytes_array([text.encode() for text in texts])})
+    vectors = answer["sentence_embedding"]
+    assert vectors.shape == (3, 384)
+    assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-3
+    assert vectors[0] @ vectors[1] > 0.7 > 0.3 > vectors[0] @ vectors[2]
+    assert not answer["truncated"].any()
+
+
+def test_a_text_of_100000_words_is_answered_and_says_that_it_was_cut(client: Client) -> None:
+    answer = client.infer("embed_text", {"text": bytes_array([b"word " * 100_000])})
+    assert answer["truncated"].tolist() == [[True]]
+    assert answer["sentence_embedding"].shape == (1, 384)
+
+
+PNG = DIGITS.items[0]
+BOMB = BytesIO()
+Image.new("1", (30_000, 30_000)).save(BOMB, "PNG")
+PIXELS = np.zeros((1, 1, 8, 8), np.uint8)
+# model, inputs, words of the answer
+REFUSED: dict[str, tuple[str, dict[str, np.ndarray[Any, Any]], str]] = {
+    "wrong shape": ("digits_int8", {"pixels": np.zeros((1, 2, 8, 8), np.uint8)}, "Expected [-1,1,8,8], got [1,2,8,8]"),
+    "no batch dimension": ("digits_int8", {"pixels": PIXELS[0]}, "Expected [-1,1,8,8], got [1,8,8]"),
+    "wrong type": ("digits_int8", {"pixels": PIXELS.astype(np.float32)}, "is 'FP32', but model 'digits_int8' expects"),
+    "wrong name": ("digits_int8", {"pixel": PIXELS}, "unexpected inference input 'pixel' for model 'digits_int8'"),
+    "batch too large": ("digits_int8", {"pixels": np.zeros((65, 1, 8, 8), np.uint8)}, "batch-size must be <= 64"),
+    "token that does not exist": (
+        "minilm_int8",
+        {"input_ids": np.full((1, 16), 99_999), "attention_mask": np.ones((1, 16), np.int64)},
+        "out of data bounds",
+    ),
+    "inputs of two lengths": (
+        "minilm_int8",
+        {"input_ids": np.ones((1, 16), np.int64), "attention_mask": np.ones((1, 8), np.int64)},
+        "minilm_int8",
+    ),
+    "empty image": ("classify_image", {"image": bytes_array([b""])}, "the image is empty (0 bytes): send"),
+    "text named .png": ("classify_image", {"image": bytes_array([b"just text"])}, "not a PNG or JPEG image: send"),
+    "truncated image": ("classify_image", {"image": bytes_array([PNG[:-30]])}, "truncated or corrupt: send the whole"),
+    "decompression bomb": ("classify_image", {"image": bytes_array([BOMB.getvalue()])}, "scale it down before sending"),
+    "one bad of three": ("classify_image", {"image": bytes_array([PNG, b"x", PNG])}, "image 2 of 3: these 1 bytes are"),
+    "empty text": ("embed_text", {"text": bytes_array([b""])}, "the text is empty: send at least one word"),
+    "invalid UTF-8": ("embed_text", {"text": bytes_array([b"ab\xff"])}, "not valid UTF-8 (byte 2): encode it as UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_in_one_sentence(case: str, client: Client) -> None:
+    model, inputs, words = REFUSED[case]
+    with pytest.raises(InferenceError) as caught:
+        client.infer(model, inputs)
+    assert words in str(caught.value)
+    assert caught.value.status in ("400", "INVALID_ARGUMENT")
+    assert not any(mark in str(caught.value) for mark in ("Traceback", ".py", str(ROOT), "/onnxruntime", "\n"))
+
+
+def test_requests_batched_with_bad_ones_get_their_answers(server: Server) -> None:
+    good = [*DIGITS.items[:40]]
+    items = [item for pair in zip(good, [b"", b"junk", PNG[:50], b"x"] * 10, strict=True) for item in pair]
+
+    def ask(item: bytes) -> bytes | str:
+        with Client(f"grpc://{server.grpc_url}") as own:
+            try:
+                label: bytes = own.infer("classify_image", {"image": bytes_array([item])})["label"][0, 0]
+            except InferenceError as err:
+                return err.status
+        return label
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, items))
+    assert answers[1::2] == ["INVALID_ARGUMENT"] * 40
+    assert [LABELS.index(label.decode()) for label in answers[0::2] if isinstance(label, bytes)] == [
+        LABELS.index(ask(item).decode())
+        for item in good  # type: ignore[union-attr]
+    ]
+
+
+def test_concurrent_requests_form_batches(server: Server) -> None:
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as grpc:
+
+        def executions() -> tuple[int, int]:
+            (stats,) = grpc.get_inference_statistics("minilm_int8").model_stats
+            return stats.inference_count, stats.execution_count
+
+        before = executions()
+
+        def ask(number: int) -> None:
+            with Client(f"grpc://{server.grpc_url}") as own:
+                own.infer("embed_text", {"text": bytes_array([f"a text of six words, {number}".encode()])})
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(ask, range(96)))
+        inferences, runs = (after - start for start, after in zip(before, executions(), strict=True))
+    assert inferences == 96
+    assert runs < 96
+
+
+@pytest.mark.parametrize("library", [tritonclient.http, tritonclient.grpc])
+@pytest.mark.parametrize(
+    ("model", "name", "array"),
+    [
+        ("digits_fp32", "pixels", PIXELS),
+        ("digits_int8", "pixels", PIXELS),
+        ("classify_image", "image", bytes_array([PNG])),
+    ],
+)
+def test_the_classification_extension_names_labels(
+    library: Any, model: str, name: str, array: np.ndarray[Any, Any], server: Server
+) -> None:
+    with library.InferenceServerClient(server.http_url if library is tritonclient.http else server.grpc_url) as triton:
+        tensor = library.InferInput(name, list(array.shape), "BYTES" if array.dtype == object else "UINT8")
+        tensor.set_data_from_numpy(array)
+        answer = triton.infer(model, [tensor], outputs=[library.InferRequestedOutput("scores", class_count=3)])
+    rows = [entry.decode().split(":") for entry in answer.as_numpy("scores")[0]]
+    assert len(rows) == 3
+    assert [LABELS[int(index)] for _, index, _ in rows] == [label for _, _, label in rows]
+
+
+def test_an_image_client_can_learn_all_it_needs_from_the_server(server: Server) -> None:
+    """What NVIDIA's example image client asks before it sends: one image in, with a layout, one row of scores out."""
+    with tritonclient.http.InferenceServerClient(server.http_url) as triton:
+        metadata, config = triton.get_model_metadata("digits_int8"), triton.get_model_config("digits_int8")
+    assert [(t["name"], t["datatype"], t["shape"]) for t in metadata["inputs"]] == [("pixels", "UINT8", [-1, 1, 8, 8])]
+    assert [(t["name"], t["datatype"], t["shape"]) for t in metadata["outputs"]] == [("scores", "FP32", [-1, 10])]
+    assert config["input"][0]["format"] == "FORMAT_NCHW"
+    assert config["max_batch_size"] == 64
+
+
+def test_any_choice_of_outputs_is_answered(client: Client) -> None:
+    for outputs in (["label"], ["score"], ["scores"], ["label", "score"], ["score", "scores"]):
+        assert list(client.infer("classify_image", {"image": bytes_array([PNG])}, outputs)) == outputs
+
+
+def test_an_unknown_model_is_not_found(client: Client) -> None:
+    with pytest.raises(InferenceError) as caught:
+        client.infer("nothing", {"pixels": PIXELS})
+    assert caught.value.status in ("404", "NOT_FOUND")
+
+
+def test_a_server_that_is_not_there_is_one_line() -> None:
+    for url in ("http://127.0.0.1:9", "grpc://127.0.0.1:9"):
+        with (
+            Client(url) as lost,
+            pytest.raises(InferenceError, match=r"no Triton answers.*start one with `ai102 serve`"),
+        ):
+            lost.infer("digits_int8", {"pixels": PIXELS})
