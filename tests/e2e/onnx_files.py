@@ -1,5 +1,6 @@
 """Small ONNX models, written in a line each, that the tests give to a real server."""
 
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -72,3 +73,13 @@ def plus(value: float, dims: Dims = ("n", 2)) -> onnx.ModelProto:
         [tensor("y", "FP32", dims)],
         [constant("value", value)],
     )
+
+
+def external(value: float) -> dict[str, bytes]:
+    """A model whose weight lies in a file beside it."""
+    made = plus(value)
+    weight = made.graph.initializer[0]
+    weight.ClearField("float_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weights.bin")
+    return {"model.onnx": made.SerializeToString(), "weights.bin": struct.pack("<f", value)}

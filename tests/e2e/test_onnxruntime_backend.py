@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 from ai102.serve.server import Server
 
 from .conftest import Files, StartServer
-from .onnx_files import ONNX_FROM_TRITON, addition, constant, identity, model, node, plus, tensor
+from .onnx_files import ONNX_FROM_TRITON, addition, constant, external, identity, model, node, plus, tensor
 
 pytestmark = pytest.mark.e2e
 
@@ -69,17 +69,6 @@ def with_default() -> onnx.ModelProto:
         [tensor("y", "FP32", ["m"])],
         [constant("extra", 5)],
     )
-
-
-def external(value: float) -> dict[str, bytes]:
-    """A model whose weight lies in a file beside it."""
-    made = plus(value)
-    weight = made.graph.initializer[0]
-    raw = np.float32(value).tobytes()
-    weight.ClearField("float_data")
-    weight.data_location = TensorProto.EXTERNAL
-    weight.external_data.add(key="location", value="weights.bin")
-    return {"model.onnx": made.SerializeToString(), "weights.bin": raw}
 
 
 MODELS: dict[str, Files] = {

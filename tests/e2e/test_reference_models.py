@@ -44,7 +44,6 @@ def test_images_get_their_labels(kind: str, client: Client) -> None:
         out = BytesIO()
         Image.open(BytesIO(item)).resize((64, 64), Image.Resampling.NEAREST).convert("RGB").save(out, kind, quality=95)
         answer = client.infer("classify_image", {"image": bytes_array([out.getvalue()])})
-        assert answer["score"][0, 0] == answer["scores"].max()
         right += answer["label"][0, 0].decode() == LABELS[label]
     assert right >= 49
 
@@ -162,7 +161,7 @@ def test_concurrent_requests_form_batches(server: Server) -> None:
     [
         ("digits_fp32", "pixels", PIXELS),
         ("digits_int8", "pixels", PIXELS),
-        ("classify_image", "image", bytes_array([PNG])),
+        ("score_image", "image", bytes_array([PNG])),
     ],
 )
 def test_the_classification_extension_names_labels(
@@ -188,7 +187,7 @@ def test_an_image_client_can_learn_all_it_needs_from_the_server(server: Server) 
 
 
 def test_any_choice_of_outputs_is_answered(client: Client) -> None:
-    for outputs in (["label"], ["score"], ["scores"], ["label", "score"], ["score", "scores"]):
+    for outputs in (["label"], ["score"], ["label", "score"], ["score", "label"]):
         assert list(client.infer("classify_image", {"image": bytes_array([PNG])}, outputs)) == outputs
 
 

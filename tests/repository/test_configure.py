@@ -49,8 +49,8 @@ def test_an_ensemble_maps_every_tensor() -> None:
     steps = config("classify_image").ensemble_scheduling.step
     assert [(s.model_name, dict(s.input_map), dict(s.output_map)) for s in steps] == [
         ("digits_decode", {"image": "image"}, {"pixels": "pixels"}),
-        ("digits_int8", {"pixels": "pixels"}, {"scores": "network_scores"}),
-        ("digits_label", {"scores": "network_scores"}, {"label": "label", "score": "score", "scores": "scores"}),
+        ("digits_int8", {"pixels": "pixels"}, {"scores": "scores"}),
+        ("digits_label", {"scores": "scores"}, {"label": "label", "score": "score"}),
     ]
 
 

@@ -103,15 +103,16 @@ MISTAKES = {
         'models.toml: ensembles.embed_text.inputs holds "language", which no step takes; drop it or map it in a step',
     ),
     "map of an unknown tensor": (
-        "outputs = { scores = ",
-        "outputs = { score = ",
-        'models.toml: ensembles.classify_image.steps[1].outputs maps "score", but the model has scores',
+        '"digits_label"]',
+        '{ model = "digits_label", outputs = { name = "label" } }]',
+        'models.toml: ensembles.classify_image.steps[2].outputs maps "name", but the model has label, score',
     ),
     "output that a later step takes": (
         'outputs = ["sentence_embedding", "truncated"]',
         'outputs = ["sentence_embedding", "input_ids"]',
         'models.toml: ensembles.embed_text.steps[1] ("minilm_int8") takes "input_ids", which is also in outputs: '
-        "a request for the other outputs alone would fail; let the last step hand it on under a name of its own",
+        "a request for the other outputs alone would fail; offer it by an ensemble of its own that ends with the step "
+        "that makes it",
     ),
     "two models of one name": (
         "[ensembles.embed_text]",
@@ -159,7 +160,7 @@ def test_the_contract_names_every_served_model() -> None:
     models = {model.name: model for model in spec.load(CONTRACT).served_models}
     assert list(models) == [
         "digits_fp32", "digits_int8", "digits_decode", "digits_label",
-        "minilm_fp32", "minilm_int8", "minilm_tokenize", "classify_image", "embed_text",
+        "minilm_fp32", "minilm_int8", "minilm_tokenize", "classify_image", "score_image", "embed_text",
     ]  # fmt: skip
     answer = [(tensor.name, tensor.type, tensor.dims) for tensor in models["classify_image"].outputs]
-    assert answer == [("label", "BYTES", (1,)), ("score", "FP32", (1,)), ("scores", "FP32", (10,))]
+    assert answer == [("label", "BYTES", (1,)), ("score", "FP32", (1,))]

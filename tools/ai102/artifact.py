@@ -37,6 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield folder / path.name
         (folder / path.name).replace(path)
+    except OSError as err:  # a write that meets a full disk does not know its file
+        err.filename = err.filename or str(path)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ai102.artifact import replacing, sha256_of_file
 from ai102.errors import UserError
 from ai102.progress import Progress
-from ai102.quantize.graph import WEIGHTED_OPERATORS, clean_graph, following_nodes, weighted_layers
+from ai102.graph import WEIGHTED_OPERATORS, clean_graph, following_nodes, weighted_layers
 from ai102.quantize.recipe import Method
 
 MIN_SAMPLES = 128

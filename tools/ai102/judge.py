@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai102.quantize.score import cosine_stats, nearest_neighbour_agreement, top1
-from ai102.samples import Samples, tensors_of_items
+from ai102.samples import Samples, batches_of_items
 from ai102.spec import Network
 
 # Inputs by name to the network's one output [batch, width].
 Run = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,10 @@ class Verdict:
 
 def outputs(run: Run, network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> NDArray[np.float32]:
     """`run` over all items [items, width], each text padded as it would be if it were sent alone."""
-    rows: list[NDArray[np.float32]] = [np.empty(0)] * len(items)
-    for chosen in _alike(network, items, tokenizer_file):
-        for start in range(0, len(chosen), BATCH):
-            part = chosen[start : start + BATCH]
-            answer = run(tensors_of_items(network, [items[i] for i in part], tokenizer_file))
-            for i, row in zip(part, answer, strict=True):
-                rows[i] = row
-    return np.stack(rows)
+    rows: dict[int, NDArray[np.float32]] = {}
+    for positions, tensors in batches_of_items(network, items, tokenizer_file):
+        rows |= zip(positions, run(tensors), strict=True)
+    return np.stack([rows[position] for position in range(len(items))])
 
 
 def session_run(onnx_file: Path, network: Network) -> Run:
@@ -89,13 +84,3 @@ def compare(
         if wanted is not None and mean < wanted:
             complaints.append(f"INT8 mean cosine to FP32 is {mean:.4f}, wanted at least {wanted:g}")
     return Verdict(facts, summary, tuple(complaints))
-
-
-def _alike(network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> Iterator[list[int]]:
-    """Positions of items that come to the same input shape."""
-    if network.text is None:
-        yield list(range(len(items)))
-        return
-    shapes = [tensors_of_items(network, [item], tokenizer_file)["input_ids"].shape for item in items]
-    for shape in sorted(set(shapes)):
-        yield [i for i, found in enumerate(shapes) if found == shape]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from ai102.spec import Network
 from ai102.transforms.texts import TextEncoder
 
 Split = Literal["train", "calibration", "test"]
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def read_samples(sets: Path, name: str, split: Split) -> Samples:
     return samples
 
 
-def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> dict[str, NDArray]:  # type: ignore[type-arg]
+def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> dict[str, NDArray[Any]]:
     """The network's inputs for `items`, all in one batch, by the very functions that Triton's Python models run."""
     if network.task == "image-classification":
         from ai102.transforms.images import pixels_from_image
@@ -133,9 +135,27 @@ def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: P
             for item in items
         ]
         return {network.inputs[0].name: np.stack(pixels)}
+    assert network.text is not None
+    input_ids, attention_mask, _ = _encoder(tokenizer_file, network.text.lengths).tokens([i.decode() for i in items])
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+def batches_of_items(
+    network: Network, items: Sequence[bytes], tokenizer_file: Path | None
+) -> Iterator[tuple[list[int], dict[str, NDArray[Any]]]]:
+    """Positions and inputs of the items in batches, each text padded as it would be if it were sent alone."""
+    positions: dict[tuple[int, ...], list[int]] = {}
+    for position, item in enumerate(items):
+        shape = tensors_of_items(network, [item], tokenizer_file)["input_ids"].shape if network.text else ()
+        positions.setdefault(shape, []).append(position)
+    for shape in sorted(positions):
+        for start in range(0, len(positions[shape]), BATCH):
+            chosen = positions[shape][start : start + BATCH]
+            yield chosen, tensors_of_items(network, [items[position] for position in chosen], tokenizer_file)
+
+
+@lru_cache(maxsize=1)  # reading a tokenizer takes longer than using it on a sentence
+def _encoder(tokenizer_file: Path, lengths: tuple[int, ...]) -> TextEncoder:
     from tokenizers import Tokenizer
 
-    assert network.text is not None
-    encoder = TextEncoder(Tokenizer.from_file(str(tokenizer_file)), network.text.lengths)
-    input_ids, attention_mask, _ = encoder.tokens([item.decode() for item in items])
-    return {"input_ids": input_ids, "attention_mask": attention_mask}
+    return TextEncoder(Tokenizer.from_file(str(tokenizer_file)), lengths)

@@ -75,7 +75,7 @@ class Client:
     def _error(self, model: str, err: InferenceServerException) -> InferenceError:
         status = str(err.status() or "").removeprefix("StatusCode.")
         if status == "UNAVAILABLE" and "failed to connect" in err.message():
-            return InferenceError(f"{self.url}: no Triton answers; start one with `ai102 serve`", status)
+            return InferenceError(f"{self.url}: no Triton answers; start one with `ai102 serve`")
         sentence = str(err.message())
         return InferenceError(sentence if f"'{model}'" in sentence else f"{model}: {sentence}", status)
 

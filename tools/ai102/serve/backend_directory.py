@@ -16,8 +16,8 @@ OUR_BACKENDS = Path(__file__).parent / "backends"
 
 
 def backend_directory_for(installation: Installation, environ: Mapping[str, str]) -> Path | None:
-    """The folder for --backend-directory, or None when the server's own backends serve ONNX already."""
-    if (installation.backends / "onnxruntime").is_dir():
+    """The folder for --backend-directory, or None for a server that comes with backends of its own."""
+    if not installation.is_from_pip or (installation.backends / "onnxruntime").is_dir():
         return None
     sources = _sources(installation)
     name = f"backends-{_content_hash(sources)}"
@@ -27,9 +27,7 @@ def backend_directory_for(installation: Installation, environ: Mapping[str, str]
             return _prepared(parent, name, sources)
         except OSError as err:
             reasons.append(f"{parent}: {err.strerror or err}")
-    raise UserError(
-        f"no room for Triton's backend directory ({'; '.join(reasons)}): set XDG_CACHE_HOME to a free folder"
-    )
+    raise UserError(f"no place for Triton's backend directory ({'; '.join(reasons)}): set XDG_CACHE_HOME to a folder")
 
 
 def _sources(installation: Installation) -> dict[str, Path]:
@@ -37,8 +35,6 @@ def _sources(installation: Installation) -> dict[str, Path]:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     python = installation.backends / "python"
     stub = installation.root / "python_backend_stubs" / version / "triton_python_backend_stub"
-    if not stub.is_file():
-        stub = python / "triton_python_backend_stub"
     sources = {
         "python/libtriton_python.so": python / "libtriton_python.so",
         "python/triton_python_backend_utils.py": python / "triton_python_backend_utils.py",
@@ -71,7 +67,7 @@ def _cache_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 def _prepared(parent: Path, name: str, sources: Mapping[str, Path]) -> Path:
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = parent.stat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o002:
         # Code is run from here: nobody else may have put it there.
         raise PermissionError(0, "belongs to or is writable by another user")
     target = parent / name

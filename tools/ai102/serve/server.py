@@ -1,6 +1,7 @@
 """Start a tritonserver, wait until every model is ready, and stop it with all it started."""
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -160,19 +161,21 @@ class Server:
 
     def _launch(self, installation: Installation) -> None:
         backends = backend_directory_for(installation, os.environ)
+        environment = server_environment(installation, os.environ)
+        sink = self._log_sink()
         command = [str(installation.binary), *self._arguments(installation, backends)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=server_environment(installation, os.environ),
+            env=environment,
             start_new_session=True,
             # SIGPIPE stays ignored: when we are killed, the server must live on to stop in order.
             restore_signals=False,
         )
         assert self._process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout, *sink), daemon=True)
         self._reader.start()
         regions = str(SHARED_MEMORY / self._shared_memory_prefix)
         self._guardian = subprocess.Popen(
@@ -195,27 +198,37 @@ class Server:
             arguments.append(f"--backend-directory={backends}")
             arguments.append(f"--cache-directory={installation.root / 'caches'}")
         for backend in ("python",) if backends is None else ("python", "onnxruntime"):
-            arguments.append(f"--backend-config={backend},shm-region-prefix-name={self._shared_memory_prefix}")
+            arguments += [
+                f"--backend-config={backend},shm-region-prefix-name={self._shared_memory_prefix}",
+                # Triton gives a Python model 30 s to load, which a large file on a busy machine outlasts.
+                f"--backend-config={backend},stub-timeout-seconds={math.ceil(self.ready_timeout_s)}",
+            ]
         if self.models is not None:
             arguments.append("--model-control-mode=explicit")
             arguments += [f"--load-model={model}" for model in self.models]
         return [*arguments, *self.extra_arguments]
 
-    def _read(self, stream: IO[bytes]) -> None:
+    def _read(self, stream: IO[bytes], write: Callable[[str], None], finish: Callable[[], None]) -> None:
         try:
-            with contextlib.ExitStack() as files:
-                log = self._log
-                if isinstance(log, Path):
-                    file = files.enter_context(log.open("w", encoding="utf-8", buffering=1))
-                    log = lambda line: print(line, file=file)  # noqa: E731
-                for raw in stream:
-                    line = raw.decode("utf-8", "replace").rstrip("\n")
-                    self._lines.add(line)
-                    if log is not None:
-                        log(line)
+            for raw in stream:
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                self._lines.add(line)
+                write(line)
         finally:
             for _ in stream:
                 pass  # a full pipe would stop the server
+            finish()
+
+    def _log_sink(self) -> tuple[Callable[[str], None], Callable[[], None]]:
+        """What takes each line of the log, and what closes it."""
+        log = self._log
+        if not isinstance(log, Path):
+            return log or (lambda line: None), lambda: None
+        try:
+            file = log.open("w", encoding="utf-8", buffering=1)
+        except OSError as err:
+            raise UserError(f"cannot write the server's log to {log} ({err.strerror}): give another file") from err
+        return lambda line: print(line, file=file), file.close
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.ready_timeout_s

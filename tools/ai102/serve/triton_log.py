@@ -16,7 +16,7 @@ FAILURES = tuple(
 ERROR_LINE = re.compile(r'^(?:[EF]\d{4} \S+ \d+ [\w.]+:\d+\] |error: |\S*tritonserver: )"?(?P<text>.*?)"?$')
 PROTOBUF_ERROR = re.compile(r"Error parsing text-format inference\.ModelConfig: (?P<place>.*)")
 # Logged at every start on a machine without a GPU, and at every exit that was not waited for.
-HARMLESS = ("CudaDriverHelper has not been initialized", "failed to stop server")
+HARMLESS = ("CudaDriverHelper has not been", "CUDA driver version is insufficient", "failed to stop server")
 # Triton's status, and the class of a Python exception, say nothing to the user.
 PREFIX = re.compile(
     r"^(?:(?:Internal|Invalid argument|Not found|Unavailable|Unsupported|\w*Exception|ModelRefusedError): )+"

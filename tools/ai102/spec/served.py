@@ -33,9 +33,8 @@ def models_of_network(name: str, net: Network) -> list[ServedModel]:
         case "image-classification":
             image = (Tensor(name="image", type="BYTES", dims=(1,)),)
             label = (Tensor(name="label", type="BYTES", dims=(1,)), Tensor(name="score", type="FP32", dims=(1,)))
-            # It hands the scores on: see the rule on outputs in model_of_ensemble.
             models.append(served("decode", "decode_image", image, net.inputs))
-            models.append(served("label", "label_scores", net.outputs, (*label, *net.outputs)))
+            models.append(served("label", "label_scores", net.outputs, label))
         case "text-embedding":
             text = (Tensor(name="text", type="BYTES", dims=(1,)),)
             truncated = Tensor(name="truncated", type="BOOL", dims=(1,))
@@ -74,7 +73,7 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
                 # be told of a deadlock, since the server then also withholds it from the step.
                 raise ValueError(
                     f'{where} ("{step.model}") takes "{outer}", which is also in outputs: a request for the other '
-                    "outputs alone would fail; let the last step hand it on under a name of its own"
+                    "outputs alone would fail; offer it by an ensemble of its own that ends with the step that makes it"
                 )
             given = flowing[outer]
             if (given.type, given.dims) != (taken.type, taken.dims):

@@ -1,4 +1,4 @@
-"""Triton model: scores in; the best label, its score and all scores out."""
+"""Triton model: scores in; the best label and its score out."""
 
 import json
 from pathlib import Path
@@ -21,10 +21,4 @@ class TritonPythonModel:
     def answer(self, request: Any) -> Any:
         scores = pb_utils.get_input_tensor_by_name(request, self.scores).as_numpy()
         label, score = top_labels(scores, self.labels)
-        return pb_utils.InferenceResponse(
-            [
-                pb_utils.Tensor("label", label),
-                pb_utils.Tensor("score", score),
-                pb_utils.Tensor(self.scores, scores),
-            ]
-        )
+        return pb_utils.InferenceResponse([pb_utils.Tensor("label", label), pb_utils.Tensor("score", score)])

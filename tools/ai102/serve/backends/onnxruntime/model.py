@@ -109,6 +109,7 @@ class TritonPythonModel:
         self.inputs: dict[str, TensorSpec] = {t.name: t for t in (*signature.inputs, *signature.defaults)}
         self.outputs: dict[str, TensorSpec] = {t.name: t for t in signature.outputs}
         self.config_dims = {t["name"]: [int(dim) for dim in t["dims"]] for t in config["output"]}
+        self.has_bfloat16 = any(t.data_type == "TYPE_BF16" for t in (*self.inputs.values(), *self.outputs.values()))
         self.shared_symbols = shared_symbols(signature.inputs, has_batch=self.has_batch)
 
     def _arrays(self, request: Any) -> dict[str, Array]:
@@ -125,8 +126,7 @@ class TritonPythonModel:
         return tensor_from_array(name, array, self.outputs[name].data_type, self.config_dims[name], self.alive)
 
     def _run(self, wanted: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
-        types = {self.inputs[name].data_type for name in inputs} | {self.outputs[name].data_type for name in wanted}
-        if "TYPE_BF16" not in types:
+        if not self.has_bfloat16:
             found: Sequence[Array] = self.session.run(list(wanted), dict(inputs), self.run_options)
             return found
         # numpy has no bfloat16, so these models take the longer way over OrtValue.

@@ -1,0 +1,87 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ai102.cli import app
+
+ROOT = Path(__file__).parent.parent
+
+
+def ai102(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The command as its user types it."""
+    return subprocess.run([sys.executable, "-m", "ai102", *arguments], capture_output=True, text=True, cwd=cwd, timeout=60)
+
+
+def test_help_names_every_verb_in_one_line_each() -> None:
+    told = CliRunner().invoke(app, ["--help"]).output
+    verbs = ["export", "calibrate", "quantize", "engine", "configure", "serve", "infer", "verify", "demo"]
+    assert [line.split()[0] for line in told.splitlines() if line.split()[:1] and line.split()[0] in verbs] == verbs
+
+
+MISTAKES = {
+    "no contract here": (["export"], "models.toml: no such file; run this in the folder that holds models.toml"),
+    "unknown network": (
+        ["export", "digit", "--contract", str(ROOT / "models.toml")],
+        "no network digit in models.toml; there are digits, minilm",
+    ),
+    "unknown ensemble": (
+        ["infer", "digits_int8", "x", "--contract", str(ROOT / "models.toml")],
+        "digits_int8 is no ensemble of models.toml that takes images or texts; there are classify_image, score_image, embed_text",
+    ),
+    "no server": (
+        ["infer", "embed_text", "hello", "--address", "127.0.0.1:9", "--contract", str(ROOT / "models.toml")],
+        "grpc://127.0.0.1:9: no Triton answers; start one with `ai102 serve`",
+    ),
+    "no repository": (["serve"], "there is no model repository model_repository: run `make engine`"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = ai102(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("ai102: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_stale_config_fails_the_check_and_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text((ROOT / "models.toml").read_text())
+    assert ai102("configure", cwd=tmp_path).returncode == 0
+    assert ai102("configure", "--check", cwd=tmp_path).returncode == 0
+    (tmp_path / "model_repository" / "minilm_int8" / "config.pbtxt").unlink()
+    done = ai102("configure", "--check", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "ai102: minilm_int8/config.pbtxt: not what models.toml says; run `ai102 configure`\n",
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "ai102", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(small_disk: Path) -> None:
+    (small_disk / "models.toml").write_text((ROOT / "models.toml").read_text())
+    (small_disk / "filler").write_bytes(bytes(236 * 1024))
+    done = ai102("configure", cwd=small_disk)
+    assert done.returncode == 2
+    assert "model_repository/" in done.stderr
+    assert "No space left on device: free some space" in done.stderr
+    assert done.stderr.count("\n") == 1
+    (small_disk / "filler").unlink()
+    assert ai102("configure", cwd=small_disk).returncode == 0
+    assert [str(path) for path in small_disk.rglob(".*.*") if path.name != ".keep"] == []
