@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 
 def ai102(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """The command as its user types it."""
-    return subprocess.run([sys.executable, "-m", "ai102", *arguments], capture_output=True, text=True, cwd=cwd, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "ai102", *arguments], capture_output=True, text=True, cwd=cwd, timeout=60
+    )
 
 
 def test_help_names_every_verb_in_one_line_each() -> None:
@@ -67,7 +69,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "ai102", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "ai102", folder], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
     yield folder
