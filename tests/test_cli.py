@@ -32,7 +32,8 @@ MISTAKES = {
     ),
     "unknown ensemble": (
         ["infer", "digits_int8", "x", "--contract", str(ROOT / "models.toml")],
-        "digits_int8 is no ensemble of models.toml that takes images or texts; there are classify_image, score_image, embed_text",
+        "digits_int8 is no ensemble of models.toml that takes images or texts; there are "
+        "classify_image, score_image, embed_text",
     ),
     "no server": (
         ["infer", "embed_text", "hello", "--address", "127.0.0.1:9", "--contract", str(ROOT / "models.toml")],

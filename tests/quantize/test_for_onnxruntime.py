@@ -16,16 +16,16 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from ai102.calibrate import Ranges, find_ranges
 from ai102.errors import UserError
 from ai102.graph import clean_graph, weighted_layers
 from ai102.quantize.for_onnxruntime import Cpu, int8_from_ranges, this_cpu
-from ai102.quantize.recipe import Recipe
 from ai102.quantize.score import cosine_stats
 from ai102.quantize.smooth import smooth
-from tests.tiny_nets import WIDTH, images, residual_cnn, states, transformer_block
+from ai102.spec import Recipe
+from tests.tiny_nets import WIDTH, images, residual_cnn, states, transformer_block, write
 
 Batches = Iterable[dict[str, Any]]
 
@@ -70,6 +70,23 @@ def test_every_convolution_and_what_follows_it_runs_in_int8(cnn: Path, tmp_path:
     assert cosine_stats(reference, candidate)[1] > 0.995
 
 
+def test_a_convolution_that_float_operators_read_runs_in_int8_too(tmp_path: Path) -> None:
+    node = helper.make_node
+    random = np.random.default_rng(0)
+    weights = {f"{name}.weight": random.standard_normal((4, 4, 1, 1)).astype(np.float32) for name in "ab"}
+    nodes = [
+        node("Conv", ["x", "a.weight"], ["a"]),
+        node("Sigmoid", ["a"], ["gate"]),
+        node("Mul", ["a", "gate"], ["swish"]),
+        node("Conv", ["swish", "b.weight"], ["y"]),
+    ]
+    shape: list[int | str] = ["batch", 4, 3, 3]
+    file = write(tmp_path / "net.onnx", nodes, dict(weights), ("x", TensorProto.FLOAT, shape), ("y", shape))
+    batch = {"x": random.standard_normal((160, 4, 3, 3)).astype(np.float32)}
+    int8_from_ranges(file, ranges_of(file, [batch]), Recipe(), tmp_path / "int8.onnx", cpu="x86-vnni")
+    assert operators_as_run(tmp_path / "int8.onnx")["QLinearConv"] == 2
+
+
 def test_smoothing_saves_what_an_outlier_channel_spoils(block: Path, tmp_path: Path) -> None:
     ranges, out = ranges_of(block, states(160)), tmp_path / "int8.onnx"
     reference = answers(block, states(60, seed=9))
@@ -109,12 +126,17 @@ def test_smoothing_does_not_change_what_a_network_computes(net: Callable[[Path],
     )
 
 
-def test_a_channel_that_calibration_saw_silent_does_not_blow_up(block: Path) -> None:
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_a_channel_that_is_silent_or_unread_does_not_blow_up(block: Path, alpha: float) -> None:
     model = clean_graph(block)
     layer = weighted_layers(model)[0]
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == layer.weight)
+    unread = numpy_helper.to_array(weight).copy()
+    unread[1] = 0
+    weight.CopyFrom(numpy_helper.from_array(unread, layer.weight))
     channels = ranges_of(block, states(160)).channels[layer.activation]
     silent = channels.model_copy(update={"lows": (0.0, *channels.lows[1:]), "highs": (0.0, *channels.highs[1:])})
-    smoothed, _ = smooth(model, [layer], {layer.activation: silent}, 1.0)
+    smoothed, _ = smooth(model, [layer], {layer.activation: silent}, alpha)
     factors = next(numpy_helper.to_array(t) for t in smoothed.graph.initializer if t.name == "normal_smoothing")
     assert factors.shape == (WIDTH,)
     assert np.isfinite(factors).all()
@@ -183,7 +205,7 @@ import sys
 from pathlib import Path
 from ai102.calibrate import Ranges
 from ai102.quantize.for_onnxruntime import int8_from_ranges
-from ai102.quantize.recipe import Recipe
+from ai102.spec import Recipe
 for start in range(1, len(sys.argv), 3):
     net, ranges, out = map(Path, sys.argv[start : start + 3])
     int8_from_ranges(net, Ranges.load(ranges, net), Recipe(smoothing=0.8), out)

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai102.artifact import replacing, sha256_of_file
 from ai102.errors import UserError
-from ai102.progress import Progress
 from ai102.graph import WEIGHTED_OPERATORS, clean_graph, following_nodes, weighted_layers
-from ai102.quantize.recipe import Method
+from ai102.progress import Progress
+from ai102.spec import Method
 
 MIN_SAMPLES = 128
 # Entropy tries every threshold between its levels and all bins; its time grows with the square of the bins.

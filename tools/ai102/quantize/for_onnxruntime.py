@@ -17,8 +17,8 @@ from ai102.artifact import replacing
 from ai102.calibrate import Ranges
 from ai102.errors import UserError
 from ai102.graph import clean_graph, following_nodes, layers_matching, weighted_layers
-from ai102.quantize.recipe import Recipe
 from ai102.quantize.smooth import smooth
+from ai102.spec import Recipe
 
 Cpu = Literal["x86-vnni", "x86", "arm"]
 

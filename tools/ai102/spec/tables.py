@@ -17,6 +17,9 @@ Precision = Literal["fp32", "int8"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Dim = Annotated[int, Field(ge=-1)]
 Positive = Annotated[int, Field(ge=1)]
+Method = Literal["minmax", "percentile", "entropy"]
+# A layer's path in the PyTorch module, or its node's name, with * and ? as in file names.
+LayerPattern = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Table(BaseModel):
@@ -82,7 +85,25 @@ class Instances(Table):
 
 
 class Recipe(Table):
-    """How INT8 is made."""
+    """How INT8 is made. The default quantizes every layer that has weights, by the extreme values seen."""
+
+    method: Method = Field("minmax", examples=['"minmax"'])
+    percentile: float | None = Field(None, gt=50, lt=100, examples=["99.999"])
+    # SmoothQuant's alpha: how much of an activation's outliers moves into the weights that meet it.
+    smoothing: float | None = Field(None, ge=0, le=1, examples=["0.8"])
+    keep_float: tuple[LayerPattern, ...] = Field((), examples=['["*.output.dense"]'])
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if (self.method == "percentile") != (self.percentile is not None):
+            advice = 'write method = "percentile" or drop it' if self.percentile else "write percentile = 99.999"
+            raise ValueError(f'method is "{self.method}" and percentile is {self.percentile or "not set"}: {advice}')
+        if self.smoothing is not None and self.method != "minmax":
+            raise ValueError(
+                f'smoothing is {self.smoothing} but method is "{self.method}": smoothed ranges follow from each '
+                'channel\'s smallest and largest value; write method = "minmax" or drop smoothing'
+            )
+        return self
 
 
 class ImageOptions(Table):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ai102.quantize.recipe import Recipe
+from ai102.spec import Recipe
 
 
 @pytest.mark.parametrize(

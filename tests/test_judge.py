@@ -1,0 +1,74 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ai102 import judge, spec
+from ai102.samples import Samples
+
+CONTRACT = spec.load(Path(__file__).parent.parent / "models.toml")
+
+
+def scores(best: list[int]) -> NDArray[np.float32]:
+    return np.eye(10, dtype=np.float32)[best]
+
+
+def images(labels: list[int]) -> Samples:
+    return Samples(tuple(b"" for _ in labels), tuple(labels), "0" * 64)
+
+
+TRUTH = [i % 10 for i in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("fp32_wrong", "int8_wrong", "complaints"),
+    [
+        (0, 0, ()),
+        (3, 4, ()),
+        (0, 2, ("INT8 top-1 drops by 1.00 points, allowed are 0.5",)),
+        (4, 4, ("FP32 top-1 is 98.00 %, wanted at least 98.5 %",)),
+    ],
+)
+def test_a_classifier_is_held_to_its_budget(fp32_wrong: int, int8_wrong: int, complaints: tuple[str, ...]) -> None:
+    def with_wrong(count: int) -> NDArray[np.float32]:
+        return scores([(label + 1) % 10 if i < count else label for i, label in enumerate(TRUTH)])
+
+    verdict = judge.compare(CONTRACT.networks["digits"], images(TRUTH), with_wrong(fp32_wrong), with_wrong(int8_wrong))
+    assert verdict.complaints == complaints
+    assert verdict.passed == (not complaints)
+    assert verdict.facts["labels_changed"] == abs(int8_wrong - fp32_wrong)
+
+
+@pytest.mark.parametrize(("noise", "passed"), [(0.0, True), (0.005, True), (0.05, False)])
+def test_an_embedder_is_held_to_its_budget(noise: float, passed: bool) -> None:
+    random = np.random.default_rng(1)
+    reference = random.normal(size=(50, 384)).astype(np.float32)
+    reference /= np.linalg.norm(reference, axis=1, keepdims=True)
+    candidate = reference + noise * random.normal(size=reference.shape).astype(np.float32)
+    texts = Samples(tuple(b"x" for _ in reference), (), "0" * 64)
+    verdict = judge.compare(CONTRACT.networks["minilm"], texts, reference, candidate)
+    assert verdict.passed == passed
+    assert verdict.facts["mean_cosine"] >= verdict.facts["min_cosine"]
+
+
+def test_outputs_come_back_in_the_order_of_the_items_whatever_their_shapes() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def run(tensors: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        seen.append(tensors["pixels"].shape)
+        return tensors["pixels"].reshape(len(tensors["pixels"]), -1).astype(np.float32)
+
+    samples = spec_samples()
+    rows = judge.outputs(run, CONTRACT.networks["digits"], samples.items, None)
+    alone = [judge.outputs(run, CONTRACT.networks["digits"], [item], None)[0] for item in samples.items[:3]]
+    assert rows.shape == (200, 64)
+    assert np.array_equal(rows[:3], np.stack(alone))
+    assert seen[0] == (32, 1, 8, 8)
+
+
+def spec_samples() -> Samples:
+    from ai102.samples import read_samples
+
+    return read_samples(Path(__file__).parent.parent / "calibration" / "sets", "digits", "calibration")
