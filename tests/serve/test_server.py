@@ -110,3 +110,13 @@ def test_the_log_says_why_the_server_ended(lines: list[str], wanted: str) -> Non
     for line in lines:
         log.add(line)
     assert log.why_it_ended(1) == wanted
+
+
+def test_an_ensemble_that_only_lacks_its_model_does_not_repeat_why() -> None:
+    log = TritonLog()
+    log.add(SOURCE + "\"failed to load 'net' version 1: Internal: ModelRefusedError: 1/model.onnx is missing\"")
+    log.add(
+        SOURCE
+        + "\"failed to load model 'pair': ensemble 'pair' depends on 'net' which has no loaded version. And more\""
+    )
+    assert log.why_it_ended(1) == "model 'net' was not loaded: 1/model.onnx is missing; and so neither were pair"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +17,8 @@ from ai102.errors import UserError
 
 # Writes a whole file to the path it is given and may return facts to keep beside it.
 Write = Callable[[Path], Mapping[str, object] | None]
+
+FULL_BELOW_BYTES = 1 << 20
 
 
 def sha256_of_file(path: Path) -> str:
@@ -37,8 +41,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield folder / path.name
         (folder / path.name).replace(path)
-    except OSError as err:  # a write that meets a full disk does not know its file
-        err.filename = err.filename or str(path)
+    except Exception as err:
+        # Every library tells of a full disk in its own way, and none of them names the file.
+        if not isinstance(err, UserError) and shutil.disk_usage(path.parent).free < FULL_BELOW_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from err
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

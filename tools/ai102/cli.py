@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -173,6 +174,7 @@ def _each(step: object, networks: list[str] | None, contract_file: Path) -> None
 
 def main() -> None:
     """Entry point: a mistake of the user's is one line on stderr and exit 2, ours a traceback."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what was begun is undone
     try:
         app()
     except UserError as err:

@@ -1,5 +1,6 @@
 """Ports that are free, and the addresses a server is reached at."""
 
+import errno
 import socket
 import urllib.error
 import urllib.request
@@ -22,10 +23,13 @@ def chosen_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
                 # Only listening tells: SO_REUSEADDR lets two bind.
                 listener.listen(1)
             except OSError as err:
-                reason = err.strerror or str(err)
                 raise UserError(
-                    f"cannot listen on {host}:{port} ({reason}): stop what listens there, "
-                    f"or choose another with --{protocol}-port (0: any free one)"
+                    f"cannot listen on {host}:{port} ({err.strerror or err}): "
+                    + (
+                        f"stop what listens there, or choose another with --{protocol}-port (0: any free one)"
+                        if err.errno in (errno.EADDRINUSE, errno.EACCES)
+                        else "give an address of this machine with --host"
+                    )
                 ) from err
             chosen[protocol] = listener.getsockname()[1]
     finally:

@@ -13,6 +13,7 @@ FAILURES = tuple(
         r"(?P<reason>[Ii]nvalid argument: ensemble '(?P<model>[^']+)' depends on .*)",
     )
 )
+DEPENDENCY = re.compile(r"depends on '(?P<model>[^']+)' which has no loaded version")
 ERROR_LINE = re.compile(r'^(?:[EF]\d{4} \S+ \d+ [\w.]+:\d+\] |error: |\S*tritonserver: )"?(?P<text>.*?)"?$')
 PROTOBUF_ERROR = re.compile(r"Error parsing text-format inference\.ModelConfig: (?P<place>.*)")
 # Logged at every start on a machine without a GPU, and at every exit that was not waited for.
@@ -63,7 +64,14 @@ class TritonLog:
         return f"tritonserver was not ready within {timeout_s:g} s: {reason}"
 
     def _models_that_failed(self) -> str:
-        return "; ".join(f"model {model!r} was not loaded: {reason}" for model, reason in self.failures.items())
+        causes, victims = dict(self.failures), []
+        for model, reason in self.failures.items():
+            # An ensemble repeats the whole reason of the model it could not have.
+            if (needed := DEPENDENCY.search(reason)) and needed["model"] in self.failures:
+                del causes[model]
+                victims.append(model)
+        told = [f"model {model!r} was not loaded: {reason}" for model, reason in causes.items()]
+        return "; ".join([*told, *([f"and so neither were {', '.join(victims)}"] if victims else [])])
 
 
 def cleaned(reason: str) -> str:
