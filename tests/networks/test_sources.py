@@ -132,3 +132,15 @@ def test_training_is_repeatable_and_learns() -> None:
         first, second = (net(torch.from_numpy(pixels)).numpy() for net in nets)
     assert np.array_equal(first, second)
     assert (first.argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_an_export_holds_no_path_of_the_machine_and_is_repeatable(checkpoint: Path, tmp_path: Path) -> None:
+    output = CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)})
+    network = CONTRACT.networks["minilm"].model_copy(update={"outputs": (output,)})
+    samples = {"input_ids": np.ones((4, 16), np.int64), "attention_mask": np.ones((4, 16), np.int64)}
+    files = [tmp_path / "1.onnx", tmp_path / "2.onnx"]
+    for file in files:
+        onnx_from_torch(from_checkpoint(checkpoint), network, samples, file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert str(ROOT).encode() not in files[0].read_bytes()
+    assert b"site-packages" not in files[0].read_bytes()

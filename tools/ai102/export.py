@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from ai102.errors import UserError
+from ai102.graph import NAME_SCOPES
 from ai102.spec import Network
 
 if TYPE_CHECKING:
@@ -52,8 +54,23 @@ def onnx_from_torch(
             verbose=False,
         )
     assert program is not None
-    program.save(file, external_data=False)
+    model = program.model_proto
+    _forget_this_machine(model)
+    onnx.save(model, file)
     return parity(module, network, samples, file)
+
+
+def _forget_this_machine(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes about the source code, paths included: the same weights give the same bytes."""
+    graph = model.graph
+    for value in (*graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del value.metadata_props[:]
+    del graph.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+        kept = [entry for entry in node.metadata_props if entry.key == NAME_SCOPES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
 
 
 def parity(module: nn.Module, network: Network, samples: Mapping[str, NDArray[np.generic]], file: Path) -> float:

@@ -15,6 +15,8 @@ from onnx import ModelProto, NodeProto
 
 from ai102.errors import UserError
 
+# Where PyTorch's exporter notes the modules a node came through.
+NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 WEIGHTED_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # What runs in INT8 at no loss beside a convolution, and must, or the convolution is not fused.
 _FOLLOWING_OPERATORS = (
@@ -100,6 +102,6 @@ def _layer_name(node: NodeProto) -> str:
         # ONNX Runtime writes what it folded into a weight before its name.
         return re.sub(r"^(Conv(Bn|Mul)Fusion_W_)*", "", str(node.input[1])).removesuffix(".weight")
     # PyTorch's exporter transposes a Linear's weights under a new name but writes down the modules it came through.
-    scopes = next((entry.value for entry in node.metadata_props if entry.key == "pkg.torch.onnx.name_scopes"), "[]")
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == NAME_SCOPES), "[]")
     modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope]
     return str(modules[-1] if modules else node.name)
