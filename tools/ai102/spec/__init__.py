@@ -2,6 +2,18 @@
 
 from ai102.spec.contract import Contract, load
 from ai102.spec.served import ServedModel
-from ai102.spec.tables import Ensemble, Method, Network, Precision, Recipe, Step, Tensor
+from ai102.spec.tables import Ensemble, Method, Network, Precision, Recipe, Step, Tensor, TensorRTOptions
 
-__all__ = ["Contract", "Ensemble", "Method", "Network", "Precision", "Recipe", "ServedModel", "Step", "Tensor", "load"]
+__all__ = [
+    "Contract",
+    "Ensemble",
+    "Method",
+    "Network",
+    "Precision",
+    "Recipe",
+    "ServedModel",
+    "Step",
+    "Tensor",
+    "TensorRTOptions",
+    "load",
+]

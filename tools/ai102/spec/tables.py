@@ -126,6 +126,19 @@ class TextOptions(Table):
         return self
 
 
+class TensorRTOptions(Table):
+    """How TensorRT builds the plan; what a plan is tied to is widened here."""
+
+    opt_batch_size: Positive | None = Field(None, examples=["8"])  # the batch it is tuned for; None: the largest
+    workspace_mb: Positive = Field(2048, examples=["2048"])
+    optimization_level: int = Field(3, ge=0, le=5, examples=["3"])
+    float_precision: Literal["fp32", "fp16"] = Field("fp16", examples=['"fp16"'])  # of all that is not INT8
+    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = Field(
+        "none", examples=['"none"']
+    )
+    version_compatible: bool = Field(False, examples=["false"])
+
+
 class Network(Table):
     """One network: where it comes from, what goes in and out, and what it must reach."""
 
@@ -145,6 +158,7 @@ class Network(Table):
     batching: Batching = Field(examples=["{ max_batch_size = 32, max_queue_delay_us = 500 }"])
     instances: Instances = Field(Instances(), examples=["{ count = 1, threads = 1 }"])
     quantization: Recipe = Field(Recipe(), examples=["{}"])
+    tensorrt: TensorRTOptions = Field(TensorRTOptions(), examples=["{ opt_batch_size = 8 }"])
     allow_nonfinite: bool = Field(False, examples=["false"])
 
     @model_validator(mode="after")
@@ -154,6 +168,11 @@ class Network(Table):
                 "batching.max_batch_size is 0, but the exported network has a batch dimension: write 1 or more"
             )
         _TASK_RULES[self.task](self)
+        if (self.tensorrt.opt_batch_size or 0) > self.batching.max_batch_size:
+            raise ValueError(
+                f"tensorrt.opt_batch_size is {self.tensorrt.opt_batch_size} but batching.max_batch_size is "
+                f"{self.batching.max_batch_size}: write at most that"
+            )
         if self.calibration_set and self.budget is None:
             raise ValueError(
                 f'calibration_set is "{self.calibration_set}" but there is no budget: INT8 would be served unjudged; '
