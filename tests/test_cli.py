@@ -20,7 +20,10 @@ def ai102(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
 
 def test_help_names_every_verb_in_one_line_each() -> None:
     told = CliRunner().invoke(app, ["--help"]).output
-    verbs = ["export", "calibrate", "quantize", "engine", "configure", "serve", "infer", "verify", "demo"]
+    verbs = [
+        "export", "calibrate", "quantize", "check-qdq", "report",
+        "configure", "serve", "infer", "verify", "demo", "engine",
+    ]  # fmt: skip
     assert [line.split()[0] for line in told.splitlines() if line.split()[:1] and line.split()[0] in verbs] == verbs
 
 
@@ -63,6 +66,17 @@ def test_a_stale_config_fails_the_check_and_names_the_file(tmp_path: Path) -> No
         2,
         "ai102: minilm_int8/config.pbtxt: not what models.toml says; run `ai102 configure`\n",
     )
+
+
+def test_building_a_plan_from_a_file_needs_only_what_the_serving_image_is_given() -> None:
+    absent = ["tritonclient", "torch", "transformers", "sklearn", "onnxruntime", "PIL", "tokenizers", "jinja2"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r})); sys.argv = ['ai102', 'engine', 'build', 'digits', "
+        "'--onnx', 'build/digits/tensorrt.onnx']; from ai102.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "ModuleNotFoundError" not in done.stderr
+    assert done.stderr.startswith("ai102: TensorRT is not installed here") or done.returncode == 0
 
 
 @pytest.fixture

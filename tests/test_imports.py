@@ -13,15 +13,18 @@ PACKAGE = ROOT / "tools" / "ai102"
 # A room may import from the lines above its own; two rooms of one line do not know each other.
 LINES = [
     ["errors", "progress"],
-    ["artifact"],
+    ["artifact", "python_docs", "stopwatch"],
     ["spec", "transforms"],
     ["client", "samples", "serve", "repository", "graph"],
     ["networks", "calibrate"],
-    ["export", "engine", "quantize"],
+    ["export", "engine", "quantize", "workspace"],
     ["judge"],
+    ["bench", "gate"],
+    ["recipes"],
     ["road", "infer"],
-    ["verify", "console"],
-    ["demo"],
+    ["plans", "verify", "console"],
+    ["demo", "report"],
+    ["cli_engine"],
     ["cli"],
     ["__main__"],
 ]

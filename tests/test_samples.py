@@ -1,10 +1,11 @@
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from ai102 import spec
+from ai102 import python_docs, spec
 from ai102.errors import UserError
-from ai102.samples import read_samples, tensors_of_items
+from ai102.samples import calibration_and_test, read_samples, tensors_of_items
 
 ROOT = Path(__file__).parent.parent
 SETS = ROOT / "calibration" / "sets"
@@ -76,3 +77,39 @@ def test_a_set_that_is_not_what_it_declares_is_refused(
     with pytest.raises(UserError) as caught:
         read_samples(sets, "own", split)  # type: ignore[arg-type]
     assert words in str(caught.value)
+
+
+def test_the_embedder_is_judged_on_more_than_a_thousand_sentences_that_nobody_here_wrote() -> None:
+    calibration, test = calibration_and_test(SETS, "minilm")
+    own, docs = test.items[:260], test.items[260:]
+    assert len(docs) == len(set(docs)) >= 1000
+    assert docs == python_docs.sentences(len(docs))
+    assert not set(docs) & (set(own) | set(calibration.items))
+    assert all(30 <= len(sentence) <= 300 and sentence.decode()[0].isupper() for sentence in docs)
+    assert test.sha256 == read_samples(SETS, "minilm", "test").sha256
+
+
+def test_fewer_sentences_are_the_first_of_more() -> None:
+    assert python_docs.sentences(300)[:100] == python_docs.sentences(100)
+
+
+def test_a_python_without_its_documentation_is_told(sets: Path) -> None:
+    (sets / "own.toml").write_text(LINES.replace('"\n[test]', '"\npython_docs = 999999\n[test]'))
+    with pytest.raises(UserError, match=r"python_docs is 999999, but the documentation of this Python holds \d+ sen"):
+        read_samples(sets, "own", "calibration")
+
+
+@pytest.mark.parametrize(("line", "refused"), [("c", False), ("b", True), ("  B ", True)])
+def test_a_sample_of_both_splits_is_refused(line: str, refused: bool, sets: Path) -> None:
+    (sets / "b.txt").write_text(line + "\n")
+    digest = hashlib.sha256((line + "\n").encode()).hexdigest()
+    (sets / "own.toml").write_text(LINES.replace("0" * 64, digest))
+    if not refused:
+        assert calibration_and_test(sets, "own")[1].items == (b"c",)
+        return
+    with pytest.raises(UserError) as caught:
+        calibration_and_test(sets, "own")
+    assert str(caught.value) == (
+        "calibration set own: 1 samples are in both splits, the first is calibration sample 1 and test sample 0: "
+        "INT8 would be judged on what it was fitted to; take them out of one"
+    )

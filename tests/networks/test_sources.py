@@ -51,8 +51,12 @@ def test_other_weights_than_the_pinned_ones_are_refused(checkpoint: Path, tmp_pa
     ("source", "words"),
     [
         ("hf:{tmp}", "config.json is missing in the checkpoint; wanted a complete one"),
+        ("random:cats", 'source "random:cats" is unknown; there is random:resnet50'),
         ("train:cats", 'source "train:cats" is unknown; there is train:digits'),
-        ("ftp:cats", 'networks.minilm.source is "ftp:cats": no source "ftp"; write one of train:..., hf:...'),
+        (
+            "ftp:cats",
+            'networks.minilm.source is "ftp:cats": no source "ftp"; write one of train:..., hf:..., random:...',
+        ),
     ],
 )
 def test_a_source_that_is_none_is_one_line(source: str, words: str, tmp_path: Path) -> None:
@@ -144,3 +148,19 @@ def test_an_export_holds_no_path_of_the_machine_and_is_repeatable(checkpoint: Pa
     assert files[0].read_bytes() == files[1].read_bytes()
     assert str(ROOT).encode() not in files[0].read_bytes()
     assert b"site-packages" not in files[0].read_bytes()
+
+
+def test_the_resnet50_of_the_load_test_is_the_real_architecture_with_the_same_weights_every_time(
+    tmp_path: Path,
+) -> None:
+    network = spec.load(ROOT / "loadtest" / "resnet50.toml").networks["resnet50"]
+    source = networks.find("resnet50", network, SETS, tmp_path)
+    first, second = (source.module(lambda done, total: None) for _ in range(2))
+    convolutions = [layer for layer in first.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert len(convolutions) == 53
+    assert source.identity == networks.find("resnet50", network, SETS, tmp_path).identity
+    pixels = torch.full((1, 3, 224, 224), 128, dtype=torch.uint8)
+    with torch.no_grad():
+        answers = [net(pixels) for net in (first, second)]
+    assert torch.equal(answers[0], answers[1])
+    assert answers[0].sum().item() == pytest.approx(1, abs=1e-5)

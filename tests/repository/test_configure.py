@@ -54,6 +54,16 @@ def test_an_ensemble_maps_every_tensor() -> None:
     ]
 
 
+def test_the_tensorrt_target_serves_int8_as_plans_on_a_gpu_and_the_rest_as_before() -> None:
+    cpu, gpu = (configure.files_from_contract(CONTRACT, target) for target in ("onnxruntime", "tensorrt"))
+    changed = [path for path in cpu if cpu[path] != gpu[path]]
+    assert changed == ["digits_int8/config.pbtxt", "minilm_int8/config.pbtxt"]
+    model = text_format.Parse(gpu["minilm_int8/config.pbtxt"], pb.ModelConfig())
+    (group,) = model.instance_group
+    assert (model.platform, group.kind, list(group.profile)) == ("tensorrt_plan", pb.ModelInstanceGroup.KIND_GPU, ["0"])
+    assert not model.parameters
+
+
 def test_float_inputs_refuse_nan_unless_the_contract_allows_it() -> None:
     network = CONTRACT.networks["digits"]
     tensor = network.inputs[0].model_copy(update={"type": "FP32"})

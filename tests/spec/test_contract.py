@@ -69,14 +69,14 @@ MISTAKES = {
         "write each length once, the shortest first",
     ),
     "calibration without budget": (
-        "budget = { min_mean_cosine = 0.99 }",
+        "budget = { min_mean_cosine = 0.995, min_cosine = 0.98, min_nearest_neighbour_percent = 93 }",
         "",
         'models.toml: networks.minilm.calibration_set is "minilm" but there is no budget: INT8 would be served '
         "unjudged; write budget = { min_mean_cosine = 0.99 }",
     ),
     "budget of another task": (
-        "budget = { min_mean_cosine = 0.99 }",
-        "budget = { max_top1_drop_points = 1.0 }",
+        "min_mean_cosine = 0.995, min_cosine = 0.98, min_nearest_neighbour_percent = 93",
+        "max_top1_drop_points = 1.0",
         "models.toml: networks.minilm.budget must be a cosine: write budget = { min_mean_cosine = 0.99 }",
     ),
     "unknown model in an ensemble": (

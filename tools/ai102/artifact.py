@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ def sha256_of_file(path: Path) -> str:
 
 def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_of_modules(*modules: str) -> str:
+    """Of modules of this package, by path inside it: what a step makes changes with its code."""
+    room = Path(__file__).parent
+    return sha256_of_text("".join((room / module).read_text(encoding="utf-8") for module in modules))
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """The installed version of each distribution, by name."""
+    return {distribution: version(distribution) for distribution in distributions}
+
+
+def megabytes(file: Path) -> str:
+    """A file's size for people."""
+    return f"{file.stat().st_size / 1e6:.2f} MB"
 
 
 @contextmanager

@@ -153,23 +153,13 @@ def find_ranges(
 
 def _watched_run(model: ModelProto) -> Callable[[Batch, str], dict[str, NDArray[np.float32]]]:
     """(batch, where) to the value of every float tensor at a layer, or at an operator that follows convolutions."""
-    import onnxruntime
-
     nodes = [node for node in model.graph.node if node.op_type in WEIGHTED_OPERATORS]
     touched = {name for node in [*nodes, *following_nodes(model)] for name in [*node.input, *node.output]}
     touched -= {tensor.name for tensor in model.graph.initializer} | {""}
     inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     produced = {name for node in model.graph.node for name in node.output}
     watched = sorted(touched & produced)
-    augmented = ModelProto()
-    augmented.CopyFrom(model)
-    outputs = {value.name for value in model.graph.output}
-    augmented.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in watched if name not in outputs
-    )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(augmented.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = session_that_also_gives(model, watched)
 
     def run(batch: Batch, where: str) -> dict[str, NDArray[np.float32]]:
         if batch.keys() != inputs.keys():
@@ -182,6 +172,21 @@ def _watched_run(model: ModelProto) -> Callable[[Batch, str], dict[str, NDArray[
         return values | given
 
     return run
+
+
+def session_that_also_gives(model: ModelProto, tensors: Iterable[str]) -> Any:
+    """An ONNX Runtime session on the CPU whose outputs include the float tensors inside the graph."""
+    import onnxruntime
+
+    augmented = ModelProto()
+    augmented.CopyFrom(model)
+    outputs = {value.name for value in model.graph.output}
+    augmented.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors if name not in outputs
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(augmented.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _histograms(method: Method, percentile: float | None) -> Any:

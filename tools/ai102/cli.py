@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ai102 import cli_engine
 from ai102.errors import UserError
 
 # Everything else of ours is imported inside the verbs: `ai102 --help` must not wait for a framework.
@@ -46,29 +47,49 @@ def quantize(networks: Networks = None, contract: ContractFile = CONTRACT) -> No
     _each(road.quantize, networks, contract)
 
 
-@app.command()
-def engine(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
-    """All of the road: everything that tritonserver needs to serve model_repository."""
-    from ai102 import road
+app.add_typer(cli_engine.app, name="engine", help="All of the road; or: doctor, build-script, verify-gpu.")
 
-    configure(contract=contract)
-    _each(road.engine, networks, contract)
+
+@app.command("check-qdq")
+def check_qdq(
+    file: Annotated[Path, typer.Argument(help="An ONNX file with QuantizeLinear and DequantizeLinear.")],
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line for every node.")] = False,
+) -> None:
+    """What TensorRT would refuse in a Q/DQ graph, or quietly run otherwise than meant (found any: exit 1)."""
+    from ai102.quantize.qdq_report import report_lines
+
+    lines, is_broken = report_lines(file, verbose=verbose)
+    for line in lines:
+        typer.echo(line)
+    if is_broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """What quantization did, as a page: calibration/reports/NET.html, and as JSON beside it."""
+    from ai102.report.write import write
+
+    _each(write, networks, contract)
 
 
 @app.command()
 def configure(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is stale.")] = False,
+    target: Annotated[
+        Literal["onnxruntime", "tensorrt"], typer.Option(help="tensorrt: INT8 networks as plans on a GPU.")
+    ] = "onnxruntime",
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Write every config.pbtxt, label file and Python model of model_repository from models.toml."""
     from ai102.repository import configure as room
-    from ai102.road import Workspace
+    from ai102.workspace import Workspace
 
     workspace = Workspace.of(contract)
     if check:
-        room.check(workspace.contract, workspace.repository)
+        room.check(workspace.contract, workspace.repository, target)
         return
-    for path in room.write(workspace.contract, workspace.repository):
+    for path in room.write(workspace.contract, workspace.repository, target):
         typer.echo(f"wrote {workspace.repository.name}/{path}")
 
 
@@ -118,7 +139,7 @@ def infer(
     """Ask a served ensemble about images or texts."""
     from ai102 import console
     from ai102 import infer as room
-    from ai102.road import Workspace
+    from ai102.workspace import Workspace
 
     url = f"{protocol}://{address or ('127.0.0.1:8000' if protocol == 'http' else '127.0.0.1:8001')}"
     answers = list(room.answers(Workspace.of(contract).contract, url, ensemble, items))
@@ -146,7 +167,7 @@ def verify(
     """The test split through the served ensemble and through PyTorch, side by side (they disagree: exit 1)."""
     from ai102 import console
     from ai102 import verify as room
-    from ai102.road import Workspace
+    from ai102.workspace import Workspace
 
     if not room.verify(Workspace.of(contract), network, url, console.Screen()):
         raise typer.Exit(1)
@@ -157,14 +178,14 @@ def demo(contract: ContractFile = CONTRACT) -> None:
     """Build, serve and ask everything once, and sum up what was seen."""
     from ai102 import console
     from ai102 import demo as room
-    from ai102.road import Workspace
+    from ai102.workspace import Workspace
 
     room.run(Workspace.of(contract), console.Screen())
 
 
 def _each(step: object, networks: list[str] | None, contract_file: Path) -> None:
     from ai102.console import Screen
-    from ai102.road import Workspace
+    from ai102.workspace import Workspace
 
     assert callable(step)
     workspace, screen = Workspace.of(contract_file), Screen()

@@ -7,55 +7,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from ai102 import artifact, networks, spec
+from ai102 import artifact
 from ai102.errors import BudgetError, UserError
-from ai102.networks.source import Source
 from ai102.progress import Reporter
-from ai102.samples import batches_of_items, read_samples, tensors_of_items
-from ai102.spec import Contract, Network, Precision
+from ai102.samples import Samples, batches_of_items, calibration_and_test, read_samples, tensors_of_items
+from ai102.spec import Precision, Recipe
+from ai102.workspace import Workspace as Workspace
+
+if TYPE_CHECKING:
+    from ai102.bench import Bench
+    from ai102.judge import Verdict
 
 PARITY_SAMPLES = 16
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """A contract and the folders around it."""
-
-    root: Path
-    contract: Contract
-
-    @classmethod
-    def of(cls, contract_file: Path) -> Workspace:
-        """Raises UserError when the contract cannot be read."""
-        return cls(contract_file.parent, spec.load(contract_file))
-
-    @property
-    def repository(self) -> Path:
-        return self.root / "model_repository"
-
-    @property
-    def sets(self) -> Path:
-        return self.root / "calibration" / "sets"
-
-    def build(self, name: str) -> Path:
-        return self.root / "build" / name
-
-    def ranges(self, name: str) -> Path:
-        return self.root / "calibration" / "ranges" / f"{name}.json"
-
-    def network(self, name: str) -> Network:
-        """Raises UserError when there is no network of that name."""
-        if name not in self.contract.networks:
-            raise UserError(f"no network {name} in models.toml; there are {', '.join(self.contract.networks)}")
-        return self.contract.networks[name]
-
-    def source(self, name: str) -> Source:
-        return networks.find(name, self.network(name), self.sets, self.build(name))
 
 
 def export(workspace: Workspace, name: str, report: Reporter) -> Path:
@@ -89,16 +57,17 @@ def export(workspace: Workspace, name: str, report: Reporter) -> Path:
     return file
 
 
-def calibrate(workspace: Workspace, name: str, report: Reporter) -> Path:
-    """The range of every activation, found on the calibration split and kept under calibration/ranges."""
+def calibrate(workspace: Workspace, name: str, report: Reporter, recipe: Recipe | None = None) -> Path:
+    """The range of every activation, found on the calibration split and kept under calibration/ranges.
+
+    By the method of the network's own recipe unless another is given; `quantize` wants the former.
+    """
     from ai102 import calibrate as calibrator
 
     network, source = workspace.network(name), workspace.source(name)
-    if network.calibration_set is None:
-        raise UserError(f"{name} has no calibration_set in models.toml: name one, and a budget, to make INT8")
+    samples, _ = _splits(workspace, name)
     fp32, file = export(workspace, name, report), workspace.ranges(name)
-    samples = read_samples(workspace.sets, network.calibration_set, "calibration")
-    recipe = network.quantization
+    recipe = recipe or recipe_of(workspace, name)[0]
     made_from = {
         "onnx": artifact.sha256_of_file(fp32),
         "set": samples.sha256,
@@ -126,59 +95,148 @@ def calibrate(workspace: Workspace, name: str, report: Reporter) -> Path:
     return file
 
 
+def search(workspace: Workspace, name: str, report: Reporter) -> Path:
+    """The recipe that keeps to the budget with the most in INT8: calibration/recipes/NET.toml.
+
+    Raises BudgetError when no recipe does.
+    """
+    from ai102 import recipes
+
+    file = workspace.recipe_file(name)
+    recipes.search(_bench(workspace, name, report), file, report)
+    return file
+
+
+def sensitivity(workspace: Workspace, name: str, report: Reporter) -> Path:
+    """What each layer costs in INT8, found on the calibration split: build/NET/sensitivity.json."""
+    from ai102 import recipes
+
+    return recipes.sensitivity(_bench(workspace, name, report), recipe_of(workspace, name)[0], report)
+
+
+def recipe_of(workspace: Workspace, name: str) -> tuple[Recipe, str]:
+    """How the network is quantized, and who says so."""
+    from ai102 import recipes
+
+    return recipes.recipe_of(workspace.network(name), name, workspace.recipe_file(name))
+
+
+def _bench(workspace: Workspace, name: str, report: Reporter) -> Bench:
+    from ai102.bench import Bench
+
+    network, source = workspace.network(name), workspace.source(name)
+    calibration, _ = _splits(workspace, name)
+    fp32 = export(workspace, name, report)
+    return Bench(name, network, fp32, source.tokenizer_file, calibration, workspace.build(name))
+
+
+def _splits(workspace: Workspace, name: str) -> tuple[Samples, Samples]:
+    """The network's calibration and test samples."""
+    calibration_set = workspace.network(name).calibration_set
+    if calibration_set is None:
+        raise UserError(f"{name} has no calibration_set in models.toml: name one, and a budget, to make INT8")
+    return calibration_and_test(workspace.sets, calibration_set)
+
+
 def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
-    """Ranges to INT8 ONNX. Raises BudgetError, and writes nothing, when it loses more than the budget allows."""
-    from ai102 import judge
+    """Ranges to INT8 ONNX, judged on held-out data and timed against FP32.
+
+    Raises BudgetError when it loses more than the budget allows: nothing is written then, what an earlier build
+    put into model_repository is taken out, and the layers that are to blame are told.
+    """
+    from ai102 import gate
     from ai102.calibrate import Ranges
     from ai102.quantize import for_onnxruntime
 
     network, source = workspace.network(name), workspace.source(name)
     ranges_file = calibrate(workspace, name, report)
     fp32, file = export(workspace, name, report), workspace.build(name) / "int8.onnx"
-    assert network.calibration_set is not None
-    samples = read_samples(workspace.sets, network.calibration_set, "test")
+    calibration, test = _splits(workspace, name)
+    recipe, recipe_from = recipe_of(workspace, name)
     cpu = for_onnxruntime.this_cpu()
     made_from = {
         "onnx": artifact.sha256_of_file(fp32),
         "ranges": artifact.sha256_of_file(ranges_file),
-        "recipe": repr(network.quantization),
+        "recipe": repr(recipe),
         "budget": repr(network.budget),
-        "test split": samples.sha256,
+        "test split": test.sha256,
+        "batch": str(network.batching.max_batch_size),
         "cpu": cpu,
-        "emitter": _sha256_of_modules("graph.py", "quantize/for_onnxruntime.py", "quantize/smooth.py"),
+        "emitter": _sha256_of_modules(
+            "graph.py", "quantize/prepare.py", "quantize/smooth.py", "quantize/for_onnxruntime.py"
+        ),
+        "gate": _sha256_of_modules("gate.py", "judge.py", "stopwatch.py"),
         **_versions("onnx", "onnxruntime"),
     }
 
     def write(temporary: Path) -> Mapping[str, object]:
         with report.step(f"{name}: quantize"):
             ranges = Ranges.load(ranges_file, fp32)
-            graph = for_onnxruntime.int8_from_ranges(fp32, ranges, network.quantization, temporary, cpu=cpu)
-        with report.step(f"{name}: judge on {len(samples.items)} held-out samples"):
-            reference, candidate = (
-                judge.outputs(judge.session_run(onnx, network), network, samples.items, source.tokenizer_file)
-                for onnx in (fp32, temporary)
-            )
-            verdict = judge.compare(network, samples, reference, candidate)
+            graph = for_onnxruntime.int8_from_ranges(fp32, ranges, recipe, temporary, cpu=cpu)
+        with report.step(f"{name}: judge on {len(test.items)} held-out samples"):
+            verdict = gate.accuracy(network, test, fp32, temporary, source.tokenizer_file)
         if not verdict.passed:
-            raise BudgetError(f"{name}: {'; '.join(verdict.complaints)}; nothing was written")
-        layers = {"int8_layers": len(graph.int8_layers), "float_layers": list(graph.float_layers)}
-        return {"summary": verdict.summary, **verdict.facts, "cpu": graph.cpu, **layers}
+            _refuse(workspace, name, verdict, recipe, report)
+        with report.step(f"{name}: time INT8 against FP32"):
+            speed, reason = gate.speed(network, calibration, fp32, temporary, source.tokenizer_file)
+        return {
+            "summary": f"{verdict.summary}; {speed}",
+            **verdict.facts,
+            "cpu": graph.cpu,
+            "int8_layers": len(graph.int8_layers),
+            "float_layers": list(graph.float_layers),
+            "recipe": recipe.model_dump(),
+            "recipe_from": recipe_from,
+            "speed": speed.as_dict(),
+            "served_precision": "fp32" if reason else "int8",
+            "reason": reason,
+        }
 
     if artifact.make(file, made_from, write):
-        report.say(f"{name}: int8.onnx {_megabytes(file)}, {artifact.facts_of(file)['summary']}")
+        facts = artifact.facts_of(file)
+        report.say(f"{name}: int8.onnx {_megabytes(file)}, {facts['summary']}")
+        if facts["reason"]:
+            report.say(f"{name}: {facts['reason']}; {name}_int8 will serve the FP32 graph")
     return file
 
 
+def _refuse(workspace: Workspace, name: str, verdict: Verdict, recipe: Recipe, report: Reporter) -> NoReturn:
+    from ai102 import gate, recipes
+
+    model = f"{name}_int8"
+    if gate.withdraw(workspace.repository / model / "1"):
+        broken = ", ".join(gate.ensembles_with(workspace.contract, model)) or "none"
+        report.say(
+            f"{name}: the {model} of an earlier build was taken out of {workspace.repository.name}, {name}_fp32 "
+            f"stays; ensembles that cannot load without it: {broken}"
+        )
+    advice = ""
+    if verdict.blames_int8:
+        recipes.say_ranking(_bench(workspace, name, report), recipe, report)
+        if workspace.network(name).quantization is None:
+            advice = f"; `ai102 quantize {name} --search` looks for a recipe that keeps to it"
+    raise BudgetError(f"{name}: {'; '.join(verdict.complaints)}; nothing was written{advice}")
+
+
 def engine(workspace: Workspace, name: str, report: Reporter) -> None:
-    """Everything the network's models in model_repository need to start."""
+    """Everything the network's models in model_repository need to start.
+
+    Where FP32 wins, the INT8 model's folder gets the FP32 file, so that ensembles keep their steps; its manifest
+    says so.
+    """
     from ai102.engine import onnxruntime
 
     network, source = workspace.network(name), workspace.source(name)
     for precision in network.precisions:
         file = _BUILDERS[precision](workspace, name, report)
+        facts = artifact.facts_of(file)
+        served = facts.get("served_precision", precision)
+        if served != precision:
+            file = export(workspace, name, report)
         folder = workspace.repository / f"{name}_{precision}" / "1"
-        if onnxruntime.install(file, network, folder, artifact.facts_of(file)):
-            report.say(f"{name}: {folder.relative_to(workspace.root)}/model.onnx {_megabytes(file)}")
+        if onnxruntime.install(file, network, folder, {**facts, "precision": served}):
+            note = "" if served == precision else f", the {served} graph ({facts['reason']})"
+            report.say(f"{name}: {folder.relative_to(workspace.root)}/model.onnx {_megabytes(file)}{note}")
     if source.tokenizer_file:
         folder = workspace.repository / f"{name}_tokenize" / "1"
         tokenizer = source.tokenizer_file

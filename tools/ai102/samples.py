@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from ai102 import python_docs
 from ai102.errors import UserError
 from ai102.spec import Network
 from ai102.transforms.texts import TextEncoder
@@ -40,6 +41,9 @@ class _Part(BaseModel):
 
 class _TextPart(_Part):
     file: str
+    # So many sentences of Python's own documentation after those of the file. They differ a little from one release
+    # of Python to the next, so `count` and `sha256` speak of the file alone.
+    python_docs: int = Field(0, ge=0)
 
 
 class _DigitsSet(BaseModel):
@@ -71,6 +75,9 @@ class _DigitsSet(BaseModel):
 
         return Samples(tuple(png(pixels[i]) for i in chosen), tuple(int(labels[i]) for i in chosen), digest.hexdigest())
 
+    def more(self, _split: Split) -> tuple[bytes, ...]:
+        return ()
+
 
 class _LinesSet(BaseModel):
     """Text files with one text a line."""
@@ -85,6 +92,17 @@ class _LinesSet(BaseModel):
             raise UserError("a set of text lines has no train split; use calibration or test")
         data = (folder / getattr(self, split).file).read_bytes()
         return Samples(tuple(data.splitlines()), (), hashlib.sha256(data).hexdigest())
+
+    def more(self, split: Split) -> tuple[bytes, ...]:
+        """What comes with the split but is not pinned. Raises UserError where this Python ships fewer."""
+        wanted = getattr(self, split).python_docs
+        found = python_docs.sentences(wanted) if wanted else ()
+        if len(found) != wanted:
+            raise UserError(
+                f"python_docs is {wanted}, but the documentation of this Python holds {len(found)} sentences: "
+                "it was stripped; use a complete Python or a smaller number"
+            )
+        return found
 
 
 _Set = TypeAdapter[_DigitsSet | _LinesSet](Annotated[_DigitsSet | _LinesSet, Field(discriminator="kind")])
@@ -113,7 +131,38 @@ def read_samples(sets: Path, name: str, split: Split) -> Samples:
             f"{file}: {split} declares {part.count} samples with sha256 {part.sha256[:12]}..., "
             f"found {len(samples.items)} with {samples.sha256}; restore the data, or declare what is there"
         )
-    return samples
+    more = declared.more(split)
+    if not more:
+        return samples
+    digest = hashlib.sha256(b"\n".join((samples.sha256.encode(), *more)))
+    return Samples((*samples.items, *more), samples.labels, digest.hexdigest())
+
+
+def calibration_and_test(sets: Path, name: str) -> tuple[Samples, Samples]:
+    """The two splits that INT8 is made and judged on.
+
+    Raises UserError where `read_samples` does, and when a calibration sample is also a test sample; texts that
+    differ in case and spacing alone are the same.
+    """
+    calibration, test = (read_samples(sets, name, split) for split in ("calibration", "test"))
+    is_text = not test.labels
+    position_of = {_content(item, is_text): position for position, item in enumerate(test.items)}
+    shared = [
+        (position, position_of[content])
+        for position, content in enumerate(_content(item, is_text) for item in calibration.items)
+        if content in position_of
+    ]
+    if shared:
+        raise UserError(
+            f"calibration set {name}: {len(shared)} samples are in both splits, the first is calibration sample "
+            f"{shared[0][0]} and test sample {shared[0][1]}: INT8 would be judged on what it was fitted to; "
+            "take them out of one"
+        )
+    return calibration, test
+
+
+def _content(item: bytes, is_text: bool) -> bytes:
+    return b" ".join(item.lower().split()) if is_text else item
 
 
 def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> dict[str, NDArray[Any]]:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai102.errors import UserError
-from ai102.networks import hf, train
+from ai102.networks import hf, resnet50, train
 from ai102.networks.source import Source
 from ai102.spec import Network
 
 # "KIND:REST" in models.toml is found by SOURCES[KIND](REST, network, sets folder, build folder of the network).
-SOURCES: dict[str, Callable[[str, Network, Path, Path], Source]] = {"train": train.find, "hf": hf.find}
+SOURCES: dict[str, Callable[[str, Network, Path, Path], Source]] = {
+    "train": train.find,
+    "hf": hf.find,
+    "random": resnet50.find,
+}
 
 
 def find(name: str, network: Network, sets: Path, build: Path) -> Source:

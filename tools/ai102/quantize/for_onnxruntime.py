@@ -15,9 +15,7 @@ from onnx import ModelProto
 
 from ai102.artifact import replacing
 from ai102.calibrate import Ranges
-from ai102.errors import UserError
-from ai102.graph import clean_graph, following_nodes, layers_matching, weighted_layers
-from ai102.quantize.smooth import smooth
+from ai102.quantize.prepare import prepared_graph
 from ai102.spec import Recipe
 
 Cpu = Literal["x86-vnni", "x86", "arm"]
@@ -37,36 +35,17 @@ def int8_from_ranges(
 ) -> Int8Graph:
     """Write `onnx_file` in INT8 to `out_file`, for this machine's kind of CPU unless another is named.
 
-    The same inputs give the same bytes. Raises UserError when the ranges belong to another ONNX file or method,
-    and when the recipe names layers that are not there.
+    The same inputs give the same bytes. Raises UserError as `prepared_graph` does.
     """
-    ranges.check_fit(onnx_file)
-    if (ranges.method, ranges.percentile) != (recipe.method, recipe.percentile):
-        raise UserError(
-            f"quantization: the ranges were found by {_told(ranges)}, the recipe says {_told(recipe)}; "
-            "run `ai102 calibrate` again"
-        )
+    given = prepared_graph(onnx_file, ranges, recipe)
     cpu = cpu or this_cpu()
-    model = clean_graph(onnx_file)
-    every_layer = weighted_layers(model)
-    kept = layers_matching(every_layer, recipe.keep_float)
-    layers = tuple(layer for layer in every_layer if layer not in kept)
-    if not layers:
-        raise UserError(f"quantization: {onnx_file} has no layer left to run in INT8; keep fewer in float")
-    # What follows convolutions is told from the graph before smoothing renames activations.
-    followers = tuple(node.name for node in following_nodes(model))
-    tensors = dict(ranges.tensors)
-    if recipe.smoothing is not None:
-        products = [layer for layer in layers if layer.has_channels_last]
-        model, new = smooth(model, products, ranges.channels, recipe.smoothing)
-        tensors |= new
-    nodes = [*(layer.node for layer in layers), *followers]
-    quantized = _with_qdq(model, tensors, nodes, cpu)
+    nodes = [*(layer.node for layer in given.layers), *(node.name for node in given.following)]
+    quantized = _with_qdq(given.model, given.tensors, nodes, cpu)
     _give_float_to_float(quantized, nodes)
     _keep_layer_norm_fast(quantized)
     with replacing(out_file) as temporary:
         onnx.save(quantized, temporary)
-    return Int8Graph(cpu, tuple(layer.name for layer in layers), tuple(layer.name for layer in kept))
+    return Int8Graph(cpu, tuple(layer.name for layer in given.layers), tuple(layer.name for layer in given.kept))
 
 
 def this_cpu() -> Cpu:
@@ -141,7 +120,3 @@ def _keep_layer_norm_fast(model: ModelProto) -> None:
             addition = producers.get(node.input[0])
             if addition is not None and addition.op_type == "Add":
                 addition.op_type = "Sum"
-
-
-def _told(by: Ranges | Recipe) -> str:
-    return by.method if by.percentile is None else f"{by.method} {by.percentile:g}"

@@ -2,9 +2,10 @@
 
 from ai102.spec.contract import Contract, load
 from ai102.spec.served import ServedModel
-from ai102.spec.tables import Ensemble, Method, Network, Precision, Recipe, Step, Tensor, TensorRTOptions
+from ai102.spec.tables import Budget, Ensemble, Method, Network, Precision, Recipe, Step, Tensor, TensorRTOptions
 
 __all__ = [
+    "Budget",
     "Contract",
     "Ensemble",
     "Method",

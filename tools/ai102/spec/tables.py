@@ -49,6 +49,18 @@ class Budget(Table):
     min_top1_percent: float | None = Field(None, ge=0, le=100, examples=["98.5"])
     max_top1_drop_points: float | None = Field(None, ge=0, le=100, examples=["0.5"])
     min_mean_cosine: float | None = Field(None, ge=0, le=1, examples=["0.99"])
+    min_cosine: float | None = Field(None, ge=0, le=1, examples=["0.98"])  # of the worst sample
+    min_nearest_neighbour_percent: float | None = Field(None, ge=0, le=100, examples=["93"])
+
+    @property
+    def bounds_embeddings(self) -> bool:
+        """Whether a bound is set that only embeddings have."""
+        return (self.min_mean_cosine, self.min_cosine, self.min_nearest_neighbour_percent) != (None, None, None)
+
+    @property
+    def bounds_labels(self) -> bool:
+        """Whether a bound is set that only a classifier has."""
+        return (self.min_top1_percent, self.max_top1_drop_points) != (None, None)
 
 
 class LatencyGoal(Table):
@@ -157,7 +169,8 @@ class Network(Table):
     latency_goal: LatencyGoal = Field(examples=["{ p99_ms = 50.0 }"])
     batching: Batching = Field(examples=["{ max_batch_size = 32, max_queue_delay_us = 500 }"])
     instances: Instances = Field(Instances(), examples=["{ count = 1, threads = 1 }"])
-    quantization: Recipe = Field(Recipe(), examples=["{}"])
+    # None: what the search found (calibration/recipes), or the default Recipe where it never ran.
+    quantization: Recipe | None = Field(None, examples=["{}"])
     tensorrt: TensorRTOptions = Field(TensorRTOptions(), examples=["{ opt_batch_size = 8 }"])
     allow_nonfinite: bool = Field(False, examples=["false"])
 
@@ -213,7 +226,7 @@ def _check_image_classification(net: Network) -> None:
         )
     if net.text is not None:
         raise ValueError("text is set but the task is image-classification: drop it")
-    if net.budget and (net.budget.max_top1_drop_points is None or net.budget.min_mean_cosine is not None):
+    if net.budget and (net.budget.max_top1_drop_points is None or net.budget.bounds_embeddings):
         raise ValueError(f"budget must be in top-1 points: write budget = {_BUDGET_EXAMPLES[net.task]}")
 
 
@@ -229,7 +242,7 @@ def _check_text_embedding(net: Network) -> None:
         raise ValueError('outputs must be one vector: write [{ name = "embedding", type = "FP32", dims = [384] }]')
     if net.labels:
         raise ValueError("labels is set but the task is text-embedding: drop it")
-    if net.budget and (net.budget.min_mean_cosine is None or net.budget.max_top1_drop_points is not None):
+    if net.budget and (net.budget.min_mean_cosine is None or net.budget.bounds_labels):
         raise ValueError(f"budget must be a cosine: write budget = {_BUDGET_EXAMPLES[net.task]}")
 
 

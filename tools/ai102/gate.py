@@ -1,0 +1,44 @@
+"""The gate between an INT8 file and model_repository: accuracy against the budget, speed against FP32."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+from pathlib import Path
+
+from ai102 import judge, stopwatch
+from ai102.judge import Verdict
+from ai102.samples import Samples, tensors_of_items
+from ai102.spec import Contract, Network
+from ai102.stopwatch import Speed
+
+
+def accuracy(network: Network, samples: Samples, fp32: Path, int8: Path, tokenizer_file: Path | None) -> Verdict:
+    """INT8 against FP32 and the labels, on all of `samples`."""
+    reference, candidate = (
+        judge.outputs(judge.session_run(file, network), network, samples.items, tokenizer_file) for file in (fp32, int8)
+    )
+    return judge.compare(network, samples, reference, candidate)
+
+
+def speed(
+    network: Network, samples: Samples, fp32: Path, int8: Path, tokenizer_file: Path | None, batch: int | None = None
+) -> tuple[Speed, str]:
+    """Side by side at the largest batch the contract allows, and why FP32 wins, empty where it does not."""
+    batch = batch or network.batching.max_batch_size
+    tensors = tensors_of_items(network, list(islice(cycle(samples.items), batch)), tokenizer_file)
+    runs = [judge.session_run(file, network, threads=1) for file in (fp32, int8)]
+    return stopwatch.verdict(lambda: stopwatch.compare(lambda: runs[0](tensors), lambda: runs[1](tensors), batch))
+
+
+def withdraw(version_folder: Path) -> bool:
+    """Take an installed model out of the repository; returns whether there was one."""
+    model = version_folder / "model.onnx"
+    was_there = model.exists()
+    for file in (model, model.with_name(model.name + ".made.json")):
+        file.unlink(missing_ok=True)
+    return was_there
+
+
+def ensembles_with(contract: Contract, model: str) -> list[str]:
+    """The ensembles that cannot load without `model`."""
+    return [name for name, table in contract.ensembles.items() if model in [step.model for step in table.steps]]

@@ -1,0 +1,99 @@
+"""The TensorRT leg of the road: the same ranges and recipe to a graph of its own, and that to a plan on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ai102 import artifact
+from ai102.engine import gpu, tensorrt
+from ai102.errors import UserError
+from ai102.progress import Reporter
+from ai102.workspace import Workspace
+
+# Samples that a plan on a GPU is compared on.
+COMPARED = 32
+
+
+def qdq_file(workspace: Workspace, name: str) -> Path:
+    """Where the graph for TensorRT is made."""
+    return workspace.build(name) / "tensorrt.onnx"
+
+
+def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
+    """Ranges to the Q/DQ graph that TensorRT compiles; needs neither TensorRT nor a GPU."""
+    from ai102 import road
+    from ai102.calibrate import Ranges
+    from ai102.quantize.for_tensorrt import qdq_from_ranges
+
+    network = workspace.network(name)
+    ranges_file, fp32 = road.calibrate(workspace, name, report), road.export(workspace, name, report)
+    recipe, _ = road.recipe_of(workspace, name)
+    file, precision = qdq_file(workspace, name), network.tensorrt.float_precision
+    made_from = {
+        "onnx": artifact.sha256_of_file(fp32),
+        "ranges": artifact.sha256_of_file(ranges_file),
+        "recipe": repr(recipe),
+        "float_precision": precision,
+        "emitter": artifact.sha256_of_modules(
+            "graph.py", "quantize/prepare.py", "quantize/for_tensorrt.py", "quantize/smooth.py"
+        ),
+        **artifact.versions("onnx", "onnxruntime"),
+    }
+
+    def write(temporary: Path) -> Mapping[str, object]:
+        with report.step(f"{name}: quantize for TensorRT"):
+            graph = qdq_from_ranges(fp32, Ranges.load(ranges_file, fp32), recipe, temporary, float_precision=precision)
+        return {"int8_layers": graph.int8_layers, "float_layers": graph.float_layers, "float_precision": precision}
+
+    if artifact.make(file, made_from, write):
+        report.say(f"{name}: {file.relative_to(workspace.root)} {artifact.megabytes(file)} for TensorRT")
+    return file
+
+
+def build(
+    workspace: Workspace, name: str, onnx_file: Path, report: Reporter, *, per_compute_capability: bool = False
+) -> None:
+    """`onnx_file` to a plan in model_repository, by the TensorRT and for the GPU of this machine.
+
+    Raises UserError when one of them is missing, and with every error of TensorRT's.
+    """
+    trt = gpu.tensorrt_module()
+    if trt is None:
+        raise UserError("TensorRT is not installed here: build where it is served, by `ai102 engine build-script`")
+    folder = workspace.repository / f"{name}_int8" / "1"
+    with report.step(f"{name}: TensorRT builds the plan") as progress:
+        changed = tensorrt.install(
+            trt,
+            name,
+            onnx_file,
+            workspace.network(name),
+            folder,
+            gpu.this_machine(),
+            per_compute_capability=per_compute_capability,
+            progress=progress,
+        )
+    if changed:
+        report.say(f"{name}: {folder.relative_to(workspace.root)} holds a plan; `ai102 configure --target tensorrt`")
+
+
+def verify_on_gpu(workspace: Workspace, name: str, report: Reporter) -> bool:
+    """Build and run the plan on this machine's GPU and compare it with ONNX Runtime; returns whether they agree.
+
+    Raises UserError where there is no GPU or no TensorRT.
+    """
+    from ai102.engine import verify_gpu
+    from ai102.samples import read_samples, tensors_of_items
+
+    verify_gpu.needed(gpu.this_machine())
+    network, source = workspace.network(name), workspace.source(name)
+    file = quantize(workspace, name, report)
+    assert network.calibration_set is not None
+    count = min(COMPARED, network.batching.max_batch_size)
+    items = read_samples(workspace.sets, network.calibration_set, "test").items[:count]
+    inputs = tensors_of_items(network, items, source.tokenizer_file)
+    with report.step(f"{name}: TensorRT builds and runs the plan") as progress:
+        seen = verify_gpu.verify(name, network, file, inputs, workspace.build(name) / "plan", progress)
+    for line in seen.lines():
+        report.say(f"{name}: {line}")
+    return seen.passed

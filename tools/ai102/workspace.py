@@ -1,0 +1,60 @@
+"""A contract and the folders around it: where things are found, and where they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ai102 import networks, spec
+from ai102.errors import UserError
+from ai102.networks.source import Source
+from ai102.spec import Contract, Network
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A contract and the folders around it."""
+
+    root: Path  # everything is made below it
+    contract: Contract
+    shelf: Path | None = None  # the folder that holds calibration/, where that is not `root`
+
+    @classmethod
+    def of(cls, contract_file: Path) -> Workspace:
+        """The folders of a contract: its own, or build/NAME of the first folder above it that holds calibration/sets.
+
+        So a contract kept aside, such as loadtest/resnet50.toml, uses the same sets and makes nothing that the
+        main one serves. Raises UserError when the contract cannot be read.
+        """
+        folder, contract = contract_file.parent, spec.load(contract_file)
+        above = [folder, *folder.absolute().parents]
+        shelf = next((place for place in above if (place / "calibration" / "sets").is_dir()), folder)
+        if shelf == folder:
+            return cls(folder, contract)
+        return cls(shelf / "build" / contract_file.stem, contract, shelf)
+
+    @property
+    def repository(self) -> Path:
+        return self.root / "model_repository"
+
+    @property
+    def sets(self) -> Path:
+        return (self.shelf or self.root) / "calibration" / "sets"
+
+    def recipe_file(self, name: str) -> Path:
+        return (self.shelf or self.root) / "calibration" / "recipes" / f"{name}.toml"
+
+    def build(self, name: str) -> Path:
+        return self.root / "build" / name
+
+    def ranges(self, name: str) -> Path:
+        return self.root / "calibration" / "ranges" / f"{name}.json"
+
+    def network(self, name: str) -> Network:
+        """Raises UserError when there is no network of that name."""
+        if name not in self.contract.networks:
+            raise UserError(f"no network {name} in models.toml; there are {', '.join(self.contract.networks)}")
+        return self.contract.networks[name]
+
+    def source(self, name: str) -> Source:
+        return networks.find(name, self.network(name), self.sets, self.build(name))
