@@ -71,7 +71,8 @@ def find(name: str, network: Any, _sets: Path, _build: Path) -> Source:
         train = read_samples(SETS, "digits", "train")
         pixels = tensors_of_items(network, train.items, None)["pixels"].reshape(-1, 64) / 255
         labels = np.array(train.labels)
-        return Hard(torch.tensor(np.stack([pixels[labels == k].mean(axis=0) for k in range(10)]), dtype=torch.float32))
+        means = torch.tensor(np.stack([pixels[labels == k].mean(axis=0) for k in range(10)]), dtype=torch.float32)
+        return Hard(means * 0.999 if name == "shifted" else means)
 
     return Source(identity=name, module=module)
 
@@ -252,6 +253,15 @@ def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
     road.engine(slow, "hard", listener)
     assert served.read_bytes() != fp32.read_bytes()
     assert artifact.facts_of(served)["precision"] == "int8"
+
+
+def test_other_weights_are_calibrated_and_quantized_anew(workspace: Workspace, listener: Listener) -> None:
+    kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
+    road.quantize(kept, "hard", listener)
+    files = [kept.ranges("hard"), kept.build("hard") / "int8.onnx"]
+    before = [file.read_bytes() for file in files]
+    road.quantize(with_network(kept, source="test:shifted"), "hard", listener)
+    assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
 
 
 def test_the_contracts_own_recipe_goes_before_what_a_search_found(workspace: Workspace, listener: Listener) -> None:

@@ -75,6 +75,25 @@ def test_verify_compares_the_served_ensemble_with_pytorch() -> None:
     assert "digits: PyTorch against score_image as served: top-1 FP32" in done.stdout
 
 
+def test_the_report_is_a_page_and_the_same_facts_as_json() -> None:
+    done = ai102("report", "digits")
+    assert done.returncode == 0, done.stderr
+    page = (ROOT / "calibration" / "reports" / "digits.html").read_text(encoding="utf-8")
+    facts = json.loads((ROOT / "calibration" / "reports" / "digits.json").read_text(encoding="utf-8"))
+    assert facts["verdict"] in page
+    assert [layer["on"] for layer in facts["layers"]] == [{"ONNX Runtime": "INT8", "TensorRT": "INT8"}] * 10
+
+
+def test_the_graph_for_tensorrt_keeps_every_rule_and_that_for_onnx_runtime_does_not() -> None:
+    clean, broken = (ai102("check-qdq", f"build/digits/{file}.onnx") for file in ("tensorrt", "int8"))
+    assert (clean.returncode, clean.stdout.splitlines()) == (
+        0,
+        ["build/digits/tensorrt.onnx: 10 of 10 weighted layers are quantized so that TensorRT runs them in INT8"],
+    )
+    assert broken.returncode == 1
+    assert "Q101 rejected at parse" in broken.stdout
+
+
 def test_a_second_engine_run_builds_nothing() -> None:
     done = ai102("engine")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -69,7 +69,7 @@ def calibrate(workspace: Workspace, name: str, report: Reporter, recipe: Recipe 
     fp32, file = export(workspace, name, report), workspace.ranges(name)
     recipe = recipe or recipe_of(workspace, name)[0]
     made_from = {
-        "onnx": artifact.sha256_of_file(fp32),
+        "fp32 file": artifact.sha256_of_file(fp32),
         "set": samples.sha256,
         "method": f"{recipe.method} {recipe.percentile}",
         "calibrator": _sha256_of_modules("calibrate.py", "graph.py"),
@@ -155,7 +155,7 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
     recipe, recipe_from = recipe_of(workspace, name)
     cpu = for_onnxruntime.this_cpu()
     made_from = {
-        "onnx": artifact.sha256_of_file(fp32),
+        "fp32 file": artifact.sha256_of_file(fp32),
         "ranges": artifact.sha256_of_file(ranges_file),
         "recipe": repr(recipe),
         "budget": repr(network.budget),

@@ -28,7 +28,7 @@ class Speed:
     rounds: int
 
     def as_dict(self) -> dict[str, float]:
-        return {key: float(f"{value:.4g}") for key, value in asdict(self).items()}
+        return {key: value if isinstance(value, int) else float(f"{value:.4g}") for key, value in asdict(self).items()}
 
     def __str__(self) -> str:
         return (
