@@ -77,6 +77,7 @@ def test_every_layer_meant_for_int8_is_int8_in_the_builders_list(tmp_path: Path,
         assert nodes_in_int8(plan.layers, meant) == meant
 
 
+@pytest.mark.slow
 def test_all_54_weighted_layers_of_resnet50_are_int8(tmp_path: Path) -> None:
     file, out = resnet50(tmp_path / "resnet50.onnx"), tmp_path / "qdq.onnx"
     graph = qdq_from_ranges(file, made_up_ranges(file), Recipe(), out, float_precision="fp16")

@@ -90,6 +90,7 @@ def test_the_embedder_masks_and_pools_as_the_library_does(checkpoint: Path) -> N
         assert torch.allclose(embedder(ids, mask), wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_export_keeps_batch_and_length_open(checkpoint: Path, tmp_path: Path) -> None:
     import onnxruntime
 
@@ -104,6 +105,7 @@ def test_an_export_keeps_batch_and_length_open(checkpoint: Path, tmp_path: Path)
     assert session.run(["sentence_embedding"], longer)[0].shape == (7, 32)
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     class Moody(SentenceEmbedder):
         """Answers differently each time, as a network with dropout left on would."""
@@ -122,6 +124,7 @@ def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, tmp_pa
         parity(moody, network, samples, tmp_path / "x.onnx")
 
 
+@pytest.mark.slow
 def test_training_is_repeatable_and_learns() -> None:
     train = read_samples(SETS, "digits", "train")
     pixels = tensors_of_items(CONTRACT.networks["digits"], train.items[:256], None)["pixels"]
@@ -138,6 +141,7 @@ def test_training_is_repeatable_and_learns() -> None:
     assert (first.argmax(axis=1) == labels).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_an_export_holds_no_path_of_the_machine_and_is_repeatable(checkpoint: Path, tmp_path: Path) -> None:
     output = CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)})
     network = CONTRACT.networks["minilm"].model_copy(update={"outputs": (output,)})

@@ -97,6 +97,7 @@ def judged(models: Mapping[str, ModelProto], folder: Path) -> dict[str, tuple[st
     }
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_compiler_agrees_with_every_verdict(tmp_path: Path) -> None:
     models = {f"bad {code} {name}": probe() for code, probes in BAD.items() for name, probe in probes.items()}

@@ -94,9 +94,7 @@ class Bench:
 
     @cached_property
     def made_by(self) -> dict[str, str]:
-        room = Path(__file__).parent
-        code = "".join((room / module).read_text(encoding="utf-8") for module in _CODE)
-        return self.provenance | {"code": artifact.sha256_of_text(code)}
+        return self.provenance | {"code": artifact.sha256_of_modules(*_CODE)}
 
     @property
     def _trace(self) -> Path:

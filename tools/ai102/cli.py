@@ -32,18 +32,35 @@ def export(networks: Networks = None, contract: ContractFile = CONTRACT) -> None
 
 
 @app.command()
-def calibrate(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+def calibrate(
+    networks: Networks = None,
+    method: Annotated[
+        Literal["minmax", "percentile", "entropy"] | None, typer.Option(help="Another method than the recipe's.")
+    ] = None,
+    percentile: Annotated[float, typer.Option(help="For the method of that name.", min=50, max=100)] = 99.999,
+    contract: ContractFile = CONTRACT,
+) -> None:
     """Find the range of every activation on the calibration set."""
     from ai102 import road
+    from ai102.spec import Recipe
 
-    _each(road.calibrate, networks, contract)
+    chosen = Recipe(method=method, percentile=percentile if method == "percentile" else None) if method else None
+    _each(lambda workspace, name, screen: road.calibrate(workspace, name, screen, chosen), networks, contract)
 
 
 @app.command()
-def quantize(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+def quantize(
+    networks: Networks = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="First find the recipe: calibration/recipes/NET.toml.")
+    ] = False,
+    contract: ContractFile = CONTRACT,
+) -> None:
     """Ranges to an INT8 ONNX file, judged against the accuracy budget (over it: exit 3)."""
     from ai102 import road
 
+    if search:
+        _each(road.search, networks, contract)
     _each(road.quantize, networks, contract)
 
 

@@ -31,7 +31,7 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
     recipe, _ = road.recipe_of(workspace, name)
     file, precision = qdq_file(workspace, name), network.tensorrt.float_precision
     made_from = {
-        "onnx": artifact.sha256_of_file(fp32),
+        "fp32 file": artifact.sha256_of_file(fp32),
         "ranges": artifact.sha256_of_file(ranges_file),
         "recipe": repr(recipe),
         "float_precision": precision,

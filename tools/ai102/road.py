@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,8 +34,8 @@ def export(workspace: Workspace, name: str, report: Reporter) -> Path:
     made_from = {
         "weights": source.identity,
         "tensors": repr((network.inputs, network.outputs)),
-        "exporter": _sha256_of_modules("export.py", "networks/sentence_embedder.py"),
-        **_versions("torch", "onnx", "onnxscript", "transformers"),
+        "exporter": artifact.sha256_of_modules("export.py", "networks/sentence_embedder.py"),
+        **artifact.versions("torch", "onnx", "onnxscript", "transformers"),
     }
 
     def write(temporary: Path) -> Mapping[str, object]:
@@ -51,7 +50,7 @@ def export(workspace: Workspace, name: str, report: Reporter) -> Path:
     if artifact.make(file, made_from, write):
         difference = artifact.facts_of(file)["max_abs_difference"]
         report.say(
-            f"{name}: fp32.onnx {_megabytes(file)}, differs from PyTorch by at most {difference:.1e} "
+            f"{name}: fp32.onnx {artifact.megabytes(file)}, differs from PyTorch by at most {difference:.1e} "
             f"(allowed {exporter.MAX_ABS_DIFFERENCE:.0e})"
         )
     return file
@@ -72,8 +71,8 @@ def calibrate(workspace: Workspace, name: str, report: Reporter, recipe: Recipe 
         "fp32 file": artifact.sha256_of_file(fp32),
         "set": samples.sha256,
         "method": f"{recipe.method} {recipe.percentile}",
-        "calibrator": _sha256_of_modules("calibrate.py", "graph.py"),
-        **_versions("onnx", "onnxruntime"),
+        "calibrator": artifact.sha256_of_modules("calibrate.py", "graph.py"),
+        **artifact.versions("onnx", "onnxruntime"),
     }
 
     def write(temporary: Path) -> None:
@@ -162,11 +161,11 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
         "test split": test.sha256,
         "batch": str(network.batching.max_batch_size),
         "cpu": cpu,
-        "emitter": _sha256_of_modules(
+        "emitter": artifact.sha256_of_modules(
             "graph.py", "quantize/prepare.py", "quantize/smooth.py", "quantize/for_onnxruntime.py"
         ),
-        "gate": _sha256_of_modules("gate.py", "judge.py", "stopwatch.py"),
-        **_versions("onnx", "onnxruntime"),
+        "gate": artifact.sha256_of_modules("gate.py", "judge.py", "stopwatch.py"),
+        **artifact.versions("onnx", "onnxruntime"),
     }
 
     def write(temporary: Path) -> Mapping[str, object]:
@@ -194,7 +193,7 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
 
     if artifact.make(file, made_from, write):
         facts = artifact.facts_of(file)
-        report.say(f"{name}: int8.onnx {_megabytes(file)}, {facts['summary']}")
+        report.say(f"{name}: int8.onnx {artifact.megabytes(file)}, {facts['summary']}")
         if facts["reason"]:
             report.say(f"{name}: {facts['reason']}; {name}_int8 will serve the FP32 graph")
     return file
@@ -236,7 +235,7 @@ def engine(workspace: Workspace, name: str, report: Reporter) -> None:
         folder = workspace.repository / f"{name}_{precision}" / "1"
         if onnxruntime.install(file, network, folder, {**facts, "precision": served}):
             note = "" if served == precision else f", the {served} graph ({facts['reason']})"
-            report.say(f"{name}: {folder.relative_to(workspace.root)}/model.onnx {_megabytes(file)}{note}")
+            report.say(f"{name}: {folder.relative_to(workspace.root)}/model.onnx {artifact.megabytes(file)}{note}")
     if source.tokenizer_file:
         folder = workspace.repository / f"{name}_tokenize" / "1"
         tokenizer = source.tokenizer_file
@@ -248,16 +247,3 @@ def engine(workspace: Workspace, name: str, report: Reporter) -> None:
 
 
 _BUILDERS: dict[Precision, Callable[[Workspace, str, Reporter], Path]] = {"fp32": export, "int8": quantize}
-
-
-def _sha256_of_modules(*modules: str) -> str:
-    room = Path(__file__).parent
-    return artifact.sha256_of_text("".join((room / module).read_text(encoding="utf-8") for module in modules))
-
-
-def _versions(*distributions: str) -> dict[str, str]:
-    return {distribution: version(distribution) for distribution in distributions}
-
-
-def _megabytes(file: Path) -> str:
-    return f"{file.stat().st_size / 1e6:.2f} MB"
