@@ -15,10 +15,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ai102 import artifact, bench, networks, road, stopwatch
+from ai102 import artifact, bench, networks, recipes, road, stopwatch
 from ai102.errors import BudgetError, UserError
 from ai102.networks.source import Source
 from ai102.progress import Progress
+from ai102.quantize.for_onnxruntime import this_cpu
 from ai102.road import Workspace
 from ai102.samples import read_samples, tensors_of_items
 from ai102.spec import Recipe
@@ -232,7 +233,7 @@ def test_what_no_recipe_saves_is_refused_and_never_served(workspace: Workspace, 
     with pytest.raises(BudgetError):
         road.engine(hopeless, "hard", listener)
     assert not list(hopeless.repository.glob("hard_int8/**/*.onnx"))
-    assert not hopeless.recipe_file("hard").exists()
+    assert not hopeless.recipe_file("hard", this_cpu()).exists()
 
 
 def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
@@ -265,7 +266,7 @@ def test_other_weights_are_calibrated_and_quantized_anew(workspace: Workspace, l
 
 
 def test_the_contracts_own_recipe_goes_before_what_a_search_found(workspace: Workspace, listener: Listener) -> None:
-    file = workspace.recipe_file("hard")
+    file = workspace.recipe_file("hard", this_cpu())
     file.parent.mkdir()
     file.write_text('[recipe]\nsmoothing = 0.7\n[layers]\nhead = "int8"\n[scores]\n[provenance]\n')
     given = with_network(workspace, quantization=Recipe(keep_float=("head",)))
@@ -285,9 +286,21 @@ def test_a_contract_kept_aside_uses_the_same_sets_and_makes_everything_below_bui
         (tmp_path / name).write_text(CONTRACT)
     main, aside = Workspace.of(tmp_path / "models.toml"), Workspace.of(tmp_path / "loadtest" / "big.toml")
     assert main.root == tmp_path
-    assert (aside.sets, aside.recipe_file("hard")) == (main.sets, main.recipe_file("hard"))
+    assert (aside.sets, aside.recipe_file("hard", this_cpu())) == (main.sets, main.recipe_file("hard", this_cpu()))
     below = tmp_path / "build" / "big"
     assert [aside.repository, aside.ranges("hard")] == [
         below / "model_repository",
         below / "calibration" / "ranges" / "hard.json",
     ]
+
+
+def test_a_kind_of_cpu_with_a_recipe_of_its_own_uses_that(workspace: Workspace) -> None:
+    shared = workspace.recipe_file("hard", this_cpu())
+    shared.parent.mkdir(parents=True)
+    text = '[recipe]\nsmoothing = 0.7\n[scores]\n[layers]\n[provenance]\ncpu = "another"\n'
+    shared.write_text(text)
+    own = shared.with_name(f"hard.{this_cpu()}.toml")
+    assert recipes.file_for_search(shared, "hard", this_cpu()) == own
+    assert recipes.file_for_search(shared, "hard", "another") == shared
+    own.write_text(text.replace("0.7", "0.5").replace("another", this_cpu()))
+    assert road.recipe_of(workspace, "hard") == (Recipe(smoothing=0.5), f"calibration/recipes/{own.name}")

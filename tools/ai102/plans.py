@@ -22,13 +22,14 @@ def qdq_file(workspace: Workspace, name: str) -> Path:
 
 def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
     """Ranges to the Q/DQ graph that TensorRT compiles; needs neither TensorRT nor a GPU."""
-    from ai102 import road
+    from ai102 import recipes, road
     from ai102.calibrate import Ranges
     from ai102.quantize.for_tensorrt import qdq_from_ranges
 
     network = workspace.network(name)
-    ranges_file, fp32 = road.calibrate(workspace, name, report), road.export(workspace, name, report)
-    recipe, _ = road.recipe_of(workspace, name)
+    recipe, _ = recipes.recipe_of(network, workspace.recipe_file(name, "tensorrt"))
+    ranges_file = road.calibrate(workspace, name, report, recipe)
+    fp32 = road.export(workspace, name, report)
     file, precision = qdq_file(workspace, name), network.tensorrt.float_precision
     made_from = {
         "fp32 file": artifact.sha256_of_file(fp32),

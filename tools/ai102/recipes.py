@@ -55,13 +55,20 @@ class RecipeFile(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def recipe_of(network: Network, name: str, file: Path) -> tuple[Recipe, str]:
+def recipe_of(network: Network, file: Path) -> tuple[Recipe, str]:
     """How a network is quantized, and who says so: its table in the contract, the recipe file, or nobody."""
     if network.quantization is not None:
         return network.quantization, "contract"
     if file.is_file():
-        return RecipeFile.load(file).recipe, f"calibration/recipes/{name}.toml"
+        return RecipeFile.load(file).recipe, f"calibration/recipes/{file.name}"
     return Recipe(), "default"
+
+
+def file_for_search(file: Path, name: str, cpu: str) -> Path:
+    """`file`, unless it holds what was found for another kind of CPU: then one beside it, for this kind."""
+    if file.is_file() and RecipeFile.load(file).provenance.get("cpu") != cpu:
+        return file.with_name(f"{name}.{cpu}.toml")
+    return file
 
 
 def search(bench: Bench, file: Path, report: Reporter) -> None:

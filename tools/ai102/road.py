@@ -100,8 +100,9 @@ def search(workspace: Workspace, name: str, report: Reporter) -> Path:
     Raises BudgetError when no recipe does.
     """
     from ai102 import recipes
+    from ai102.quantize.for_onnxruntime import this_cpu
 
-    file = workspace.recipe_file(name)
+    file = recipes.file_for_search(workspace.recipe_file(name, this_cpu()), name, this_cpu())
     recipes.search(_bench(workspace, name, report), file, report)
     return file
 
@@ -116,8 +117,9 @@ def sensitivity(workspace: Workspace, name: str, report: Reporter) -> Path:
 def recipe_of(workspace: Workspace, name: str) -> tuple[Recipe, str]:
     """How the network is quantized, and who says so."""
     from ai102 import recipes
+    from ai102.quantize.for_onnxruntime import this_cpu
 
-    return recipes.recipe_of(workspace.network(name), name, workspace.recipe_file(name))
+    return recipes.recipe_of(workspace.network(name), workspace.recipe_file(name, this_cpu()))
 
 
 def _bench(workspace: Workspace, name: str, report: Reporter) -> Bench:

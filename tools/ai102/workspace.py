@@ -41,8 +41,11 @@ class Workspace:
     def sets(self) -> Path:
         return (self.shelf or self.root) / "calibration" / "sets"
 
-    def recipe_file(self, name: str) -> Path:
-        return (self.shelf or self.root) / "calibration" / "recipes" / f"{name}.toml"
+    def recipe_file(self, name: str, kind: str) -> Path:
+        """Where the recipe found for a network is kept; a kind of CPU, or "tensorrt", may need one of its own."""
+        folder = (self.shelf or self.root) / "calibration" / "recipes"
+        own = folder / f"{name}.{kind}.toml"
+        return own if own.is_file() else folder / f"{name}.toml"
 
     def build(self, name: str) -> Path:
         return self.root / "build" / name
