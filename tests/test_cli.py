@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ MISTAKES = {
         ["infer", "embed_text", "hello", "--address", "127.0.0.1:9", "--contract", str(ROOT / "models.toml")],
         "grpc://127.0.0.1:9: no Triton answers; start one with `ai102 serve`",
     ),
+    "no repository to examine": (["engine", "doctor", "nowhere"], "there is no model repository nowhere: run `make"),
+    "no ONNX file": (["check-qdq", "models.toml"], "models.toml: there is no such file; name an ONNX file"),
+    "two networks for one file": (
+        ["engine", "build", "--onnx", "x.onnx", "--contract", str(ROOT / "models.toml")],
+        "--onnx is one network's file: name that network",
+    ),
     "no repository": (["serve"], "there is no model repository model_repository: run `make engine`"),
 }
 
@@ -66,6 +73,15 @@ def test_a_stale_config_fails_the_check_and_names_the_file(tmp_path: Path) -> No
         2,
         "ai102: minilm_int8/config.pbtxt: not what models.toml says; run `ai102 configure`\n",
     )
+
+
+def test_a_target_that_cannot_be_built_for_changes_nothing(tmp_path: Path) -> None:
+    if find_spec("tensorrt"):
+        pytest.skip("TensorRT is installed here")
+    (tmp_path / "models.toml").write_text((ROOT / "models.toml").read_text())
+    done = ai102("engine", "build", "--target", "tensorrt", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["models.toml"]
 
 
 def test_building_a_plan_from_a_file_needs_only_what_the_serving_image_is_given() -> None:

@@ -12,7 +12,7 @@ import yaml
 from ai102.engine.build_script import docker_command, kubernetes_job, steps_in_image
 from ai102.errors import UserError
 
-IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
+IMAGE = "registry.example.com/tritonserver:26.07-py3"
 ONNX = "build/digits/tensorrt.onnx"
 
 

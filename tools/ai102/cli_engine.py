@@ -59,6 +59,8 @@ def build(
     from ai102.repository import configure
 
     chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
+    if chosen == "tensorrt":
+        plans.needed_tensorrt()  # before anything is written for it
     for path in configure.write(workspace.contract, workspace.repository, chosen):
         screen.say(f"wrote {workspace.repository.name}/{path}")
     for name in names:

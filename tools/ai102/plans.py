@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ai102 import artifact
 from ai102.engine import gpu, tensorrt
@@ -52,6 +53,14 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
     return file
 
 
+def needed_tensorrt() -> Any:
+    """The module tensorrt. Raises UserError where it is not installed."""
+    trt = gpu.tensorrt_module()
+    if trt is None:
+        raise UserError("TensorRT is not installed here: build where it is served, by `ai102 engine build-script`")
+    return trt
+
+
 def build(
     workspace: Workspace, name: str, onnx_file: Path, report: Reporter, *, per_compute_capability: bool = False
 ) -> None:
@@ -59,9 +68,7 @@ def build(
 
     Raises UserError when one of them is missing, and with every error of TensorRT's.
     """
-    trt = gpu.tensorrt_module()
-    if trt is None:
-        raise UserError("TensorRT is not installed here: build where it is served, by `ai102 engine build-script`")
+    trt = needed_tensorrt()
     folder = workspace.repository / f"{name}_int8" / "1"
     with report.step(f"{name}: TensorRT builds the plan") as progress:
         changed = tensorrt.install(

@@ -93,4 +93,4 @@ def _check(network: str, image: str) -> None:
     if not re.fullmatch(r"[A-Za-z]\w*", network):
         raise UserError(f"{network!r} is not the name of a network")
     if not re.fullmatch(r"[\w.:/@-]+", image):
-        raise UserError(f"--image is {image!r}: write one like nvcr.io/nvidia/tritonserver:26.07-py3")
+        raise UserError(f"--image is {image!r}: write one like registry.example.com/tritonserver:26.07-py3")

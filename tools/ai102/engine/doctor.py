@@ -32,6 +32,8 @@ def examine(repository: Path, given: Machine = NOTHING_GIVEN) -> list[Diagnosis]
 
     Raises UserError when a fact is not well-formed.
     """
+    if not repository.is_dir():
+        raise UserError(f"there is no model repository {repository}: run `make engine`, or give another folder")
     _check(given)
     is_here = given == NOTHING_GIVEN
     machine = this_machine() if is_here else given
