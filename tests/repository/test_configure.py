@@ -62,6 +62,9 @@ def test_the_tensorrt_target_serves_int8_as_plans_on_a_gpu_and_the_rest_as_befor
     (group,) = model.instance_group
     assert (model.platform, group.kind, list(group.profile)) == ("tensorrt_plan", pb.ModelInstanceGroup.KIND_GPU, ["0"])
     assert not model.parameters
+    plans = {"minilm_int8": {"8.9": "model.sm89.plan", "9.0": "model.sm90.plan"}}
+    mixed = configure.files_from_contract(CONTRACT, "tensorrt", plans)["minilm_int8/config.pbtxt"]
+    assert dict(text_format.Parse(mixed, pb.ModelConfig()).cc_model_filenames) == plans["minilm_int8"]
 
 
 def test_float_inputs_refuse_nan_unless_the_contract_allows_it() -> None:

@@ -99,14 +99,16 @@ def configure(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Write every config.pbtxt, label file and Python model of model_repository from models.toml."""
+    from ai102 import plans
     from ai102.repository import configure as room
     from ai102.workspace import Workspace
 
     workspace = Workspace.of(contract)
+    built = plans.per_capability(workspace) if target == "tensorrt" else {}
     if check:
-        room.check(workspace.contract, workspace.repository, target)
+        room.check(workspace.contract, workspace.repository, target, built)
         return
-    for path in room.write(workspace.contract, workspace.repository, target):
+    for path in room.write(workspace.contract, workspace.repository, target, built):
         typer.echo(f"wrote {workspace.repository.name}/{path}")
 
 

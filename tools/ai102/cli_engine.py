@@ -61,13 +61,14 @@ def build(
     chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
     if chosen == "tensorrt":
         plans.needed_tensorrt()  # before anything is written for it
-    for path in configure.write(workspace.contract, workspace.repository, chosen):
-        screen.say(f"wrote {workspace.repository.name}/{path}")
     for name in names:
         road.engine(workspace, name, screen)
         if chosen == "tensorrt" and "int8" in workspace.network(name).precisions:
             file = plans.quantize(workspace, name, screen)
             plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)
+    built = plans.per_capability(workspace) if chosen == "tensorrt" else {}
+    for path in configure.write(workspace.contract, workspace.repository, chosen, built):
+        screen.say(f"wrote {workspace.repository.name}/{path}")
 
 
 @app.command()

@@ -53,6 +53,13 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
     return file
 
 
+def per_capability(workspace: Workspace) -> dict[str, dict[str, str]]:
+    """By model: the plan of each compute capability, for the models that have such plans."""
+    folders = {folder.parent.name: folder for folder in sorted(workspace.repository.glob("*/1"))}
+    named = {model: tensorrt.cc_model_filenames(folder) for model, folder in folders.items()}
+    return {model: plans for model, plans in named.items() if plans}
+
+
 def needed_tensorrt() -> Any:
     """The module tensorrt. Raises UserError where it is not installed."""
     trt = gpu.tensorrt_module()
