@@ -12,11 +12,18 @@ from ai102.spec import Contract, Network
 from ai102.stopwatch import Speed
 
 
-def accuracy(network: Network, samples: Samples, fp32: Path, int8: Path, tokenizer_file: Path | None) -> Verdict:
-    """INT8 against FP32 and the labels, on all of `samples`."""
-    reference, candidate = (
-        judge.outputs(judge.session_run(file, network), network, samples.items, tokenizer_file) for file in (fp32, int8)
-    )
+def accuracy(
+    network: Network,
+    samples: Samples,
+    fp32: Path,
+    int8: Path,
+    tokenizer_file: Path | None,
+    *,
+    as_written: bool = False,
+) -> Verdict:
+    """INT8 against FP32 and the labels, on all of `samples`; INT8 `as_written` where it is for another target."""
+    runs = (judge.session_run(fp32, network), judge.session_run(int8, network, as_written=as_written))
+    reference, candidate = (judge.outputs(run, network, samples.items, tokenizer_file) for run in runs)
     return judge.compare(network, samples, reference, candidate)
 
 

@@ -43,13 +43,19 @@ def outputs(run: Run, network: Network, items: Sequence[bytes], tokenizer_file: 
     return np.stack([rows[position] for position in range(len(items))])
 
 
-def session_run(onnx_file: Path, network: Network, *, threads: int = 0) -> Run:
-    """A Run by ONNX Runtime on the CPU; `threads` 0: as many as there are cores."""
+def session_run(onnx_file: Path, network: Network, *, threads: int = 0, as_written: bool = False) -> Run:
+    """A Run by ONNX Runtime on the CPU; `threads` 0: as many as there are cores.
+
+    `as_written` turns graph optimizations off: each operator then computes what the file says, as the graph for
+    another target must be judged.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(onnx_file, options, providers=["CPUExecutionProvider"])
 
     def run(tensors: dict[str, NDArray[Any]]) -> NDArray[np.float32]:

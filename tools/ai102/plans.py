@@ -8,8 +8,9 @@ from typing import Any
 
 from ai102 import artifact
 from ai102.engine import gpu, tensorrt
-from ai102.errors import UserError
+from ai102.errors import BudgetError, UserError
 from ai102.progress import Reporter
+from ai102.samples import read_samples, tensors_of_items
 from ai102.workspace import Workspace
 
 # Samples that a plan on a GPU is compared on.
@@ -22,8 +23,11 @@ def qdq_file(workspace: Workspace, name: str) -> Path:
 
 
 def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
-    """Ranges to the Q/DQ graph that TensorRT compiles; needs neither TensorRT nor a GPU."""
-    from ai102 import recipes, road
+    """Ranges to the Q/DQ graph that TensorRT compiles; needs neither TensorRT nor a GPU.
+
+    Raises BudgetError, and writes nothing, when the graph as written loses more than the budget allows.
+    """
+    from ai102 import gate, recipes, road
     from ai102.calibrate import Ranges
     from ai102.quantize.for_tensorrt import qdq_from_ranges
 
@@ -31,6 +35,8 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
     recipe, _ = recipes.recipe_of(network, workspace.recipe_file(name, "tensorrt"))
     ranges_file = road.calibrate(workspace, name, report, recipe)
     fp32 = road.export(workspace, name, report)
+    assert network.calibration_set is not None  # calibrate refuses a network without one
+    test = read_samples(workspace.sets, network.calibration_set, "test")
     file, precision = qdq_file(workspace, name), network.tensorrt.float_precision
     made_from = {
         "fp32 file": artifact.sha256_of_file(fp32),
@@ -40,16 +46,30 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
         "emitter": artifact.sha256_of_modules(
             "graph.py", "quantize/prepare.py", "quantize/for_tensorrt.py", "quantize/smooth.py"
         ),
+        "budget": repr(network.budget),
+        "test split": test.sha256,
+        "gate": artifact.sha256_of_modules("gate.py", "judge.py"),
         **artifact.versions("onnx", "onnxruntime"),
     }
 
     def write(temporary: Path) -> Mapping[str, object]:
         with report.step(f"{name}: quantize for TensorRT"):
             graph = qdq_from_ranges(fp32, Ranges.load(ranges_file, fp32), recipe, temporary, float_precision=precision)
-        return {"int8_layers": graph.int8_layers, "float_layers": graph.float_layers, "float_precision": precision}
+        with report.step(f"{name}: judge it on {len(test.items)} held-out samples"):
+            tokenizer = workspace.source(name).tokenizer_file
+            verdict = gate.accuracy(network, test, fp32, temporary, tokenizer, as_written=True)
+        if not verdict.passed:
+            raise BudgetError(f"{name} for TensorRT: {'; '.join(verdict.complaints)}; nothing was written")
+        return {
+            "summary": verdict.summary,
+            "int8_layers": graph.int8_layers,
+            "float_layers": graph.float_layers,
+            "float_precision": precision,
+        }
 
     if artifact.make(file, made_from, write):
-        report.say(f"{name}: {file.relative_to(workspace.root)} {artifact.megabytes(file)} for TensorRT")
+        told = artifact.facts_of(file)["summary"]
+        report.say(f"{name}: {file.relative_to(workspace.root)} {artifact.megabytes(file)} for TensorRT, {told}")
     return file
 
 
@@ -98,7 +118,6 @@ def verify_on_gpu(workspace: Workspace, name: str, report: Reporter) -> bool:
     Raises UserError where there is no GPU or no TensorRT.
     """
     from ai102.engine import verify_gpu
-    from ai102.samples import read_samples, tensors_of_items
 
     verify_gpu.needed(gpu.this_machine())
     network, source = workspace.network(name), workspace.source(name)

@@ -79,6 +79,7 @@ def gather(workspace: Workspace, name: str) -> dict[str, Any]:
             "ranges": f"{ranges.method}{'' if ranges.percentile is None else f' {ranges.percentile:g}'}, "
             f"{ranges.sample_count} samples, found on {ranges.found_on}",
             "calibration set, sha256": ranges.set_sha256,
+            "TensorRT graph": f"{tensorrt['summary']}; {tensorrt['float_precision']} where it is not INT8",
             "recipe": f"{_recipe(told['recipe'])} ({told['recipe_from']})",
             "versions": ", ".join(f"{package} {number}" for package, number in ranges.versions.items()),
             "cores": str(os.cpu_count()),
