@@ -14,23 +14,13 @@ from onnx import TensorProto, helper
 from ai102.artifact import sha256_of_file
 from ai102.calibrate import Ranges, find_ranges
 from ai102.errors import UserError
-from tests.tiny_nets import WIDTH, images, residual_cnn, states, transformer_block, write
+from tests.tiny_nets import WIDTH, images, states, write
 
 SET = "0" * 64
 
 
 def found(file: Path, batches: Iterable[dict[str, Any]], count: int = 160, **options: Any) -> Ranges:
     return find_ranges(file, batches, sample_count=count, set_sha256=SET, found_on=date(2026, 1, 2), **options)
-
-
-@pytest.fixture
-def cnn(tmp_path: Path) -> Path:
-    return residual_cnn(tmp_path / "cnn.onnx")
-
-
-@pytest.fixture
-def block(tmp_path: Path) -> Path:
-    return transformer_block(tmp_path / "block.onnx")
 
 
 def test_ranges_are_the_smallest_and_largest_values_at_layers_and_what_follows_convolutions(cnn: Path) -> None:

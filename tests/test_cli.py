@@ -45,6 +45,10 @@ MISTAKES = {
     ),
     "no repository to examine": (["engine", "doctor", "nowhere"], "there is no model repository nowhere: run `make"),
     "no ONNX file": (["check-qdq", "models.toml"], "models.toml: there is no such file; name an ONNX file"),
+    "percentile of everything": (
+        ["calibrate", "digits", "--method", "percentile", "--percentile", "100"],
+        "--percentile is 100: write a number between 50 and 100, such as 99.999",
+    ),
     "two networks for one file": (
         ["engine", "build", "--onnx", "x.onnx", "--contract", str(ROOT / "models.toml")],
         "--onnx is one network's file: name that network",

@@ -34,16 +34,6 @@ def ranges_of(file: Path, batches: Batches, **options: Any) -> Ranges:
     return find_ranges(file, batches, sample_count=160, set_sha256="0" * 64, found_on=date(2026, 1, 2), **options)
 
 
-@pytest.fixture
-def cnn(tmp_path: Path) -> Path:
-    return residual_cnn(tmp_path / "cnn.onnx")
-
-
-@pytest.fixture
-def block(tmp_path: Path) -> Path:
-    return transformer_block(tmp_path / "block.onnx")
-
-
 def answers(model: Path | bytes, batches: Batches) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     rows = [session.run(None, batch)[0] for batch in batches]

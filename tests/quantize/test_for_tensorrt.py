@@ -32,16 +32,6 @@ def ranges_of(file: Path, batches: Batches) -> Ranges:
     return find_ranges(file, batches, sample_count=160, set_sha256="0" * 64, found_on=date(2026, 1, 2))
 
 
-@pytest.fixture
-def cnn(tmp_path: Path) -> Path:
-    return residual_cnn(tmp_path / "cnn.onnx")
-
-
-@pytest.fixture
-def block(tmp_path: Path) -> Path:
-    return transformer_block(tmp_path / "block.onnx")
-
-
 def emitted(file: Path, batches: Batches, recipe: Recipe, precision: FloatPrecision) -> ModelProto:
     out = file.with_name(f"{file.stem}.{precision}.qdq.onnx")
     qdq_from_ranges(file, ranges_of(file, batches), recipe, out, float_precision=precision)

@@ -12,15 +12,12 @@ from typing import Annotated, Literal
 import typer
 
 from ai102 import cli_engine
+from ai102.cli_engine import CONTRACT, ContractFile, Networks
 from ai102.errors import UserError
 
 # Everything else of ours is imported inside the verbs: `ai102 --help` must not wait for a framework.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-ContractFile = Annotated[Path, typer.Option("--contract", help="The contract to work from.", metavar="FILE")]
-Networks = Annotated[list[str] | None, typer.Argument(help="Networks of models.toml; all when none is named.")]
-CONTRACT = Path("models.toml")
 
 
 @app.command()
@@ -37,13 +34,15 @@ def calibrate(
     method: Annotated[
         Literal["minmax", "percentile", "entropy"] | None, typer.Option(help="Another method than the recipe's.")
     ] = None,
-    percentile: Annotated[float, typer.Option(help="For the method of that name.", min=50, max=100)] = 99.999,
+    percentile: Annotated[float, typer.Option(help="For the method of that name.")] = 99.999,
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Find the range of every activation on the calibration set."""
     from ai102 import road
     from ai102.spec import Recipe
 
+    if not 50 < percentile < 100:
+        raise UserError(f"--percentile is {percentile:g}: write a number between 50 and 100, such as 99.999")
     chosen = Recipe(method=method, percentile=percentile if method == "percentile" else None) if method else None
     _each(lambda workspace, name, screen: road.calibrate(workspace, name, screen, chosen), networks, contract)
 
