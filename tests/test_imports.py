@@ -16,7 +16,7 @@ LINES = [
     ["artifact", "python_docs", "stopwatch"],
     ["spec", "transforms"],
     ["client", "samples", "serve", "repository", "graph"],
-    ["networks", "calibrate"],
+    ["networks", "calibrate", "examples"],
     ["export", "engine", "quantize", "workspace"],
     ["judge"],
     ["bench", "gate"],

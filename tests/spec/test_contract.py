@@ -35,8 +35,8 @@ MISTAKES = {
     "no batch dimension": (
         "max_batch_size = 64, max_queue_delay_us = 500",
         "max_batch_size = 0",
-        "models.toml: networks.digits.batching.max_batch_size is 0, but the exported network has a batch dimension: "
-        "write 1 or more",
+        "models.toml: networks.digits.batching.max_batch_size is 0, but a network for image-classification has "
+        "a batch dimension: write 1 or more",
     ),
     "preferred size over the maximum": (
         "max_queue_delay_us = 500",
@@ -53,8 +53,8 @@ MISTAKES = {
     "empty dims": (
         "dims = [10]",
         "dims = []",
-        "models.toml: networks.digits.outputs[0].dims is []: it should have at least 1 item; "
-        "write for example dims = [3, 224, 224]",
+        'models.toml: networks.digits.outputs must be one row of scores: write [{ name = "scores", type = "FP32", '
+        "dims = [10] }]",
     ),
     "zero in dims": (
         "dims = [10]",
@@ -77,7 +77,8 @@ MISTAKES = {
     "budget of another task": (
         "min_mean_cosine = 0.995, min_cosine = 0.98, min_nearest_neighbour_percent = 93",
         "max_top1_drop_points = 1.0",
-        "models.toml: networks.minilm.budget must be a cosine: write budget = { min_mean_cosine = 0.99 }",
+        "models.toml: networks.minilm.budget holds max_top1_drop_points, which this task does not have: "
+        "write for example budget = { min_mean_cosine = 0.99 }",
     ),
     "unknown model in an ensemble": (
         '"minilm_tokenize"',

@@ -53,6 +53,10 @@ def framework_outputs(workspace: Workspace, name: str, items: tuple[bytes, ...])
     import torch
 
     network, source = workspace.network(name), workspace.source(name)
+    if source.module is None:
+        raise UserError(
+            f"{name} comes from {network.source}, which PyTorch does not run: there is nothing to compare with"
+        )
     module = source.module(lambda done, total: None)
 
     def run(tensors: dict[str, NDArray[Any]]) -> NDArray[np.float32]:

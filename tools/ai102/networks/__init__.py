@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ai102.errors import UserError
 from ai102.networks import hf, resnet50, train
-from ai102.networks.source import Source
+from ai102.networks.source import Kind, Source, Wish
 from ai102.spec import Network
 
-# "KIND:REST" in models.toml is found by SOURCES[KIND](REST, network, sets folder, build folder of the network).
-SOURCES: dict[str, Callable[[str, Network, Path, Path], Source]] = {
-    "train": train.find,
-    "hf": hf.find,
-    "random": resnet50.find,
+# "KIND:REST" in models.toml is found by SOURCES[KIND].find(REST, network, sets folder, build folder of the network).
+SOURCES: dict[str, Kind] = {
+    "train": Kind(train.find),
+    "hf": Kind(hf.find),
+    "random": Kind(resnet50.find),
 }
 
 
@@ -22,8 +23,23 @@ def find(name: str, network: Network, sets: Path, build: Path) -> Source:
     """The source of a network's weights. Raises UserError when there is no such source."""
     kind, _, rest = network.source.partition(":")
     if kind not in SOURCES:
-        raise UserError(
-            f'models.toml: networks.{name}.source is "{network.source}": no source "{kind}"; '
-            f"write one of {', '.join(f'{known}:...' for known in SOURCES)}"
-        )
-    return SOURCES[kind](rest, network, sets, build)
+        raise UserError(f'models.toml: networks.{name}.source is "{network.source}": {_unknown(kind)}')
+    return SOURCES[kind].find(rest, network, sets, build)
+
+
+def propose(source: str, wish: Wish) -> Mapping[str, Any]:
+    """What the source itself says about a new network's table in models.toml.
+
+    Raises UserError, in one line, when there is no such source or it cannot be served as the wish says.
+    """
+    kind, _, rest = source.partition(":")
+    if kind not in SOURCES or not rest:
+        raise UserError(f'--source is "{source}": {_unknown(kind)}')
+    describe = SOURCES[kind].propose
+    if describe is None:
+        raise UserError(f'--source is "{source}": networks of that kind are written into models.toml by hand')
+    return describe(rest, wish)
+
+
+def _unknown(kind: str) -> str:
+    return f'no source "{kind}"; write one of {", ".join(f"{known}:..." for known in SOURCES)}'

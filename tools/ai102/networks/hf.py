@@ -43,7 +43,7 @@ def find(checkpoint: str, network: Network, _sets: Path, _build: Path) -> Source
 
         return from_checkpoint(folder)
 
-    return Source(found, module, folder / "tokenizer.json")
+    return Source(found, module, tokenizer_file=folder / "tokenizer.json")
 
 
 def _folder_of(checkpoint: str) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ai102.progress import Progress
+from ai102.spec import Network, Task, Tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,11 +16,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Weights that were found, or a recipe to make them."""
+    """Weights that were found, or a recipe to make them; as a PyTorch module or as an ONNX file, one of the two."""
 
-    # Changes whenever the network that `module` returns would change: part of what the ONNX file is made from.
+    # Changes whenever the network would change: part of what the ONNX file is made from.
     identity: str
     # The network in eval mode: takes the contract's inputs in order, gives its outputs in order.
-    module: Callable[[Progress], nn.Module]
+    module: Callable[[Progress], nn.Module] | None = None
+    # Writes the network as one ONNX file, for sources that need no export from PyTorch.
+    write_onnx: Callable[[Path], None] | None = None
     # The checkpoint's tokenizer.json, which is served beside the network that reads its tokens.
     tokenizer_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person says about a new network beside its source; empty where the source shall say it."""
+
+    name: str
+    task: Task
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    labels: tuple[str, ...] = ()
+    allow_pickle: bool = False
+    build: Path = Path("build")  # a folder for what must be converted first
+
+
+Find = Callable[[str, Network, Path, Path], Source]
+# The keys of the network's table in models.toml that the source knows: inputs, outputs, labels, image, text,
+# sha256, max_batch_size under batching. Raises UserError in one line when the source cannot be served.
+Propose = Callable[[str, Wish], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of source: how a network of models.toml is found, and how a new one is described."""
+
+    find: Find
+    propose: Propose | None = None  # None: only written by hand

@@ -1,10 +1,14 @@
 """The contract: models.toml and what follows from it."""
 
 from ai102.spec.contract import Contract, load
+from ai102.spec.ensemble import Ensemble, Step
 from ai102.spec.served import ServedModel
-from ai102.spec.tables import Budget, Ensemble, Method, Network, Precision, Recipe, Step, Tensor, TensorRTOptions
+from ai102.spec.tables import Budget, Method, Network, Precision, Recipe, Tensor, TensorRTOptions
+from ai102.spec.tasks import TASKS, TEXT_TASKS, Task
 
 __all__ = [
+    "TASKS",
+    "TEXT_TASKS",
     "Budget",
     "Contract",
     "Ensemble",
@@ -14,6 +18,7 @@ __all__ = [
     "Recipe",
     "ServedModel",
     "Step",
+    "Task",
     "Tensor",
     "TensorRTOptions",
     "load",

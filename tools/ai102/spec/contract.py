@@ -12,8 +12,10 @@ from typing import Any, Self, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ai102.errors import UserError
+from ai102.spec.ensemble import Ensemble
 from ai102.spec.served import ServedModel, model_of_ensemble, models_of_network
-from ai102.spec.tables import Ensemble, Name, Network, Table
+from ai102.spec.table import Name, Table
+from ai102.spec.tables import Network
 
 
 class Contract(Table):

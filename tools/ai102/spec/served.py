@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from ai102.spec.tables import Ensemble, Network, Tensor
+from ai102.spec.ensemble import Ensemble
+from ai102.spec.tables import Network, Tensor, TensorType
 
 # What runs a model: the ONNX file itself, one of our Python models, or Triton's ensemble scheduler.
-Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "ensemble"]
+Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "label_tokens", "ensemble"]
+
+
+# The first and the past-the-last character of each token in the text, both 0 for tokens that stand for none.
+TOKEN_SPANS = Tensor(name="spans", type="INT32", dims=(-1, 2))
 
 
 class ServedModel(NamedTuple):
@@ -22,6 +27,14 @@ class ServedModel(NamedTuple):
     network: str | None  # None for an ensemble: it may join several
 
 
+def _one(name: str, kind: TensorType) -> Tensor:
+    return Tensor(name=name, type=kind, dims=(1,))
+
+
+def _each_token(name: str, kind: TensorType) -> Tensor:
+    return Tensor(name=name, type=kind, dims=(-1,))
+
+
 def models_of_network(name: str, net: Network) -> list[ServedModel]:
     """The network in each precision, and the Python models that stand before and behind it."""
 
@@ -29,16 +42,21 @@ def models_of_network(name: str, net: Network) -> list[ServedModel]:
         return ServedModel(f"{name}_{suffix}", kind, inputs, outputs, net.batching.max_batch_size, name)
 
     models = [served(precision, "onnx", net.inputs, net.outputs) for precision in net.precisions]
+    if net.task == "image-classification":
+        models.append(served("decode", "decode_image", (_one("image", "BYTES"),), net.inputs))
+    if net.text:
+        made = (*net.inputs, _one("truncated", "BOOL"), *([TOKEN_SPANS] if net.task == "token-classification" else []))
+        models.append(served("tokenize", "tokenize_text", (_one("text", "BYTES"),), made))
     match net.task:
-        case "image-classification":
-            image = (Tensor(name="image", type="BYTES", dims=(1,)),)
-            label = (Tensor(name="label", type="BYTES", dims=(1,)), Tensor(name="score", type="FP32", dims=(1,)))
-            models.append(served("decode", "decode_image", image, net.inputs))
-            models.append(served("label", "label_scores", net.outputs, label))
-        case "text-embedding":
-            text = (Tensor(name="text", type="BYTES", dims=(1,)),)
-            truncated = Tensor(name="truncated", type="BOOL", dims=(1,))
-            models.append(served("tokenize", "tokenize_text", text, (*net.inputs, truncated)))
+        case "image-classification" | "text-classification":
+            models.append(served("label", "label_scores", net.outputs, (_one("label", "BYTES"), _one("score", "FP32"))))
+        case "token-classification":
+            told = (
+                _each_token("label", "BYTES"),
+                _each_token("score", "FP32"),
+                TOKEN_SPANS.model_copy(update={"name": "span"}),
+            )
+            models.append(served("label", "label_tokens", (*net.outputs, TOKEN_SPANS), told))
     return models
 
 

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from ai102.spec import tasks
+from ai102.spec.serving import Batching, Instances, LatencyGoal, Versions
+from ai102.spec.table import Name, Positive, Table
+from ai102.spec.tasks import Task
 
 # Triton's names for data types, as its HTTP and gRPC protocols spell them.
 TensorType = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "BF16", "FP32", "FP64", "BYTES",
 ]  # fmt: skip
-Task = Literal["image-classification", "text-embedding"]
 Precision = Literal["fp32", "int8"]
-# Letters, digits and _ only: a name becomes a folder, a Python keyword-free identifier and a metric label.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+# A network's tensors keep the names of its file, which may hold dots, colons and slashes.
+TensorName = Annotated[str, StringConstraints(pattern=r"^[^\s\"\\]+$")]
 Dim = Annotated[int, Field(ge=-1)]
-Positive = Annotated[int, Field(ge=1)]
 Method = Literal["minmax", "percentile", "entropy"]
 # A layer's path in the PyTorch module, or its node's name, with * and ? as in file names.
 LayerPattern = Annotated[str, StringConstraints(min_length=1)]
 
 
-class Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Tensor(Table):
-    """One input or output, without the batch dimension. -1 is a dimension that varies."""
+    """One input or output, without the batch dimension. -1 is a dimension that varies; no dims: one value."""
 
-    name: Name = Field(examples=['"pixels"'])
+    name: TensorName = Field(examples=['"pixels"'])
     type: TensorType = Field(examples=['"FP32"'])
-    dims: tuple[Dim, ...] = Field(min_length=1, examples=["[3, 224, 224]"])
+    dims: tuple[Dim, ...] = Field(examples=["[3, 224, 224]"])
     layout: Literal["NCHW", "NHWC"] | None = Field(None, examples=['"NCHW"'])
 
     @model_validator(mode="after")
@@ -51,49 +50,7 @@ class Budget(Table):
     min_mean_cosine: float | None = Field(None, ge=0, le=1, examples=["0.99"])
     min_cosine: float | None = Field(None, ge=0, le=1, examples=["0.98"])  # of the worst sample
     min_nearest_neighbour_percent: float | None = Field(None, ge=0, le=100, examples=["93"])
-
-    @property
-    def bounds_embeddings(self) -> bool:
-        """Whether a bound is set that only embeddings have."""
-        return (self.min_mean_cosine, self.min_cosine, self.min_nearest_neighbour_percent) != (None, None, None)
-
-    @property
-    def bounds_labels(self) -> bool:
-        """Whether a bound is set that only a classifier has."""
-        return (self.min_top1_percent, self.max_top1_drop_points) != (None, None)
-
-
-class LatencyGoal(Table):
-    p99_ms: float = Field(gt=0, examples=["50.0"])
-
-
-class Batching(Table):
-    """Triton's dynamic batching; max_batch_size 0 turns the batch dimension off."""
-
-    max_batch_size: int = Field(ge=0, examples=["32"])
-    max_queue_delay_us: int = Field(0, ge=0, examples=["500"])
-    preferred_batch_sizes: tuple[Positive, ...] = Field((), examples=["[8, 16]"])
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        if self.max_batch_size == 0 and self.max_queue_delay_us:
-            raise ValueError(
-                f"max_batch_size is 0 but max_queue_delay_us is {self.max_queue_delay_us}: "
-                "nothing would ever wait; set a batch size or drop the delay"
-            )
-        if too_big := [size for size in self.preferred_batch_sizes if size > self.max_batch_size]:
-            raise ValueError(
-                f"preferred_batch_sizes holds {too_big[0]} but max_batch_size is {self.max_batch_size}: "
-                "no batch would ever reach it; raise the one or drop the other"
-            )
-        return self
-
-
-class Instances(Table):
-    """How many copies of the network run at once, and on how many threads each."""
-
-    count: int = Field(1, ge=1, examples=["1"])
-    threads: int = Field(1, ge=1, examples=["1"])
+    min_token_agreement_percent: float | None = Field(None, ge=0, le=100, examples=["99"])  # of FP32's best labels
 
 
 class Recipe(Table):
@@ -121,8 +78,19 @@ class Recipe(Table):
 class ImageOptions(Table):
     """How an encoded image becomes the network's pixels."""
 
+    # The shorter side is scaled to this and the middle cut out; None: the whole image is scaled to the network's size.
+    shortest_edge: Positive | None = Field(None, examples=["256"])
     resample: Literal["bilinear", "bicubic", "box", "nearest", "lanczos"] = Field("bilinear", examples=['"bilinear"'])
     max_megapixels: float = Field(50.0, gt=0, examples=["50.0"])
+    # Where pixels travel as FP32: (pixel / 255 - mean) / std of each channel. UINT8 pixels travel as they are.
+    mean: tuple[float, ...] = Field((), examples=["[0.485, 0.456, 0.406]"])
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field((), examples=["[0.229, 0.224, 0.225]"])
+
+    @model_validator(mode="after")
+    def _mean_and_std_agree(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} entries and std {len(self.std)}: write one a channel in both")
+        return self
 
 
 class TextOptions(Table):
@@ -130,6 +98,7 @@ class TextOptions(Table):
 
     lengths: tuple[Positive, ...] = Field(min_length=1, examples=["[16, 32, 64, 128]"])
     max_bytes: int = Field(4_000_000, ge=1, examples=["4000000"])
+    pad_id: int | None = Field(None, ge=0, examples=["0"])  # None: what tokenizer.json says, or 0
 
     @model_validator(mode="after")
     def _lengths_rise(self) -> Self:
@@ -155,6 +124,8 @@ class Network(Table):
     """One network: where it comes from, what goes in and out, and what it must reach."""
 
     source: str = Field(pattern=r"^[a-z]+:.+$", examples=['"hf:sentence-transformers/all-MiniLM-L6-v2"'])
+    # A pickle runs code of its author's when it is opened: only with this, and only from a source that is trusted.
+    allow_pickle: bool = Field(False, examples=["false"])
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", examples=['"<64 hex digits>" of the weights file'])
     task: Task = Field(examples=['"image-classification"'])
     inputs: tuple[Tensor, ...] = Field(
@@ -169,6 +140,7 @@ class Network(Table):
     latency_goal: LatencyGoal = Field(examples=["{ p99_ms = 50.0 }"])
     batching: Batching = Field(examples=["{ max_batch_size = 32, max_queue_delay_us = 500 }"])
     instances: Instances = Field(Instances(), examples=["{ count = 1, threads = 1 }"])
+    versions: Versions = Field(Versions(), examples=["{ keep = 2 }"])
     # None: what the search found (calibration/recipes), or the default Recipe where it never ran.
     quantization: Recipe | None = Field(None, examples=["{}"])
     tensorrt: TensorRTOptions = Field(TensorRTOptions(), examples=["{ opt_batch_size = 8 }"])
@@ -176,11 +148,7 @@ class Network(Table):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        if self.batching.max_batch_size == 0:
-            raise ValueError(
-                "batching.max_batch_size is 0, but the exported network has a batch dimension: write 1 or more"
-            )
-        _TASK_RULES[self.task](self)
+        tasks.check(self)
         if (self.tensorrt.opt_batch_size or 0) > self.batching.max_batch_size:
             raise ValueError(
                 f"tensorrt.opt_batch_size is {self.tensorrt.opt_batch_size} but batching.max_batch_size is "
@@ -189,7 +157,7 @@ class Network(Table):
         if self.calibration_set and self.budget is None:
             raise ValueError(
                 f'calibration_set is "{self.calibration_set}" but there is no budget: INT8 would be served unjudged; '
-                f"write budget = {_BUDGET_EXAMPLES[self.task]}"
+                f"write budget = {tasks.budget_example(self.task)}"
             )
         if self.budget and not self.calibration_set:
             raise ValueError("budget is set but there is no calibration_set to make INT8 with; name a set or drop it")
@@ -205,70 +173,3 @@ class Network(Table):
         """(height, width, channels) of the pixels an image network takes."""
         dims = self.inputs[0].dims
         return (dims[1], dims[2], dims[0]) if self.inputs[0].layout == "NCHW" else (dims[0], dims[1], dims[2])
-
-
-def _check_image_classification(net: Network) -> None:
-    if len(net.inputs) != 1 or net.inputs[0].type != "UINT8" or net.inputs[0].layout is None:
-        raise ValueError(
-            'inputs must be one image of type "UINT8" with a layout: write '
-            '[{ name = "pixels", type = "UINT8", dims = [3, 224, 224], layout = "NCHW" }]'
-        )
-    if -1 in net.inputs[0].dims:
-        raise ValueError(f"inputs[0].dims is {list(net.inputs[0].dims)}: write the fixed size images are scaled to")
-    if net.image_size[2] not in (1, 3):
-        raise ValueError(f"inputs[0].dims has {net.image_size[2]} channels: write 1 (grey) or 3 (RGB)")
-    if len(net.outputs) != 1 or len(net.outputs[0].dims) != 1 or net.outputs[0].type != "FP32":
-        raise ValueError('outputs must be one row of scores: write [{ name = "scores", type = "FP32", dims = [10] }]')
-    if len(net.labels) != net.outputs[0].dims[0]:
-        raise ValueError(
-            f"labels has {len(net.labels)} entries but outputs[0].dims is {list(net.outputs[0].dims)}: "
-            "write one label per score, in order"
-        )
-    if net.text is not None:
-        raise ValueError("text is set but the task is image-classification: drop it")
-    if net.budget and (net.budget.max_top1_drop_points is None or net.budget.bounds_embeddings):
-        raise ValueError(f"budget must be in top-1 points: write budget = {_BUDGET_EXAMPLES[net.task]}")
-
-
-def _check_text_embedding(net: Network) -> None:
-    if net.text is None:
-        raise ValueError("text is missing: write text = { lengths = [16, 32, 64, 128] }")
-    if [(t.name, t.type, t.dims) for t in net.inputs] != [
-        ("input_ids", "INT64", (-1,)),
-        ("attention_mask", "INT64", (-1,)),
-    ]:
-        raise ValueError('inputs must be input_ids and attention_mask, both type = "INT64", dims = [-1]')
-    if len(net.outputs) != 1 or len(net.outputs[0].dims) != 1 or net.outputs[0].type != "FP32":
-        raise ValueError('outputs must be one vector: write [{ name = "embedding", type = "FP32", dims = [384] }]')
-    if net.labels:
-        raise ValueError("labels is set but the task is text-embedding: drop it")
-    if net.budget and (net.budget.min_mean_cosine is None or net.budget.bounds_labels):
-        raise ValueError(f"budget must be a cosine: write budget = {_BUDGET_EXAMPLES[net.task]}")
-
-
-_TASK_RULES = {"image-classification": _check_image_classification, "text-embedding": _check_text_embedding}
-_BUDGET_EXAMPLES = {
-    "image-classification": "{ max_top1_drop_points = 0.5 }",
-    "text-embedding": "{ min_mean_cosine = 0.99 }",
-}
-
-
-class Step(Table):
-    """One model of an ensemble; maps are {the model's tensor: the ensemble's tensor}, same name where silent."""
-
-    model: Name = Field(examples=['"digits_int8"'])
-    inputs: dict[Name, Name] = Field({}, examples=['{ pixels = "pixels" }'])
-    outputs: dict[Name, Name] = Field({}, examples=['{ scores = "scores" }'])
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, value: Any) -> Any:
-        return {"model": value} if isinstance(value, str) else value
-
-
-class Ensemble(Table):
-    """Models run in order, tensors handed on by name."""
-
-    steps: tuple[Step, ...] = Field(min_length=1, examples=['["digits_decode", "digits_int8"]'])
-    inputs: tuple[Name, ...] = Field(min_length=1, examples=['["image"]'])
-    outputs: tuple[Name, ...] = Field(min_length=1, examples=['["label", "score"]'])

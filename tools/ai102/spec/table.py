@@ -1,0 +1,15 @@
+"""The base of every table of models.toml, and the kinds of values that several of them hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# Letters, digits and _ only: a name becomes a folder, a Python keyword-free identifier and a metric label.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
