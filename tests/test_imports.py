@@ -14,6 +14,7 @@ PACKAGE = ROOT / "tools" / "ai102"
 LINES = [
     ["errors", "progress"],
     ["artifact", "python_docs", "stopwatch"],
+    ["builds"],
     ["spec", "transforms"],
     ["client", "samples", "serve", "repository", "graph"],
     ["networks", "calibrate", "examples"],
@@ -22,9 +23,12 @@ LINES = [
     ["bench", "gate"],
     ["recipes"],
     ["road", "infer"],
-    ["plans", "verify", "console"],
+    ["plans", "verify", "add"],
+    ["inventory"],
+    ["console"],
     ["demo", "report"],
     ["cli_engine"],
+    ["cli_lint", "cli_add", "cli_builds"],
     ["cli"],
     ["__main__"],
 ]

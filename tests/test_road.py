@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ai102 import artifact, bench, networks, recipes, road, stopwatch
 from ai102.errors import BudgetError, UserError
-from ai102.networks.source import Source
+from ai102.networks.source import Kind, Source
 from ai102.progress import Progress
 from ai102.quantize.for_onnxruntime import this_cpu
 from ai102.road import Workspace
@@ -98,7 +98,7 @@ class Listener:
 
 @pytest.fixture(autouse=True)
 def _test_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(networks.SOURCES, "test", find)
+    monkeypatch.setitem(networks.SOURCES, "test", Kind(find))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "calibration" / "sets").mkdir(parents=True)
     shutil.copy(SETS / "digits.toml", root / "calibration" / "sets")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks.SOURCES, "test", find)
+        patch.setitem(networks.SOURCES, "test", Kind(find))
         road.calibrate(Workspace.of(root / "models.toml"), "hard", Listener())
     return root
 
@@ -252,8 +252,10 @@ def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
     int8_runs(monkeypatch, 2.0)
     (slow.build("hard") / "int8.onnx").unlink()
     road.engine(slow, "hard", listener)
-    assert served.read_bytes() != fp32.read_bytes()
-    assert artifact.facts_of(served)["precision"] == "int8"
+    newest = slow.builds("hard").newest("hard_int8") / "model.onnx"
+    assert newest.parent.name == "2"
+    assert newest.read_bytes() != fp32.read_bytes() == served.read_bytes()
+    assert artifact.facts_of(newest)["precision"] == "int8"
 
 
 def test_other_weights_are_calibrated_and_quantized_anew(workspace: Workspace, listener: Listener) -> None:

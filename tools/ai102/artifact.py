@@ -102,6 +102,12 @@ def facts_of(path: Path) -> dict[str, object]:
     return facts
 
 
+def inputs_of(path: Path) -> dict[str, str]:
+    """What `path` was made from, as `make` was told; empty when it was not made by `make`."""
+    told = _read(_stamp(path))
+    return dict(told["made_from"]) if told else {}
+
+
 def _read(stamp: Path) -> dict[str, Any] | None:
     """What the stamp tells; None where there is none, or one that was cut short."""
     try:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ai102 import cli_engine
+from ai102 import cli_builds, cli_engine
 from ai102.cli_engine import CONTRACT, ContractFile, Networks
 from ai102.errors import UserError
 
@@ -64,6 +64,10 @@ def quantize(
 
 
 app.add_typer(cli_engine.app, name="engine", help="All of the road; or: doctor, build-script, verify-gpu.")
+
+
+app.command()(cli_builds.models)
+app.command()(cli_builds.rollback)
 
 
 @app.command("check-qdq")

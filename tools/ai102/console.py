@@ -14,6 +14,7 @@ from ai102.progress import Progress as Callback
 
 if TYPE_CHECKING:
     from ai102.infer import Answer
+    from ai102.inventory import Row
 
 
 class Screen:
@@ -59,6 +60,29 @@ def print_answers(answers: Sequence[Answer]) -> None:
     for answer in answers:
         if answer.error:
             console.print(f"{_clipped(answer.item)}: {answer.error}", style="red", markup=False, soft_wrap=True)
+
+
+def print_models(rows: Sequence[Row]) -> None:
+    """A row a model; what does not apply is left blank."""
+    columns = ("model", "version", "served as", "size", "budget", "engine", "config")
+    table = Table(*columns, *(["server"] if any(row.server for row in rows) else []), box=None)
+    for column in table.columns:
+        column.no_wrap = True
+    table.add_column("made from", no_wrap=True)
+    for row in rows:
+        state = [row.server] if len(table.columns) > len(columns) + 1 else []
+        table.add_row(
+            row.model,
+            " ".join([*map(str, row.versions), *(f"({number} rolled back)" for number in row.rolled_back)]),
+            row.precision,
+            "" if row.megabytes is None else f"{row.megabytes:.2f} MB",
+            {True: "met", False: "missed", None: ""}[row.budget_met],
+            " ".join(row.engines) or ("not built" if row.kind == "onnx" else ""),
+            "fresh" if row.config_is_fresh else "stale",
+            *state,
+            row.source or row.kind,
+        )
+    Console(highlight=False, width=1000).print(table)  # a long line is the terminal's to wrap
 
 
 def _short(value: Any) -> str:

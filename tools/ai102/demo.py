@@ -149,7 +149,7 @@ def _built(workspace: Workspace) -> Table:
     )
     for name, network in workspace.contract.networks.items():
         sizes = [
-            (workspace.repository / f"{name}_{precision}" / "1" / "model.onnx").stat().st_size / 1e6
+            (workspace.builds(name).newest(f"{name}_{precision}") / "model.onnx").stat().st_size / 1e6
             for precision in network.precisions
         ]
         facts = artifact.facts_of(workspace.build(name) / "int8.onnx") if len(sizes) == 2 else {}

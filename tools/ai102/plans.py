@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ai102 import artifact
+from ai102.builds import incoming
 from ai102.engine import gpu, tensorrt
 from ai102.errors import BudgetError, UserError
 from ai102.progress import Reporter
@@ -75,8 +76,10 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
 
 def per_capability(workspace: Workspace) -> dict[str, dict[str, str]]:
     """By model: the plan of each compute capability, for the models that have such plans."""
-    folders = {folder.parent.name: folder for folder in sorted(workspace.repository.glob("*/1"))}
-    named = {model: tensorrt.cc_model_filenames(folder) for model, folder in folders.items()}
+    named: dict[str, dict[str, str]] = {}
+    for name in workspace.contract.networks:
+        builds = workspace.builds(name)
+        named |= {m: tensorrt.cc_model_filenames(builds.newest(m)) for m in builds.models if builds.installed(m)}
     return {model: plans for model, plans in named.items() if plans}
 
 
@@ -96,16 +99,23 @@ def build(
     Raises UserError when one of them is missing, and with every error of TensorRT's.
     """
     trt = needed_tensorrt()
-    folder = workspace.repository / f"{name}_int8" / "1"
-    with report.step(f"{name}: TensorRT builds the plan") as progress:
+    builds, model, sha256 = workspace.builds(name), f"{name}_int8", artifact.sha256_of_file(onnx_file)
+    machine = gpu.this_machine()
+    file = tensorrt.plan_filename(str(machine.compute_capability)) if per_compute_capability else "model.plan"
+    folder = builds.folder_for(model, file, sha256, builds.next_number())
+    if folder is None:
+        report.say(f"{model}: this plan was rolled back and is not built again; `ai102 rollback {name} --undo`")
+        return
+    with report.step(f"{name}: TensorRT builds the plan") as progress, incoming(folder) as place:
         changed = tensorrt.install(
             trt,
             name,
             onnx_file,
             workspace.network(name),
-            folder,
-            gpu.this_machine(),
+            place,
+            machine,
             per_compute_capability=per_compute_capability,
+            timing_cache=workspace.build(name) / tensorrt.TIMING_CACHE,
             progress=progress,
         )
     if changed:

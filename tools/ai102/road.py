@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from numpy.typing import NDArray
 
 from ai102 import artifact
+from ai102.builds import incoming
 from ai102.errors import BudgetError, UserError
 from ai102.examples import example_tensors
 from ai102.progress import Reporter
+from ai102.repository import configure
 from ai102.samples import Samples, batches_of_items, calibration_and_test, read_samples, tensors_of_items
 from ai102.spec import Network, Precision, Recipe
 from ai102.workspace import Workspace as Workspace
@@ -221,7 +223,8 @@ def _refuse(workspace: Workspace, name: str, verdict: Verdict, recipe: Recipe, r
     from ai102 import gate, recipes
 
     model = f"{name}_int8"
-    if gate.withdraw(workspace.repository / model / "1"):
+    withdrawn = [gate.withdraw(folder) for folder in workspace.builds(name).installed(model).values()]
+    if any(withdrawn):
         broken = ", ".join(gate.ensembles_with(workspace.contract, model)) or "none"
         report.say(
             f"{name}: the {model} of an earlier build was taken out of {workspace.repository.name}, {name}_fp32 "
@@ -236,32 +239,60 @@ def _refuse(workspace: Workspace, name: str, verdict: Verdict, recipe: Recipe, r
 
 
 def engine(workspace: Workspace, name: str, report: Reporter) -> None:
-    """Everything the network's models in model_repository need to start.
+    """Everything the network's models in model_repository need to start; a new build is a new version.
 
     Where FP32 wins, the INT8 model's folder gets the FP32 file, so that ensembles keep their steps; its manifest
     says so.
     """
     from ai102.engine import onnxruntime
 
-    network, source = workspace.network(name), workspace.source(name)
+    network, source, builds = workspace.network(name), workspace.source(name), workspace.builds(name)
+    number = builds.next_number()
     for precision in network.precisions:
         file = _BUILDERS[precision](workspace, name, report)
         facts = artifact.facts_of(file)
         served = facts.get("served_precision", precision)
         if served != precision:
             file = export(workspace, name, report)
-        folder = workspace.repository / f"{name}_{precision}" / "1"
-        if onnxruntime.install(file, network, folder, {**facts, "precision": served}):
+        model = f"{name}_{precision}"
+        folder = builds.folder_for(model, "model.onnx", artifact.sha256_of_file(file), number)
+        if folder is None:
+            _say_rolled_back(model, name, report)
+            continue
+        with incoming(folder) as place:
+            changed = onnxruntime.install(file, network, place, {**facts, "precision": served})
+        if changed:
             note = "" if served == precision else f", the {served} graph ({facts['reason']})"
             report.say(f"{name}: {folder.relative_to(workspace.root)}/model.onnx {artifact.megabytes(file)}{note}")
     if source.tokenizer_file:
-        folder = workspace.repository / f"{name}_tokenize" / "1"
-        tokenizer = source.tokenizer_file
+        _install_tokenizer(workspace, name, source.tokenizer_file, number, report)
+    for folder in builds.prune(network.versions.keep):
+        report.say(f"{name}: removed {folder.relative_to(workspace.root)}, versions.keep is {network.versions.keep}")
 
-        def write(temporary: Path) -> None:
-            shutil.copyfile(tokenizer, temporary)
 
-        artifact.make(folder / "tokenizer.json", {"checkpoint": artifact.sha256_of_file(tokenizer)}, write)
+def _install_tokenizer(workspace: Workspace, name: str, tokenizer: Path, number: int, report: Reporter) -> None:
+    """The checkpoint's tokenizer beside the Python model that runs it; a version of its own holds a copy of both."""
+    model, sha256 = f"{name}_tokenize", artifact.sha256_of_file(tokenizer)
+    builds = workspace.builds(name)
+    installed = builds.installed(model)
+    folder = builds.folder_for(model, "tokenizer.json", sha256, number if installed else 1)
+    if folder is None:
+        _say_rolled_back(model, name, report)
+        return
+
+    def write(temporary: Path) -> None:
+        shutil.copyfile(tokenizer, temporary)
+
+    with incoming(folder) as place:
+        artifact.make(place / "tokenizer.json", {"checkpoint": sha256}, write)
+        if folder.name != "1":  # `ai102 configure` writes that one's
+            for path, text in configure.files_from_contract(workspace.contract).items():
+                if path.startswith(f"{model}/1/"):
+                    artifact.write_text(place / Path(path).name, text)
+
+
+def _say_rolled_back(model: str, name: str, report: Reporter) -> None:
+    report.say(f"{model}: this build was rolled back and is not served; `ai102 rollback {name} --undo` brings it back")
 
 
 _BUILDERS: dict[Precision, Callable[[Workspace, str, Reporter], Path]] = {"fp32": export, "int8": quantize}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ai102 import networks, spec
+from ai102.builds import Builds
 from ai102.errors import UserError
 from ai102.networks.source import Source
 from ai102.spec import Contract, Network
@@ -49,6 +50,14 @@ class Workspace:
 
     def build(self, name: str) -> Path:
         return self.root / "build" / name
+
+    def builds(self, name: str) -> Builds:
+        """The builds of a network's models in model_repository, and those that a rollback took out."""
+        network = self.network(name)
+        models = [f"{name}_{precision}" for precision in network.precisions]
+        if network.text:
+            models.append(f"{name}_tokenize")  # its tokenizer comes with the checkpoint
+        return Builds(name, tuple(models), self.repository, self.build(name) / "withdrawn")
 
     def ranges(self, name: str) -> Path:
         return self.root / "calibration" / "ranges" / f"{name}.json"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,15 @@ class InferenceError(UserError):
     def __init__(self, message: str, status: str = "") -> None:
         super().__init__(message)
         self.status = status
+
+
+class ModelState(NamedTuple):
+    """One version of a model as the server's repository index tells it."""
+
+    name: str
+    version: str  # empty where nothing was loaded yet
+    state: str  # READY, LOADING, UNLOADING, UNAVAILABLE; empty where nothing was loaded yet
+    reason: str
 
 
 class Client:
@@ -59,14 +68,29 @@ class Client:
             tensor.set_data_from_numpy(array)
             tensors.append(tensor)
         requested = [self._library.InferRequestedOutput(name) for name in outputs] or None
-        timeout = {"client_timeout": self._timeout_s} if self._protocol == "grpc" else {}
+        answer = self._asked(model, self._client.infer, model, tensors, outputs=requested)
+        return {name: answer.as_numpy(name) for name in outputs or self._names(answer.get_response())}
+
+    def models(self) -> list[ModelState]:
+        """Every model of the server's repository, a row for each version. Raises InferenceError."""
+        index = self._asked("the model repository", self._client.get_model_repository_index)
+        if self._protocol == "http":
+            return [ModelState(*(row.get(key, "") for key in ModelState._fields)) for row in index]
+        return [ModelState(row.name, row.version, row.state, row.reason) for row in index.models]
+
+    def load(self, model: str) -> None:
+        """Load `model`, or load it anew, on a server in explicit model control mode. Raises InferenceError."""
+        self._asked(model, self._client.load_model, model)
+
+    def _asked(self, about: str, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        if self._protocol == "grpc":
+            options["client_timeout"] = self._timeout_s
         try:
-            answer = self._client.infer(model, tensors, outputs=requested, **timeout)
+            return ask(*arguments, **options)
         except InferenceServerException as err:
-            raise self._error(model, err) from err
+            raise self._error(about, err) from err
         except OSError as err:  # the HTTP client lets the socket's own errors through
             raise InferenceError(f"{self.url}: no Triton answers ({err}); start one with `ai102 serve`") from err
-        return {name: answer.as_numpy(name) for name in outputs or self._names(answer.get_response())}
 
     def _names(self, response: Any) -> list[str]:
         outputs = response["outputs"] if self._protocol == "http" else response.outputs

@@ -46,19 +46,21 @@ def install(
     machine: Machine,
     *,
     per_compute_capability: bool = False,
+    timing_cache: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> bool:
     """Build `onnx_file` into `version_folder` as model.plan with its manifest; returns whether it was built now.
 
     `per_compute_capability` names it model.sm90.plan or so, for cc_model_filenames in config.pbtxt. The manifest
     (model.plan.made.json) holds all that decides where the plan loads. `name` is the network's in models.toml.
+    `timing_cache` is what earlier builds learnt about layers; by default a file in the same folder.
     Raises UserError with every error of TensorRT's in one line.
     """
     capability = machine.compute_capability
     if per_compute_capability and capability is None:
         raise UserError(f"{name}: no GPU is found, so there is no compute capability to name the plan by")
     file = version_folder / (plan_filename(str(capability)) if per_compute_capability else "model.plan")
-    cache = version_folder / TIMING_CACHE
+    cache = timing_cache or version_folder / TIMING_CACHE
     options, profiles = network.tensorrt, profiles_of_network(network)
     flags = options.model_dump(mode="json", exclude={"opt_batch_size", "float_precision"})
     decides = {
