@@ -124,8 +124,13 @@ def test_a_damaged_model_is_made_again_in_its_place(builds: Builds) -> None:
 def test_a_version_is_never_seen_half_written(builds: Builds) -> None:
     build(builds, net_fp32="a")
     model = builds.repository / "net_fp32"
-    with pytest.raises(KeyboardInterrupt), incoming(model / "2") as place:
-        (place / "model.onnx").write_text("half")
-        assert sorted(path.name for path in model.iterdir()) == [INCOMING, "1"]
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with incoming(model / "2") as place:
+            (place / "model.onnx").write_text("half")
+            assert sorted(path.name for path in model.iterdir()) == [INCOMING, "1"]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [path.name for path in model.iterdir()] == ["1"]
