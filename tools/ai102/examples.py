@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,27 @@ NUMPY_TYPES: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def example_tensors(network: Network, tokenizer_file: Path | None, count: int) -> dict[str, NDArray[Any]]:
-    """The network's inputs for `count` samples [count, ...], the same at every call.
-
-    Integers are 0 or 1, since they may count into a table of any size.
-    """
+def examples_for(network: Network, tokenizer_file: Path | None, count: int) -> dict[str, NDArray[Any]]:
+    """The network's inputs for `count` samples, or for one where it has no batch dimension."""
     if network.text:
         texts = [TEXTS[position % len(TEXTS)].encode() for position in range(count)]
         return tensors_of_items(network, texts, tokenizer_file)
+    return example_tensors(network.inputs, count if network.batching.max_batch_size else None)
+
+
+def example_tensors(tensors: Sequence[Tensor], count: int | None, length: int = LENGTH) -> dict[str, NDArray[Any]]:
+    """Values for each tensor [count, ...], without that dimension where `count` is None; the same at every call.
+
+    `length` stands for every dimension that varies. Integers are 0 or 1, since they may count into a table of
+    any size.
+    """
     random = np.random.default_rng(102)
-    return {tensor.name: _example(tensor, count, random) for tensor in network.inputs}
+    batch = () if count is None else (count,)
+    shape = {t.name: (*batch, *(length if size == -1 else size for size in t.dims)) for t in tensors}
+    return {tensor.name: _example(tensor, shape[tensor.name], random) for tensor in tensors}
 
 
-def _example(tensor: Tensor, count: int, random: np.random.Generator) -> NDArray[Any]:
-    shape = (count, *(LENGTH if size == -1 else size for size in tensor.dims))
+def _example(tensor: Tensor, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
     if tensor.layout and tensor.type == "UINT8":
         return random.integers(0, 256, shape, dtype=np.uint8)
     if tensor.type == "BYTES":

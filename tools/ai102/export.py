@@ -28,7 +28,7 @@ def onnx_from_torch(
 ) -> float:
     """Write `module` as ONNX, batch and every -1 of the contract dynamic, names from the contract.
 
-    `samples` are real inputs [batch, ...] by input name, at least two of them. Returns the largest absolute
+    `samples` are real inputs [batch, ...] by input name, at least two of them; one [...] without batch dimension. Returns the largest absolute
     difference between PyTorch's and ONNX Runtime's outputs on them; raises UserError above MAX_ABS_DIFFERENCE.
     """
     import torch
@@ -36,10 +36,11 @@ def onnx_from_torch(
     example = tuple(torch.from_numpy(samples[tensor.name]) for tensor in network.inputs)
     # One symbol per varying dimension: -1 in several inputs of one network is the same length.
     length = torch.export.Dim("length", min=2, max=4096)
+    batch = {0: torch.export.Dim("batch", min=1, max=4096)} if network.batching.max_batch_size else {}
     shapes = []
     for tensor in network.inputs:
-        varying = {axis + 1: length for axis, size in enumerate(tensor.dims) if size == -1}
-        shapes.append({0: torch.export.Dim("batch", min=1, max=4096), **varying})
+        varying = {axis + len(batch): length for axis, size in enumerate(tensor.dims) if size == -1}
+        shapes.append({**batch, **varying})
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
@@ -82,7 +83,8 @@ def parity(module: nn.Module, network: Network, samples: Mapping[str, NDArray[np
     import torch
 
     # One sample fewer than the export saw: a batch size frozen into the graph would show here.
-    fewer = {name: array[:-1] for name, array in samples.items()}
+    has_batch = network.batching.max_batch_size > 0
+    fewer = {name: array[:-1] if has_batch else array for name, array in samples.items()}
     with torch.no_grad():
         answer = module(*(torch.from_numpy(fewer[tensor.name]) for tensor in network.inputs))
     wanted = [answer] if isinstance(answer, torch.Tensor) else list(answer)
@@ -92,7 +94,8 @@ def parity(module: nn.Module, network: Network, samples: Mapping[str, NDArray[np
     for tensor, theirs, ours in zip(network.outputs, wanted, came, strict=True):
         if ours.shape != tuple(theirs.shape):
             raise UserError(f"export: {tensor.name} is {ours.shape} in ONNX but {tuple(theirs.shape)} in PyTorch")
-        worst = max(worst, float(np.abs(ours - theirs.numpy()).max()))
+        apart = np.abs(ours.astype(np.float64) - theirs.numpy().astype(np.float64))
+        worst = max(worst, float(apart.max(initial=0.0)))
     if not worst <= MAX_ABS_DIFFERENCE:
         raise UserError(
             f"export: ONNX differs from PyTorch by {worst:.2e}, allowed is {MAX_ABS_DIFFERENCE:.0e}: "

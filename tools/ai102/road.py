@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ai102 import artifact
 from ai102.builds import incoming
 from ai102.errors import BudgetError, UserError
-from ai102.examples import example_tensors
+from ai102.examples import examples_for
 from ai102.progress import Reporter
 from ai102.repository import configure
 from ai102.samples import Samples, batches_of_items, calibration_and_test, read_samples, tensors_of_items
@@ -69,7 +69,7 @@ def export(workspace: Workspace, name: str, report: Reporter) -> Path:
 def _parity_inputs(workspace: Workspace, network: Network, tokenizer_file: Path | None) -> dict[str, NDArray[Any]]:
     """Inputs to compare ONNX with PyTorch on: real ones where there is a calibration set."""
     if network.calibration_set is None:
-        return example_tensors(network, tokenizer_file, PARITY_SAMPLES)
+        return examples_for(network, tokenizer_file, PARITY_SAMPLES)
     samples = read_samples(workspace.sets, network.calibration_set, "calibration")
     return tensors_of_items(network, samples.items[:PARITY_SAMPLES], tokenizer_file)
 

@@ -39,12 +39,17 @@ class Workspace:
         return self.root / "model_repository"
 
     @property
+    def home(self) -> Path:
+        """Files that a contract names are named from here."""
+        return self.shelf or self.root
+
+    @property
     def sets(self) -> Path:
-        return (self.shelf or self.root) / "calibration" / "sets"
+        return self.home / "calibration" / "sets"
 
     def recipe_file(self, name: str, kind: str) -> Path:
         """Where the recipe found for a network is kept; a kind of CPU, or "tensorrt", may need one of its own."""
-        folder = (self.shelf or self.root) / "calibration" / "recipes"
+        folder = self.home / "calibration" / "recipes"
         own = folder / f"{name}.{kind}.toml"
         return own if own.is_file() else folder / f"{name}.toml"
 
@@ -69,4 +74,4 @@ class Workspace:
         return self.contract.networks[name]
 
     def source(self, name: str) -> Source:
-        return networks.find(name, self.network(name), self.sets, self.build(name))
+        return networks.find(name, self.network(name), self.home, self.build(name))

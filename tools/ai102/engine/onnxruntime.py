@@ -46,7 +46,9 @@ def _check(onnx_file: Path, network: Network) -> None:
         session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
     except Exception as err:  # onnxruntime has an exception class per status and no public base of them
         raise UserError(f"{onnx_file}: ONNX Runtime cannot load it: {err}") from err
-    wanted = [(t.name, f"tensor({_TYPES[t.type]})", len(t.dims) + 1) for t in (*network.inputs, *network.outputs)]
+    batch = 1 if network.batching.max_batch_size else 0
+    tensors = (*network.inputs, *network.outputs)
+    wanted = [(t.name, f"tensor({_TYPES[t.type]})", len(t.dims) + batch) for t in tensors]
     found = [(t.name, t.type, len(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())]
     if sorted(wanted) != sorted(found):
         raise UserError(f"{onnx_file}: models.toml says the tensors are {wanted}, the file says {found}")

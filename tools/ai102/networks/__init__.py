@@ -7,24 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from ai102.errors import UserError
-from ai102.networks import hf, resnet50, train
+from ai102.networks import hf, onnx_file, resnet50, sklearn_pipeline, torch_callable, train
 from ai102.networks.source import Kind, Source, Wish
 from ai102.spec import Network
 
-# "KIND:REST" in models.toml is found by SOURCES[KIND].find(REST, network, sets folder, build folder of the network).
+# "KIND:REST" in models.toml is found by SOURCES[KIND].find(REST, network, home, build folder of the network).
 SOURCES: dict[str, Kind] = {
     "train": Kind(train.find),
     "hf": Kind(hf.find),
+    "onnx": Kind(onnx_file.find, onnx_file.propose),
+    "torch": Kind(torch_callable.find, torch_callable.propose),
+    "sklearn": Kind(sklearn_pipeline.find, sklearn_pipeline.propose),
     "random": Kind(resnet50.find),
 }
 
 
-def find(name: str, network: Network, sets: Path, build: Path) -> Source:
-    """The source of a network's weights. Raises UserError when there is no such source."""
+def find(name: str, network: Network, home: Path, build: Path) -> Source:
+    """The source of a network's weights; its files are named from `home`, and `build` is for what it makes.
+
+    Raises UserError when there is no such source.
+    """
     kind, _, rest = network.source.partition(":")
     if kind not in SOURCES:
         raise UserError(f'models.toml: networks.{name}.source is "{network.source}": {_unknown(kind)}')
-    return SOURCES[kind].find(rest, network, sets, build)
+    return SOURCES[kind].find(rest, network, home, build)
 
 
 def propose(source: str, wish: Wish) -> Mapping[str, Any]:

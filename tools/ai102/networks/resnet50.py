@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SEED = 102
 
 
-def find(name: str, network: Network, _sets: Path, _build: Path) -> Source:
+def find(name: str, network: Network, _home: Path, _build: Path) -> Source:
     """The network `name`, the same weights every time. Raises UserError when the name is another."""
     if name != "resnet50":
         raise UserError(f'source "random:{name}" is unknown; there is random:resnet50')

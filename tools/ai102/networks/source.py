@@ -37,10 +37,12 @@ class Wish:
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
     labels: tuple[str, ...] = ()
+    max_batch_size: int | None = None  # 0: without a batch dimension; None: as large as the source says
     allow_pickle: bool = False
-    build: Path = Path("build")  # a folder for what must be converted first
+    home: Path = Path()  # the folder of models.toml: files are named from there
 
 
+# What follows the colon, the network, the folder of models.toml, and one to make things in.
 Find = Callable[[str, Network, Path, Path], Source]
 # The keys of the network's table in models.toml that the source knows: inputs, outputs, labels, image, text,
 # sha256, max_batch_size under batching. Raises UserError in one line when the source cannot be served.

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def find(name: str, network: Network, sets: Path, build: Path) -> Source:
+def find(name: str, network: Network, home: Path, build: Path) -> Source:
     """The trained network `name`; it is trained on first use, its weights kept in `build`."""
     if name != "digits":
         raise UserError(f'models.toml: source "train:{name}" is unknown; there is train:digits')
-    train = read_samples(sets, network.calibration_set or name, "train")
+    train = read_samples(home / "calibration" / "sets", network.calibration_set or name, "train")
     recipe = Path(__file__).with_name("digits_resnet.py").read_text(encoding="utf-8")
     made_from = {"recipe": artifact.sha256_of_text(recipe), "data": train.sha256, "torch": version("torch")}
     weights = build / "weights.pt"
