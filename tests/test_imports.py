@@ -13,7 +13,7 @@ PACKAGE = ROOT / "tools" / "ai102"
 # A room may import from the lines above its own; two rooms of one line do not know each other.
 LINES = [
     ["errors", "progress"],
-    ["artifact", "python_docs", "stopwatch"],
+    ["artifact", "models_toml", "python_docs", "stopwatch"],
     ["builds"],
     ["spec", "transforms"],
     ["client", "samples", "serve", "repository", "graph"],

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ai102 import cli_builds, cli_engine
+from ai102 import cli_add, cli_builds, cli_engine
 from ai102.cli_engine import CONTRACT, ContractFile, Networks
 from ai102.errors import UserError
 
@@ -66,6 +66,8 @@ def quantize(
 app.add_typer(cli_engine.app, name="engine", help="All of the road; or: doctor, build-script, verify-gpu.")
 
 
+app.command()(cli_add.add)
+app.command()(cli_add.remove)
 app.command()(cli_builds.models)
 app.command()(cli_builds.rollback)
 
@@ -112,7 +114,8 @@ def configure(
         room.check(workspace.contract, workspace.repository, target, built)
         return
     for path in room.write(workspace.contract, workspace.repository, target, built):
-        typer.echo(f"wrote {workspace.repository.name}/{path}")
+        verb = "wrote" if (workspace.repository / path).exists() else "removed"
+        typer.echo(f"{verb} {workspace.repository.name}/{path}")
 
 
 @app.command()

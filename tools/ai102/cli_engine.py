@@ -68,7 +68,8 @@ def build(
             plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)
     built = plans.per_capability(workspace) if chosen == "tensorrt" else {}
     for path in configure.write(workspace.contract, workspace.repository, chosen, built):
-        screen.say(f"wrote {workspace.repository.name}/{path}")
+        verb = "wrote" if (workspace.repository / path).exists() else "removed"
+        screen.say(f"{verb} {workspace.repository.name}/{path}")
 
 
 @app.command()

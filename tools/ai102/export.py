@@ -28,8 +28,9 @@ def onnx_from_torch(
 ) -> float:
     """Write `module` as ONNX, batch and every -1 of the contract dynamic, names from the contract.
 
-    `samples` are real inputs [batch, ...] by input name, at least two of them; one [...] without batch dimension. Returns the largest absolute
-    difference between PyTorch's and ONNX Runtime's outputs on them; raises UserError above MAX_ABS_DIFFERENCE.
+    `samples` are real inputs [batch, ...] by input name, at least two of them, or one [...] where there is no batch
+    dimension. Returns the largest absolute difference between PyTorch's and ONNX Runtime's outputs on them; raises
+    UserError above MAX_ABS_DIFFERENCE.
     """
     import torch
 

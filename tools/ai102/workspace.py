@@ -22,14 +22,17 @@ class Workspace:
 
     @classmethod
     def of(cls, contract_file: Path) -> Workspace:
+        """The contract in that file and the folders around it. Raises UserError when it cannot be read."""
+        return cls.around(contract_file, spec.load(contract_file))
+
+    @classmethod
+    def around(cls, contract_file: Path, contract: Contract) -> Workspace:
         """The folders of a contract: its own, or build/NAME of the first folder above it that holds calibration/sets.
 
         So a contract kept aside, such as loadtest/resnet50.toml, uses the same sets and makes nothing that the
-        main one serves. Raises UserError when the contract cannot be read.
+        main one serves.
         """
-        folder, contract = contract_file.parent, spec.load(contract_file)
-        above = [folder, *folder.absolute().parents]
-        shelf = next((place for place in above if (place / "calibration" / "sets").is_dir()), folder)
+        folder, shelf = contract_file.parent, home_of(contract_file)
         if shelf == folder:
             return cls(folder, contract)
         return cls(shelf / "build" / contract_file.stem, contract, shelf)
@@ -75,3 +78,10 @@ class Workspace:
 
     def source(self, name: str) -> Source:
         return networks.find(name, self.network(name), self.home, self.build(name))
+
+
+def home_of(contract_file: Path) -> Path:
+    """The first folder above a contract that holds calibration/sets, or else its own."""
+    folder = contract_file.parent
+    above = [folder, *folder.absolute().parents]
+    return next((place for place in above if (place / "calibration" / "sets").is_dir()), folder)

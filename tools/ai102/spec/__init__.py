@@ -1,6 +1,6 @@
 """The contract: models.toml and what follows from it."""
 
-from ai102.spec.contract import Contract, load
+from ai102.spec.contract import Contract, contract_from_text, load
 from ai102.spec.ensemble import Ensemble, Step
 from ai102.spec.served import ServedModel
 from ai102.spec.tables import Budget, Method, Network, Precision, Recipe, Tensor, TensorRTOptions
@@ -21,5 +21,6 @@ __all__ = [
     "Task",
     "Tensor",
     "TensorRTOptions",
+    "contract_from_text",
     "load",
 ]

@@ -51,13 +51,20 @@ def load(path: Path) -> Contract:
     Raises UserError with one line per mistake: file, table and key, what is wrong, what to write.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as err:
         raise UserError(f"{path}: no such file; run this in the folder that holds models.toml") from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except UnicodeDecodeError as err:
         raise UserError(f"{path}: not valid TOML: {err}") from err
+    return contract_from_text(text, path)
+
+
+def contract_from_text(text: str, path: Path) -> Contract:
+    """The contract that `text` is; `path` names it in errors, which are those of `load`."""
     try:
-        return Contract.model_validate(table)
+        return Contract.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as err:
+        raise UserError(f"{path}: not valid TOML: {err}") from err
     except ValidationError as err:
         raise UserError("\n".join(f"{path.name}: {line}" for line in _lines_from_validation(err))) from err
 
