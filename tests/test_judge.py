@@ -121,3 +121,19 @@ def spec_samples() -> Samples:
     from ai102.samples import read_samples
 
     return read_samples(Path(__file__).parent.parent / "calibration" / "sets", "digits", "calibration")
+
+
+@pytest.mark.parametrize(("wrong", "complaints"), [(2, 0), (3, 1)])
+def test_tokens_are_judged_by_how_many_keep_their_label(wrong: int, complaints: int) -> None:
+    network = CONTRACT.networks["minilm"].model_copy(
+        update={"task": "token-classification", "budget": Budget(min_token_agreement_percent=99)}
+    )
+    reference, candidate = scores(TRUTH), scores([9 - label for label in TRUTH[:wrong]] + TRUTH[wrong:])
+    verdict = judge.compare(network, images([]), reference, candidate)
+    assert (len(verdict.complaints), verdict.facts) == (complaints, {"token_agreement_percent": 100 - wrong / 2})
+
+
+def test_without_labels_int8_is_judged_by_the_answers_it_changes() -> None:
+    network = CONTRACT.networks["digits"].model_copy(update={"budget": Budget(max_top1_drop_points=0.5)})
+    verdict = judge.compare(network, images([]), scores(TRUTH), scores([1, 0, *TRUTH[2:]]))
+    assert verdict.complaints == ("INT8 top-1 drops by 1.00 points, allowed are 0.5",)

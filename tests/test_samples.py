@@ -1,14 +1,19 @@
 import hashlib
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ai102 import python_docs, spec
 from ai102.errors import UserError
-from ai102.samples import calibration_and_test, read_samples, tensors_of_items
+from ai102.samples import batches_of_items, calibration_and_test, label_numbers, read_samples, tensors_of_items
+from ai102.spec import Tensor
 
 ROOT = Path(__file__).parent.parent
 SETS = ROOT / "calibration" / "sets"
+CONTRACT = spec.load(ROOT / "models.toml")
 LINES = """
 kind = "lines"
 [calibration]
@@ -63,7 +68,7 @@ def test_lines_are_read_as_they_stand(sets: Path) -> None:
             {"own.toml": 'kind = "lines"\n[test]\nfile="a"\ncount=0\nsha256=""'},
             "own.toml: calibration: ",
         ),
-        ("train", {}, "a set of text lines has no train split"),
+        ("train", {}, "a set of the kind lines has no train split"),
     ],
 )
 def test_a_set_that_is_not_what_it_declares_is_refused(
@@ -113,3 +118,75 @@ def test_a_sample_of_both_splits_is_refused(line: str, refused: bool, sets: Path
         "calibration set own: 1 samples are in both splits, the first is calibration sample 1 and test sample 0: "
         "INT8 would be judged on what it was fitted to; take them out of one"
     )
+
+
+def png(grey: int) -> bytes:
+    out = BytesIO()
+    Image.new("L", (4, 4), grey).save(out, "PNG")
+    return out.getvalue()
+
+
+def declared(folder: Path, text: str) -> Path:
+    (folder / "own.toml").write_text(text)
+    return folder
+
+
+def test_images_in_folders_have_the_folders_name_as_label(tmp_path: Path) -> None:
+    for place, grey in (("a/cat/1.png", 1), ("a/dog/2.PNG", 2), ("b/cat/3.png", 3)):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(png(grey))
+    sets = declared(tmp_path, 'kind = "images"\ncalibration = { folder = "a" }\ntest = { folder = "b", count = 1 }')
+    calibration, test = calibration_and_test(sets, "own")
+    assert (calibration.items, calibration.labels, test.labels) == ((png(1), png(2)), ("cat", "dog"), ("cat",))
+    network = CONTRACT.networks["digits"].model_copy(update={"labels": ("dog", "cat")})
+    assert label_numbers(network, calibration).tolist() == [1, 0]
+    with pytest.raises(UserError, match='has the label "cat", the network has zero, one'):
+        label_numbers(CONTRACT.networks["digits"], calibration)
+
+
+def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(png(1))
+    sets = declared(tmp_path, 'kind = "images"\ncalibration = { folder = "a" }\ntest = { folder = "a" }')
+    assert read_samples(sets, "own", "test").labels == ()
+    (tmp_path / "a" / "cat").mkdir()
+    (tmp_path / "a" / "cat" / "2.png").write_bytes(png(2))
+    with pytest.raises(UserError, match="1 of 2 images are in no folder of a label"):
+        read_samples(sets, "own", "test")
+
+
+def set_of_file(kind: str, data: bytes, count: int) -> str:
+    part = f'{{ file = "data", count = {count}, sha256 = "{hashlib.sha256(data).hexdigest()}" }}'
+    return f'kind = "{kind}"\ncalibration = {part}\ntest = {part}\n'
+
+
+def test_a_labelled_line_is_a_text_a_tab_and_a_label(tmp_path: Path) -> None:
+    data = b"so\tgood\tglad\nso bad\tsad\n"
+    (tmp_path / "data").write_bytes(data)
+    samples = read_samples(declared(tmp_path, set_of_file("labelled-lines", data, 2)), "own", "test")
+    assert (samples.items, samples.labels) == ((b"so\tgood", b"so bad"), ("glad", "sad"))
+    (tmp_path / "data").write_bytes(b"no label\n")
+    with pytest.raises(UserError, match=r"data:1: wanted a text, a tab and the name of its label"):
+        read_samples(tmp_path, "own", "test")
+
+
+def test_arrays_become_the_inputs_of_a_network_of_tensors(tmp_path: Path) -> None:
+    out = BytesIO()
+    np.savez(out, x=np.arange(6, dtype=np.float32).reshape(3, 2), n=np.arange(3))
+    (tmp_path / "data").write_bytes(out.getvalue())
+    samples = read_samples(declared(tmp_path, set_of_file("arrays", out.getvalue(), 3)), "own", "test")
+    inputs = (Tensor(name="x", type="FP32", dims=(2,)),)
+    network = CONTRACT.networks["digits"].model_copy(update={"task": "tensors", "inputs": inputs})
+    ((positions, tensors),) = batches_of_items(network, samples.items, None)
+    assert (positions, tensors["x"].tolist()) == ([0, 1, 2], [[0, 1], [2, 3], [4, 5]])
+    other = network.model_copy(update={"inputs": (Tensor(name="z", type="FP32", dims=(2,)),)})
+    with pytest.raises(UserError, match="the calibration set has no array z; it has x, n"):
+        tensors_of_items(other, samples.items, None)
+
+
+def test_a_pickle_in_arrays_is_not_opened(tmp_path: Path) -> None:
+    out = BytesIO()
+    np.savez(out, x=np.array([{"a": 1}], dtype=object))
+    (tmp_path / "data").write_bytes(out.getvalue())
+    with pytest.raises(UserError, match=r"not an \.npz file of plain arrays"):
+        read_samples(declared(tmp_path, set_of_file("arrays", out.getvalue(), 1)), "own", "test")

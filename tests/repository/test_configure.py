@@ -7,6 +7,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from ai102 import spec
 from ai102.errors import UserError
 from ai102.repository import configure
+from ai102.repository.model_config import parameters
 
 ROOT = Path(__file__).parent.parent.parent
 CONTRACT = spec.load(ROOT / "models.toml")
@@ -67,13 +68,85 @@ def test_the_tensorrt_target_serves_int8_as_plans_on_a_gpu_and_the_rest_as_befor
     assert dict(text_format.Parse(mixed, pb.ModelConfig()).cc_model_filenames) == plans["minilm_int8"]
 
 
+def changed_digits(text: str, target: configure.Target, tmp_path: Path, server: str = "") -> pb.ModelConfig:
+    """The INT8 model's config where `text` stands in place of the instances of digits."""
+    contract = (ROOT / "models.toml").read_text(encoding="utf-8")
+    (tmp_path / "models.toml").write_text(server + contract.replace("instances = { count = 1, threads = 1 }", text, 1))
+    files = configure.files_from_contract(spec.load(tmp_path / "models.toml"), target)
+    return text_format.Parse(files["digits_int8/config.pbtxt"], pb.ModelConfig())
+
+
+def test_a_plan_runs_on_the_gpus_of_the_contract_with_a_graph_for_each_warm_shape(tmp_path: Path) -> None:
+    text = "instances = { gpu = { count = 2, devices = [0, 3] } }\ntensorrt = { cuda_graphs = true }"
+    model = changed_digits(text, "tensorrt", tmp_path)
+    (group,) = model.instance_group
+    assert (group.kind, group.count, list(group.gpus)) == (pb.ModelInstanceGroup.KIND_GPU, 2, [0, 3])
+    assert model.optimization.cuda.graphs
+    assert [(graph.batch_size, list(graph.input["pixels"].dim)) for graph in model.optimization.cuda.graph_spec] == [
+        (1, [1, 8, 8]),
+        (64, [1, 8, 8]),
+    ]
+
+
+def test_an_onnx_file_runs_on_both_where_the_contract_gives_it_a_gpu(tmp_path: Path) -> None:
+    changed_digits("instances = { count = 2, gpu = { devices = [1] } }", "tensorrt", tmp_path)
+    files = configure.files_from_contract(spec.load(tmp_path / "models.toml"), "tensorrt")
+    model = text_format.Parse(files["digits_fp32/config.pbtxt"], pb.ModelConfig())
+    group = pb.ModelInstanceGroup
+    assert [(g.kind, g.count, list(g.gpus)) for g in model.instance_group] == [
+        (group.KIND_CPU, 2, []),
+        (group.KIND_GPU, 1, [1]),
+    ]
+
+
+@pytest.mark.parametrize(("triton", "has_buckets"), [("2.51", False), ("2.52", True), ("2.70", True)])
+def test_buckets_follow_from_the_latency_goal_for_servers_that_know_them(
+    triton: str, has_buckets: bool, tmp_path: Path
+) -> None:
+    model = changed_digits("", "onnxruntime", tmp_path, f'server = {{ triton = "{triton}" }}\n')
+    buckets = [list(control.histogram_options.buckets) for control in model.model_metrics.metric_control]
+    assert buckets == ([[1, 2, 5, 10, 15, 20, 30, 40, 80, 160]] if has_buckets else [])
+
+
+def test_every_warm_request_names_a_file_for_its_shape() -> None:
+    warm = config("minilm_int8").model_warmup
+    shapes = [(w.batch_size, list(w.inputs["input_ids"].dims), w.inputs["input_ids"].input_data_file) for w in warm]
+    assert shapes == [(batch, [length], f"input_ids.{length}") for length in (16, 32, 64, 128, 256) for batch in (1, 4)]
+
+
+def test_a_single_value_travels_as_one_and_reaches_the_network_without_dims(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(
+        '[networks.n]\nsource = "onnx:n.onnx"\ntask = "tensors"\nlatency_goal = { p99_ms = 1.0 }\n'
+        'inputs = [{ name = "x", type = "BYTES", dims = [] }]\noutputs = [{ name = "y", type = "FP32", dims = [2] }]\n'
+        "batching = { max_batch_size = 2 }\n"
+    )
+    files = configure.files_from_contract(spec.load(tmp_path / "models.toml"))
+    model = text_format.Parse(files["n_fp32/config.pbtxt"], pb.ModelConfig())
+    (tensor,) = model.input
+    assert (tensor.data_type, list(tensor.dims), tensor.HasField("reshape")) == (pb.TYPE_STRING, [1], True)
+    assert list(tensor.reshape.shape) == []
+
+
+def test_a_model_that_the_contract_no_longer_has_is_removed_but_for_files_of_others(tmp_path: Path) -> None:
+    configure.write(CONTRACT, tmp_path)
+    old = tmp_path / "old_int8"
+    (old / "1").mkdir(parents=True)
+    (old / "config.pbtxt").write_text((tmp_path / "digits_int8" / "config.pbtxt").read_text())
+    (old / "1" / "notes.txt").write_text("mine")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "config.pbtxt").write_text("backend: 'python'")
+    assert configure.write(CONTRACT, tmp_path) == ["old_int8/config.pbtxt"]
+    assert sorted(path.name for path in old.rglob("*")) == ["1", "notes.txt"]
+    assert (tmp_path / "theirs" / "config.pbtxt").is_file()
+
+
 def test_float_inputs_refuse_nan_unless_the_contract_allows_it() -> None:
     network = CONTRACT.networks["digits"]
     tensor = network.inputs[0].model_copy(update={"type": "FP32"})
     model = CONTRACT.served_models[0]._replace(inputs=(tensor,))
     allowed = network.model_copy(update={"allow_nonfinite": True})
-    assert configure._parameters(model, network)["refuse_nonfinite"] == "true"
-    assert "refuse_nonfinite" not in configure._parameters(model, allowed)
+    assert parameters(model, network)["refuse_nonfinite"] == "true"
+    assert "refuse_nonfinite" not in parameters(model, allowed)
 
 
 def test_batching_turned_off_is_spelled_out() -> None:

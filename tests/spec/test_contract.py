@@ -30,7 +30,7 @@ MISTAKES = {
         "max_batch_size = 64",
         "max_batch_size = 0",
         "models.toml: networks.digits.batching.max_batch_size is 0 but max_queue_delay_us is 500: "
-        "nothing would ever wait; set a batch size or drop the delay",
+        "nothing would ever wait; set a batch size or drop it",
     ),
     "no batch dimension": (
         "max_batch_size = 64, max_queue_delay_us = 500",
@@ -114,6 +114,56 @@ MISTAKES = {
         'models.toml: ensembles.embed_text.steps[1] ("minilm_int8") takes "input_ids", which is also in outputs: '
         "a request for the other outputs alone would fail; offer it by an ensemble of its own that ends with the step "
         "that makes it",
+    ),
+    "priorities of single requests": (
+        "max_batch_size = 64, max_queue_delay_us = 500",
+        "max_batch_size = 1, priorities = { levels = 2 }",
+        "models.toml: networks.digits.batching.priorities are set but max_batch_size is 1: Triton then stalls for up "
+        "to a second; write a max_batch_size of 8 or more, or drop them",
+    ),
+    "priorities in order": (
+        "max_queue_delay_us = 500",
+        "preserve_ordering = true, priorities = { levels = 2 }",
+        "models.toml: networks.digits.batching.preserve_ordering is true and priorities are set: a request cannot both "
+        "overtake and keep its place; drop one of them",
+    ),
+    "default priority that is none": (
+        "max_queue_delay_us = 500",
+        "priorities = { levels = 2, default = 3 }",
+        "models.toml: networks.digits.batching.priorities.default is 3 but levels is 2: write at most that",
+    ),
+    "queue of a level that is none": (
+        "max_queue_delay_us = 500",
+        'priorities = { levels = 2, queues = { "3" = { max_size = 1 } } }',
+        'models.toml: networks.digits.batching.priorities.queues holds "3" but levels is 2: drop it or raise levels',
+    ),
+    "delayed without a time-out": (
+        "max_queue_delay_us = 500",
+        'queue = { on_timeout = "delay" }',
+        'models.toml: networks.digits.batching.queue.on_timeout is "delay" but timeout_us is 0: nothing would ever be '
+        "late; write timeout_us",
+    ),
+    "served but gone": (
+        "instances = { count = 1, threads = 1 }",
+        "versions = { keep = 1, serve = 2 }",
+        "models.toml: networks.digits.versions.serve is 2 but keep is 1: a build that is gone cannot be served",
+    ),
+    "warm-up over the maximum": (
+        "batch_sizes = [1, 64]",
+        "batch_sizes = [1, 65]",
+        "models.toml: networks.digits.warmup.batch_sizes holds 65 but the largest batch is 64: write at most that",
+    ),
+    "graphs without shapes": (
+        "warmup = { batch_sizes = [1, 64] }",
+        "tensorrt = { cuda_graphs = true }",
+        "models.toml: networks.digits.tensorrt.cuda_graphs is true but there is no warmup: a graph is caught for each "
+        "shape of it; write warmup = { batch_sizes = [1, 8] }",
+    ),
+    "a parameter of ours": (
+        "instances = { count = 1, threads = 1 }",
+        'parameters = { intra_op_thread_count = "4" }',
+        "models.toml: networks.digits.parameters holds intra_op_thread_count, which follows from instances.threads: "
+        "set that",
     ),
     "two models of one name": (
         "[ensembles.embed_text]",

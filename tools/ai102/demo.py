@@ -20,7 +20,7 @@ from ai102.client import Client, bytes_array
 from ai102.progress import Reporter
 from ai102.repository import configure
 from ai102.road import Workspace
-from ai102.samples import read_samples
+from ai102.samples import label_numbers, read_samples
 from ai102.serve.server import Server
 
 IMAGES = 24
@@ -105,7 +105,8 @@ def _pictures(workspace: Workspace) -> list[Picture]:
     network = workspace.network("digits")
     samples = read_samples(workspace.sets, network.calibration_set or "digits", "test")
     pictures = []
-    for position, (item, label) in enumerate(zip(samples.items[:IMAGES], samples.labels, strict=False)):
+    numbers = label_numbers(network, samples)
+    for position, (item, label) in enumerate(zip(samples.items[:IMAGES], numbers, strict=False)):
         kind = ("PNG", "JPEG")[position % 2]
         out = BytesIO()
         Image.open(BytesIO(item)).resize((64, 64), Image.Resampling.NEAREST).save(out, kind, quality=95)

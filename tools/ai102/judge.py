@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai102.quantize.score import cosine_stats, nearest_neighbour_agreement, top1
-from ai102.samples import Samples, batches_of_items
+from ai102.samples import Samples, batches_of_items, label_numbers
 from ai102.spec import Budget, Network
 
-# Inputs by name to the network's one output [batch, width].
+# Inputs by name to the network's first output [batch, ...].
 Run = Callable[[dict[str, NDArray[Any]]], NDArray[np.float32]]
 
 
@@ -36,11 +36,20 @@ class Verdict:
 
 
 def outputs(run: Run, network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> NDArray[np.float32]:
-    """`run` over all items [items, width], each text padded as it would be if it were sent alone."""
+    """`run` over all items, each text padded as it would be if it were sent alone.
+
+    Returns a row for each item [items, width]; for token-classification one for each token that is no padding.
+    """
     rows: dict[int, NDArray[np.float32]] = {}
     for positions, tensors in batches_of_items(network, items, tokenizer_file):
-        rows |= zip(positions, run(tensors), strict=True)
-    return np.stack([rows[position] for position in range(len(items))])
+        answers = run(tensors)
+        if network.task == "token-classification":
+            answers_of_tokens = zip(answers, tensors["attention_mask"].astype(bool), strict=True)
+            rows |= zip(positions, [answer[is_token] for answer, is_token in answers_of_tokens], strict=True)
+        else:
+            rows |= zip(positions, answers.reshape(len(positions), -1), strict=True)
+    in_order = [rows[position] for position in range(len(items))]
+    return np.concatenate(in_order) if network.task == "token-classification" else np.stack(in_order)
 
 
 def session_run(onnx_file: Path, network: Network, *, threads: int = 0, as_written: bool = False) -> Run:
@@ -77,8 +86,12 @@ def compare(
         if bad := int((~np.isfinite(answers)).any(axis=1).sum()):
             complaint = f"{name} answers {bad} of {len(answers)} samples with NaN or infinity"
             return Verdict({"nonfinite_samples": bad}, complaint, (complaint,), name == "INT8")
-    if network.task == "image-classification":
-        return _compare_labels(network.budget, np.array(samples.labels), reference, candidate)
+    if network.task in ("image-classification", "text-classification"):
+        # Where nobody knows the right answers, FP32's stand for them: what is judged is how many INT8 changes.
+        labels = label_numbers(network, samples) if samples.labels else reference.argmax(axis=1)
+        return _compare_labels(network.budget, labels, reference, candidate)
+    if network.task == "token-classification":
+        return _compare_tokens(network.budget, reference, candidate)
     return _compare_embeddings(network.budget, reference, candidate)
 
 
@@ -110,6 +123,16 @@ def _compare_labels(
         drop = f"INT8 top-1 drops by {before - after:.2f} points, allowed are {allowed:g}"
         return Verdict(facts, summary, (drop,))
     return Verdict(facts, summary, ())
+
+
+def _compare_tokens(budget: Budget, reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> Verdict:
+    agreement, least = 100 * top1(candidate, reference.argmax(axis=1)), budget.min_token_agreement_percent
+    complaint = f"INT8 agrees with FP32 on {agreement:.2f} % of the tokens, wanted at least {least:g} %"
+    return Verdict(
+        {"token_agreement_percent": agreement},
+        f"INT8 agrees with FP32 on the label of {agreement:.2f} % of {len(reference)} tokens",
+        (complaint,) if least is not None and agreement < least else (),
+    )
 
 
 def paired_drop_interval(lost: int, won: int, count: int) -> tuple[float, float]:

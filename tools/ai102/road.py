@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from numpy.typing import NDArray
 
-from ai102 import artifact
+from ai102 import artifact, warmup
 from ai102.builds import incoming
 from ai102.errors import BudgetError, UserError
 from ai102.examples import examples_for
@@ -264,10 +264,17 @@ def engine(workspace: Workspace, name: str, report: Reporter) -> None:
         if changed:
             note = "" if served == precision else f", the {served} graph ({facts['reason']})"
             report.say(f"{name}: {folder.relative_to(workspace.root)}/model.onnx {artifact.megabytes(file)}{note}")
+        warmup.write(folder.parent, network, _warm_items(workspace, network), source.tokenizer_file)
     if source.tokenizer_file:
         _install_tokenizer(workspace, name, source.tokenizer_file, number, report)
     for folder in builds.prune(network.versions.keep):
         report.say(f"{name}: removed {folder.relative_to(workspace.root)}, versions.keep is {network.versions.keep}")
+
+
+def _warm_items(workspace: Workspace, network: Network) -> tuple[bytes, ...]:
+    if network.warmup is None or network.calibration_set is None:
+        return ()
+    return read_samples(workspace.sets, network.calibration_set, "calibration").items[:PARITY_SAMPLES]
 
 
 def _install_tokenizer(workspace: Workspace, name: str, tokenizer: Path, number: int, report: Reporter) -> None:

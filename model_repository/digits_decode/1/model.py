@@ -23,6 +23,10 @@ class TritonPythonModel:
             layout=parameters["layout"],
             resample=parameters["resample"],
             max_megapixels=float(parameters["max_megapixels"]),
+            shortest_edge=int(parameters["shortest_edge"]) if "shortest_edge" in parameters else None,
+            type=parameters.get("type", "UINT8"),
+            mean=floats(parameters.get("mean", "")),
+            std=floats(parameters.get("std", "")),
         )
         self.input = config["input"][0]["name"]
         self.output = config["output"][0]["name"]
@@ -40,6 +44,10 @@ class TritonPythonModel:
                 which = f"image {position} of {len(images)}: " if len(images) > 1 else ""
                 return refusal(which + str(err))
         return pb_utils.InferenceResponse([pb_utils.Tensor(self.output, np.stack(pixels))])
+
+
+def floats(text: str) -> list[float]:
+    return [float(part) for part in text.split(",") if part]
 
 
 def refusal(message: str) -> Any:

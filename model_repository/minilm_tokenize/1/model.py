@@ -20,7 +20,9 @@ class TritonPythonModel:
         if not file.is_file():
             raise pb_utils.TritonModelException(f"{args['model_name']}: tokenizer.json is missing; run `make engine`")
         lengths = [int(length) for length in parameters["lengths"].split(",")]
-        self.encoder = TextEncoder(Tokenizer.from_file(str(file)), lengths)
+        pad_id = int(parameters["pad_id"]) if "pad_id" in parameters else None
+        self.encoder = TextEncoder(Tokenizer.from_file(str(file)), lengths, pad_id)
+        self.gives_spans = any(output["name"] == "spans" for output in config["output"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self.answer(request) for request in requests]
@@ -34,13 +36,10 @@ class TritonPythonModel:
             except ValueError as err:
                 which = f"text {position} of {len(items)}: " if len(items) > 1 else ""
                 return refusal(which + str(err))
-        input_ids, attention_mask, truncated = self.encoder.tokens(texts)
+        encode = self.encoder.tokens_and_spans if self.gives_spans else self.encoder.tokens
+        names = ("input_ids", "attention_mask", "truncated", "spans")
         return pb_utils.InferenceResponse(
-            [
-                pb_utils.Tensor("input_ids", input_ids),
-                pb_utils.Tensor("attention_mask", attention_mask),
-                pb_utils.Tensor("truncated", truncated),
-            ]
+            [pb_utils.Tensor(name, value) for name, value in zip(names, encode(texts), strict=False)]
         )
 
 

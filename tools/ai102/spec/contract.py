@@ -18,9 +18,16 @@ from ai102.spec.table import Name, Table
 from ai102.spec.tables import Network
 
 
+class Server(Table):
+    """The tritonserver that the configs are for."""
+
+    triton: str = Field("2.51", pattern=r"^[0-9]+\.[0-9]+$", examples=['"2.51"'])
+
+
 class Contract(Table):
     """All of models.toml."""
 
+    server: Server = Field(Server(), examples=['{ triton = "2.51" }'])
     networks: dict[Name, Network] = Field(min_length=1, examples=["one table [networks.NAME] per network"])
     ensembles: dict[Name, Ensemble] = Field({}, examples=["one table [ensembles.NAME] per ensemble"])
 

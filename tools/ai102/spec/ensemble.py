@@ -29,3 +29,4 @@ class Ensemble(Table):
     steps: tuple[Step, ...] = Field(min_length=1, examples=['["digits_decode", "digits_int8"]'])
     inputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["image"]'])
     outputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["label", "score"]'])
+    response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`

@@ -66,6 +66,7 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
     Raises ValueError, beginning with the key that is wrong, when a step names an unknown model, takes a
     tensor that nothing before it makes, makes one twice, or is handed another type or shape than it takes.
     """
+    _check_batches(ensemble, models)
     flowing: dict[str, Tensor] = {}
     declared = set(ensemble.inputs)
     used: set[str] = set()
@@ -119,6 +120,17 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
         min(models[step.model].max_batch_size for step in ensemble.steps),
         None,
     )
+
+
+def _check_batches(ensemble: Ensemble, models: Mapping[str, ServedModel]) -> None:
+    """Raises ValueError where a step has a batch dimension and another has none: their tensors never fit."""
+    known = [(place, models[step.model]) for place, step in enumerate(ensemble.steps) if step.model in models]
+    batched = [model.name for _, model in known if model.max_batch_size]
+    if plain := [(place, model.name) for place, model in known if not model.max_batch_size and batched]:
+        raise ValueError(
+            f'steps[{plain[0][0]}] ("{plain[0][1]}") has no batch dimension but "{batched[0]}" has one: '
+            "export both with one, or make two ensembles"
+        )
 
 
 def _check_map(where: str, key: str, mapping: Mapping[str, str], tensors: tuple[Tensor, ...]) -> None:

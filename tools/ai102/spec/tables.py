@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from ai102.spec import tasks
-from ai102.spec.serving import Batching, Instances, LatencyGoal, Versions
+from ai102.spec.serving import Batching, Instances, LatencyGoal, Versions, Warmup
 from ai102.spec.table import Name, Positive, Table
 from ai102.spec.tasks import Task
 
@@ -118,6 +118,11 @@ class TensorRTOptions(Table):
         "none", examples=['"none"']
     )
     version_compatible: bool = Field(False, examples=["false"])
+    cuda_graphs: bool = Field(False, examples=["true"])  # one for each batch size and padded length of the warm-up
+
+
+# Written by us for every network; each has a key of its own in models.toml.
+OWN_PARAMETERS = {"intra_op_thread_count": "instances.threads", "refuse_nonfinite": "allow_nonfinite"}
 
 
 class Network(Table):
@@ -141,6 +146,9 @@ class Network(Table):
     batching: Batching = Field(examples=["{ max_batch_size = 32, max_queue_delay_us = 500 }"])
     instances: Instances = Field(Instances(), examples=["{ count = 1, threads = 1 }"])
     versions: Versions = Field(Versions(), examples=["{ keep = 2 }"])
+    warmup: Warmup | None = Field(None, examples=["{ batch_sizes = [1, 8] }"])
+    response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
+    parameters: dict[str, str] = Field({}, examples=['{ execution_mode = "1" }'])  # for Triton's backend, as they are
     # None: what the search found (calibration/recipes), or the default Recipe where it never ran.
     quantization: Recipe | None = Field(None, examples=["{}"])
     tensorrt: TensorRTOptions = Field(TensorRTOptions(), examples=["{ opt_batch_size = 8 }"])
@@ -154,6 +162,19 @@ class Network(Table):
                 f"tensorrt.opt_batch_size is {self.tensorrt.opt_batch_size} but batching.max_batch_size is "
                 f"{self.batching.max_batch_size}: write at most that"
             )
+        too_big = [size for size in (self.warmup.batch_sizes if self.warmup else ()) if size > self.max_warm_batch]
+        if too_big:
+            raise ValueError(
+                f"warmup.batch_sizes holds {too_big[0]} but the largest batch is {self.max_warm_batch}: "
+                "write at most that"
+            )
+        if self.tensorrt.cuda_graphs and self.warmup is None:
+            raise ValueError(
+                "tensorrt.cuda_graphs is true but there is no warmup: a graph is caught for each shape of it; "
+                "write warmup = { batch_sizes = [1, 8] }"
+            )
+        if own := [key for key in self.parameters if key in OWN_PARAMETERS]:
+            raise ValueError(f"parameters holds {own[0]}, which follows from {OWN_PARAMETERS[own[0]]}: set that")
         if self.calibration_set and self.budget is None:
             raise ValueError(
                 f'calibration_set is "{self.calibration_set}" but there is no budget: INT8 would be served unjudged; '
@@ -167,6 +188,11 @@ class Network(Table):
     def precisions(self) -> tuple[Precision, ...]:
         """What is built: FP32 always, INT8 where there is data to calibrate it."""
         return ("fp32", "int8") if self.calibration_set else ("fp32",)
+
+    @property
+    def max_warm_batch(self) -> int:
+        """The largest request a warm-up may send; one without a batch dimension counts as one."""
+        return max(1, self.batching.max_batch_size)
 
     @property
     def image_size(self) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
@@ -12,13 +13,35 @@ FORMATS = ("PNG", "JPEG")
 
 
 def pixels_from_image(
-    data: bytes, *, height: int, width: int, channels: int, layout: str, resample: str, max_megapixels: float
-) -> NDArray[np.uint8]:
+    data: bytes,
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    layout: str,
+    resample: str,
+    max_megapixels: float,
+    shortest_edge: int | None = None,
+    type: str = "UINT8",
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Decode a PNG or JPEG of any size and colour and scale it to the network's size.
 
-    Turns the image upright by its EXIF orientation first. Returns uint8 [channels, height, width] for layout
-    "NCHW", [height, width, channels] for "NHWC". Raises ValueError with one sentence for the caller.
+    Turns the image upright by its EXIF orientation first. The whole image is scaled to `height` x `width`; with
+    `shortest_edge` its shorter side is scaled to that and the middle cut out. Returns uint8 [channels, height, width]
+    for layout "NCHW", [height, width, channels] for "NHWC"; for type "FP32" float32 of the same shape,
+    (pixel / 255 - mean) / std of each channel. Raises ValueError with one sentence for the caller.
     """
+    upright = _decoded(data, max_megapixels)
+    plain = _eight_bit(upright).convert("L" if channels == 1 else "RGB")
+    scaled = _scaled(plain, height, width, shortest_edge, Image.Resampling[resample.upper()], max_megapixels)
+    pixels = np.asarray(scaled, dtype=np.uint8).reshape(height, width, channels)
+    values = _normalised(pixels, mean, std) if type == "FP32" else pixels
+    return np.ascontiguousarray(values.transpose(2, 0, 1)) if layout == "NCHW" else values
+
+
+def _decoded(data: bytes, max_megapixels: float) -> Image.Image:
     if not data:
         raise ValueError("the image is empty (0 bytes): send the bytes of a PNG or JPEG file")
     try:
@@ -34,15 +57,42 @@ def pixels_from_image(
             image.verify()
             image = Image.open(BytesIO(data), formats=FORMATS)
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image)
     except Exception as err:  # as above, now on a broken body
         raise ValueError(
             f"the {image.format} image of {len(data)} bytes is truncated or corrupt: send the whole file"
         ) from err
-    plain = _eight_bit(upright).convert("L" if channels == 1 else "RGB")
-    scaled = plain.resize((width, height), Image.Resampling[resample.upper()])
-    pixels = np.asarray(scaled, dtype=np.uint8).reshape(height, width, channels)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if layout == "NCHW" else pixels
+
+
+def _scaled(
+    image: Image.Image,
+    height: int,
+    width: int,
+    shortest_edge: int | None,
+    resampling: Image.Resampling,
+    max_megapixels: float,
+) -> Image.Image:
+    if shortest_edge is None:
+        return image.resize((width, height), resampling)
+    # Rounded down and cut from the middle rounded down, as Hugging Face's image processors do.
+    short, long = sorted(image.size)
+    longest_edge = int(shortest_edge * long / short)
+    if shortest_edge * longest_edge > max_megapixels * 1e6:  # a line of pixels would grow to gigabytes
+        raise ValueError(
+            f"the image is {image.width}x{image.height}, too narrow to scale its shorter side to {shortest_edge}: "
+            "cut it before sending"
+        )
+    is_upright = image.width <= image.height
+    scaled = image.resize((shortest_edge, longest_edge) if is_upright else (longest_edge, shortest_edge), resampling)
+    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
+    return scaled.crop((left, top, left + width, top + height))
+
+
+def _normalised(pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    values = pixels.astype(np.float32) / np.float32(255)
+    if not mean:
+        return values
+    return (values - np.array(mean, np.float32)) / np.array(std, np.float32)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
