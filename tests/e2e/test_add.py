@@ -1,5 +1,6 @@
 """Networks of a user's own, added in one command and served: the answers are the framework's."""
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from onnx import TensorProto, helper, save
+from PIL import Image
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -42,6 +44,13 @@ class Scorer(nn.Module):
 
 def make():
     return Scorer()
+
+def small_cnn():
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3), nn.Softmax(-1),
+    )
 """
 ROWS = pd.DataFrame({"age": np.array([18, 30, 44, 71], np.float32), "city": ["bern", "rome", "oslo", "paris"]})
 
@@ -80,6 +89,20 @@ def pipeline_of_columns() -> Pipeline:
     return make_pipeline(columns, LogisticRegression()).fit(table, answers)
 
 
+def set_of_images(sets: Path) -> None:
+    """Noise in three colours, 130 images in each split."""
+    random = np.random.default_rng(3)
+    for split in ("calibration", "test"):
+        for number in range(130):
+            place = sets / "colours" / split / ("red", "green", "blue")[number % 3]
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 128, (40, 50, 3), dtype=np.uint8)
+            pixels[:, :, number % 3] += 127
+            Image.fromarray(pixels).save(place / f"{number}.png")
+    parts = "".join(f'{split} = {{ folder = "colours/{split}" }}\n' for split in ("calibration", "test"))
+    (sets / "colours.toml").write_text(f'kind = "images"\n{parts}')
+
+
 def ai102(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ai102", *arguments], capture_output=True, text=True, cwd=folder, timeout=300
@@ -92,6 +115,8 @@ ADDED = {
     "people": "--source sklearn:people.joblib --task tensors --allow-pickle --input age:FP32:1 --input city:BYTES:1",
     "scorer": "--source torch:nets:make --task tensors --input x:FP32:-1,4 --input mask:FP32:-1 "
     "--output hidden:FP32:-1,3 --output mean:FP32:3",
+    "colours": "--source torch:nets:small_cnn --task image-classification --input pixels:FP32:3,32,32 "
+    "--labels colours.txt --calibration-set colours",
 }
 
 
@@ -105,6 +130,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     joblib.dump(forest.fit(iris, kinds), folder / "iris.joblib")
     joblib.dump(pipeline_of_columns(), folder / "people.joblib")
     (folder / "nets.py").write_text(NETS)
+    set_of_images(folder / "calibration" / "sets")
+    (folder / "colours.txt").write_text("red\ngreen\nblue\n")
     for name, arguments in ADDED.items():
         done = ai102(folder, "add", name, *arguments.split())
         assert done.returncode == 0, done.stderr
@@ -160,6 +187,16 @@ def test_a_network_from_a_function_of_the_users_answers_as_pytorch_does(client: 
     answer = client.infer("scorer_fp32", {"x": x, "mask": mask})
     np.testing.assert_allclose(answer["hidden"], hidden.numpy(), atol=1e-4)
     np.testing.assert_allclose(answer["mean"], mean.numpy(), atol=1e-4)
+
+
+def test_with_a_calibration_set_a_network_takes_the_whole_road(client: Client, folder: Path) -> None:
+    done = ai102(folder, "models", "--json")
+    rows = {row["model"]: row for row in json.loads(done.stdout)}
+    assert "of 130: drop" in rows["colours_int8"]["accuracy"]
+    assert spec.load(folder / "models.toml").ensembles["classify_colours"].steps[1].model == "colours_int8"
+    image = next((folder / "calibration" / "sets" / "colours" / "test" / "red").iterdir()).read_bytes()
+    answer = client.infer("classify_colours", {"image": bytes_array([image])})
+    assert answer["label"].reshape(-1)[0] in (b"red", b"green", b"blue")
 
 
 def test_what_was_added_is_fresh_and_can_be_removed_again(folder: Path) -> None:

@@ -172,6 +172,8 @@ def _table(addition: Addition, proposed: Mapping[str, Any]) -> dict[str, Any]:
         "latency_goal": {"p99_ms": addition.p99_ms},
         "batching": {"max_batch_size": 32 if batch is None else batch},
     }
+    if wish.task != "tensors":  # whose made-up values might be none that the network takes
+        told["warmup"] = {"batch_sizes": [1]}
     if addition.calibration_set:
         told["calibration_set"] = addition.calibration_set
         told |= tomllib.loads(f"budget = {budget_example(wish.task)}")

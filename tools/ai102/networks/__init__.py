@@ -14,7 +14,7 @@ from ai102.spec import Network
 # "KIND:REST" in models.toml is found by SOURCES[KIND].find(REST, network, home, build folder of the network).
 SOURCES: dict[str, Kind] = {
     "train": Kind(train.find),
-    "hf": Kind(hf.find),
+    "hf": Kind(hf.find, hf.propose),
     "onnx": Kind(onnx_file.find, onnx_file.propose),
     "torch": Kind(torch_callable.find, torch_callable.propose),
     "sklearn": Kind(sklearn_pipeline.find, sklearn_pipeline.propose),
