@@ -41,7 +41,7 @@ MISTAKES = {
     ),
     "no server": (
         ["infer", "embed_text", "hello", "--address", "127.0.0.1:9", "--contract", str(ROOT / "models.toml")],
-        "grpc://127.0.0.1:9: no Triton answers; start one with `ai102 serve`",
+        "grpc://127.0.0.1:9: no Triton answers (Connection refused); start one with `ai102 serve`",
     ),
     "no repository to examine": (["engine", "doctor", "nowhere"], "there is no model repository nowhere: run `make"),
     "no ONNX file": (["check-qdq", "models.toml"], "models.toml: there is no such file; name an ONNX file"),

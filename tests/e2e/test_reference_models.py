@@ -83,7 +83,6 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray[Any, Any]], str]] = {
     "no batch dimension": ("digits_int8", {"pixels": PIXELS[0]}, "Expected [-1,1,8,8], got [1,8,8]"),
     "wrong type": ("digits_int8", {"pixels": PIXELS.astype(np.float32)}, "is 'FP32', but model 'digits_int8' expects"),
     "wrong name": ("digits_int8", {"pixel": PIXELS}, "unexpected inference input 'pixel' for model 'digits_int8'"),
-    "batch too large": ("digits_int8", {"pixels": np.zeros((65, 1, 8, 8), np.uint8)}, "batch-size must be <= 64"),
     "token that does not exist": (
         "minilm_int8",
         {"input_ids": np.full((1, 16), 99_999), "attention_mask": np.ones((1, 16), np.int64)},

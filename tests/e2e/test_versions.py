@@ -121,7 +121,7 @@ def test_a_server_that_does_not_answer_is_one_line(folder: Path) -> None:
     done = ai102(folder, "models", "--url", "grpc://127.0.0.1:1")
     assert (done.returncode, done.stderr) == (
         2,
-        "ai102: grpc://127.0.0.1:1: no Triton answers; start one with `ai102 serve`\n",
+        "ai102: grpc://127.0.0.1:1: no Triton answers (Connection refused); start one with `ai102 serve`\n",
     )
 
 

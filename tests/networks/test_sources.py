@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from ai102 import networks, spec
+from ai102 import artifact, networks, spec
 from ai102.errors import UserError
 from ai102.export import onnx_from_torch, parity
 from ai102.networks import digits_resnet
-from ai102.networks.sentence_embedder import SentenceEmbedder, from_checkpoint
+from ai102.networks.sentence_embedder import SentenceEmbedder
 from ai102.samples import read_samples, tensors_of_items
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,10 +36,19 @@ def found(source: str, build: Path, sha256: str | None = None) -> networks.sourc
     return networks.find("minilm", network, ROOT, build)
 
 
-def test_a_local_checkpoint_is_known_by_its_weights(checkpoint: Path, tmp_path: Path) -> None:
+def from_checkpoint(folder: Path) -> SentenceEmbedder:
+    module = found(f"hf:{folder}", folder).module
+    assert module
+    made = module(lambda done, total: None)
+    assert isinstance(made, SentenceEmbedder)
+    return made
+
+
+def test_a_local_checkpoint_is_pinned_by_its_weights(checkpoint: Path, tmp_path: Path) -> None:
     source = found(f"hf:{checkpoint}", tmp_path)
     assert source.tokenizer_file == checkpoint / "tokenizer.json"
-    assert found(f"hf:{checkpoint}", tmp_path, sha256=source.identity).identity == source.identity
+    weights = artifact.sha256_of_file(checkpoint / "model.safetensors")
+    assert found(f"hf:{checkpoint}", tmp_path, sha256=weights).identity == source.identity
 
 
 def test_other_weights_than_the_pinned_ones_are_refused(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,120 +1,151 @@
-"""One client for both of Triton's protocols."""
+"""The client for threads: each call returns when the answer is there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from ai102.errors import UserError
-
-
-class InferenceError(UserError):
-    """The server answered with an error, or did not answer.
-
-    `status` is the server's own word for it: "400" over HTTP, "INVALID_ARGUMENT" over gRPC, "" without answer.
-    """
-
-    def __init__(self, message: str, status: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class ModelState(NamedTuple):
-    """One version of a model as the server's repository index tells it."""
-
-    name: str
-    version: str  # empty where nothing was loaded yet
-    state: str  # READY, LOADING, UNLOADING, UNAVAILABLE; empty where nothing was loaded yet
-    reason: str
+from ai102.client.calls import Call, Index, Load, ModelState, Statistics, Unregister
+from ai102.client.errors import InferenceError
+from ai102.client.exchange import Pause, Retry
+from ai102.client.inference import Label, Session, Steps
 
 
 class Client:
-    """`with Client("grpc://127.0.0.1:8001") as client:` or `http://127.0.0.1:8000`; not shared between threads."""
+    """`with Client("grpc://127.0.0.1:8001") as client:` or `http://127.0.0.1:8000`; threads may share it.
 
-    def __init__(self, url: str, *, timeout_s: float = 60.0) -> None:
+    Several servers are named with commas, as `grpc://a:8001,b:8001`, and take turns; one that does not answer is
+    left out for a few seconds. `timeout_s` bounds each call from its beginning to its end, every retry included.
+    What is safe to send again (an inference, a question) is tried `retry.tries` times when no server answers or the
+    server is busy. Large tensors go to a server at 127.0.0.1 through shared memory if it allows that:
+    `shared_memory=False` keeps them on the wire, `True` makes a refusal an error.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 60.0,
+        retry: Retry | None = None,
+        shared_memory: bool | None = None,
+    ) -> None:
         """Raises UserError when the URL is of another kind; connects on first use."""
-        protocol, separator, address = url.partition("://")
-        if not separator or protocol not in ("http", "grpc"):
-            raise UserError(f'"{url}" is no address of a Triton: write http://HOST:PORT or grpc://HOST:PORT')
         self.url = url
-        self._timeout_s = timeout_s
-        # Imported here: either library takes a while to load, and only one is needed.
-        if protocol == "http":
-            import tritonclient.http as library
-
-            self._client: Any = library.InferenceServerClient(
-                address, connection_timeout=timeout_s, network_timeout=timeout_s
-            )
-        else:
-            import tritonclient.grpc as library
-
-            self._client = library.InferenceServerClient(address)
-        self._protocol, self._library = protocol, library
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory)
+        self._send = _sender(self._session.protocol)
 
     def infer(
-        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] = ()
+        self,
+        model: str,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str] = (),
+        *,
+        version: str = "",
+        request_id: str = "",
+        traceparent: str = "",
+        headers: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Run `model` on arrays by input name and return arrays by output name (all outputs when none is named).
 
-        Text and encoded images travel as arrays of bytes objects. Raises InferenceError with the server's sentence.
+        Text and encoded images travel as arrays of bytes objects. More rows than the model takes at once are sent
+        in several batches and the answers joined; rows are the first dimension. `traceparent` is W3C Trace
+        Context's; `parameters` are request parameters of Triton's protocol. Raises InferenceError: its class says
+        what went wrong, `status` is the server's word.
         """
-        tensors = []
-        for name, array in inputs.items():
-            tensor = self._library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-            tensor.set_data_from_numpy(array)
-            tensors.append(tensor)
-        requested = [self._library.InferRequestedOutput(name) for name in outputs] or None
-        answer = self._asked(model, self._client.infer, model, tensors, outputs=requested)
-        return {name: answer.as_numpy(name) for name in outputs or self._names(answer.get_response())}
+        arrays: dict[str, NDArray[Any]] = self._run(
+            self._session.infer(
+                model,
+                inputs,
+                outputs,
+                version=version,
+                request_id=request_id,
+                traceparent=traceparent,
+                headers=headers,
+                parameters=parameters,
+                timeout_s=timeout_s,
+            )
+        )
+        return arrays
+
+    def classify(self, items: Sequence[bytes], model: str = "classify_image", **options: Any) -> list[Label]:
+        """The label and score of each encoded image, or of each text in UTF-8 for an ensemble that takes texts.
+
+        `options` are those of `infer`. Raises InferenceError.
+        """
+        labels: list[Label] = self._run(self._session.classify(items, model, options))
+        return labels
+
+    def embed(self, texts: Sequence[str], model: str = "embed_text", **options: Any) -> NDArray[np.float32]:
+        """The embedding of each text [texts, width]. `options` are those of `infer`. Raises InferenceError."""
+        vectors: NDArray[np.float32] = self._run(self._session.embed(texts, model, options))
+        return vectors
 
     def models(self) -> list[ModelState]:
         """Every model of the server's repository, a row for each version. Raises InferenceError."""
-        index = self._asked("the model repository", self._client.get_model_repository_index)
-        if self._protocol == "http":
-            return [ModelState(*(row.get(key, "") for key in ModelState._fields)) for row in index]
-        return [ModelState(row.name, row.version, row.state, row.reason) for row in index.models]
+        rows: list[ModelState] = self._ask(Index())
+        return rows
 
     def load(self, model: str) -> None:
         """Load `model`, or load it anew, on a server in explicit model control mode. Raises InferenceError."""
-        self._asked(model, self._client.load_model, model)
+        self._ask(Load(model))
 
-    def _asked(self, about: str, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        if self._protocol == "grpc":
-            options["client_timeout"] = self._timeout_s
-        try:
-            return ask(*arguments, **options)
-        except InferenceServerException as err:
-            raise self._error(about, err) from err
-        except OSError as err:  # the HTTP client lets the socket's own errors through
-            raise InferenceError(f"{self.url}: no Triton answers ({err}); start one with `ai102 serve`") from err
-
-    def _names(self, response: Any) -> list[str]:
-        outputs = response["outputs"] if self._protocol == "http" else response.outputs
-        return [output["name"] if self._protocol == "http" else output.name for output in outputs]
-
-    def _error(self, model: str, err: InferenceServerException) -> InferenceError:
-        status = str(err.status() or "").removeprefix("StatusCode.")
-        if status == "UNAVAILABLE" and "failed to connect" in err.message():
-            return InferenceError(f"{self.url}: no Triton answers; start one with `ai102 serve`")
-        sentence = str(err.message())
-        return InferenceError(sentence if f"'{model}'" in sentence else f"{model}: {sentence}", status)
+    def statistics(self, model: str = "") -> list[dict[str, Any]]:
+        """What the server counted, for `model` or for all: Triton's statistics extension. Raises InferenceError."""
+        rows: list[dict[str, Any]] = self._ask(Statistics(model))
+        return rows
 
     def close(self) -> None:
-        self._client.close()
+        """Close every connection, and remove the shared memory of this client."""
+        if segments := self._session.segments:
+            for segment in segments.registered():
+                with contextlib.suppress(InferenceError):  # a server that is gone remembers nothing
+                    self._run(self._session.call(Unregister(segment.name), 1.0))
+            segments.remove()
+        self._send.close()
+
+    def _ask(self, call: Call) -> Any:
+        return self._run(self._session.call(call))
+
+    def _run(self, steps: Steps) -> Any:
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = steps.send(None)
+                    continue
+                try:
+                    answer = self._send(step)
+                except InferenceError as err:
+                    step = steps.throw(err)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as done:
+            return done.value
+        finally:
+            steps.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
 
-def bytes_array(items: Sequence[bytes]) -> NDArray[np.object_]:
-    """Items as a BYTES tensor [items, 1]: one per row of a batch."""
-    array = np.empty((len(items), 1), dtype=np.object_)
-    array[:, 0] = items
-    return array
+def _sender(protocol: str) -> Any:
+    # Imported here: either library takes a while to load, and only one is needed.
+    if protocol == "http":
+        from ai102.client.http_senders import HttpSender
+
+        return HttpSender()
+    from ai102.client.grpc_senders import GrpcSender
+
+    return GrpcSender()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
-from transformers.utils import logging
 
 Pooling = Literal["mean", "cls", "max"]
 # What a network would derive from the mask and the length itself, in a dozen odd operators, and takes ready-made.
@@ -81,12 +78,3 @@ def _max(words: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 _POOLINGS: dict[Pooling, Callable[[Tensor, Tensor], Tensor]] = {"mean": _mean, "cls": _cls, "max": _max}
-
-
-def from_checkpoint(folder: Path) -> SentenceEmbedder:
-    """The checkpoint in `folder`, in eval mode; reads only safetensors, never pickle."""
-    logging.disable_progress_bar()  # ours shows the step; theirs would draw over it
-    encoder = AutoModel.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
-    )
-    return SentenceEmbedder(encoder).eval()

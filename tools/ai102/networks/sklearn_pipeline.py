@@ -58,7 +58,9 @@ def propose(rest: str, wish: Wish) -> Mapping[str, Any]:
     columns = getattr(estimator, "feature_names_in_", None)
     if not wish.inputs and columns is not None:
         names = " ".join(f"--input {column}:FP32:1" for column in columns)
-        raise UserError(f"sklearn:{rest}: takes a table with columns: name each with its type, as {names} (texts: BYTES)")
+        raise UserError(
+            f"sklearn:{rest}: takes a table with columns: name each with its type, as {names} (texts: BYTES)"
+        )
     inputs = wish.inputs or (Tensor(name="features", type="FP32", dims=(count,)),)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "model.onnx"

@@ -1,0 +1,56 @@
+"""The servers a client may ask, and which of them it asks next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ai102.errors import UserError
+
+PROTOCOLS = ("http", "grpc")
+# A server that did not answer is left alone for so long, unless no other is left.
+REST_S = 5.0
+
+
+def addresses_from_url(url: str) -> tuple[str, tuple[str, ...]]:
+    """The protocol and each HOST:PORT of "grpc://a:8001,b:8001". Raises UserError when it is no such URL."""
+    protocol, separator, rest = url.partition("://")
+    hosts = tuple(host.strip().rstrip("/") for host in rest.split(","))
+    if not separator or protocol not in PROTOCOLS or not all(hosts):
+        raise UserError(f'"{url}" is no address of a Triton: write http://HOST:PORT or grpc://HOST:PORT')
+    for host in hosts:
+        _, colon, port = host.rpartition(":")
+        if "/" in host or not colon or not port.isdigit() or not 0 < int(port) < 65536:
+            raise UserError(
+                f'"{host}" in "{url}" is no HOST:PORT: write {protocol}://127.0.0.1:8001, several by commas'
+            )
+    return protocol, hosts
+
+
+@dataclass
+class Balancer:
+    """Takes turns among the addresses that answer; threads may share it."""
+
+    addresses: Sequence[str]
+    clock: Callable[[], float]
+    _turn: int = 0
+    _resting: dict[str, float] = field(default_factory=dict)  # until when
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def pick(self, tried: Sequence[str] = ()) -> str:
+        """The next address in turn that answers, those not yet tried for this request first."""
+        with self._lock:
+            now = self.clock()
+            turn = [*self.addresses[self._turn :], *self.addresses[: self._turn]]
+            self._turn = (self._turn + 1) % len(self.addresses)
+            awake = [address for address in turn if self._resting.get(address, 0.0) <= now]
+            return next((address for address in awake if address not in tried), (awake or turn)[0])
+
+    def failed(self, address: str) -> None:
+        with self._lock:
+            self._resting[address] = self.clock() + REST_S
+
+    def worked(self, address: str) -> None:
+        with self._lock:
+            self._resting.pop(address, None)

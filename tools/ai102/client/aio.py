@@ -1,0 +1,140 @@
+"""The client for asyncio: what `Client` does, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai102.client.calls import Call, Index, Load, ModelState, Statistics, Unregister
+from ai102.client.errors import InferenceError
+from ai102.client.exchange import Pause, Retry
+from ai102.client.inference import Label, Session, Steps
+
+
+class AsyncClient:
+    """`async with AsyncClient("grpc://127.0.0.1:8001") as client:`; see `Client` for all that is alike.
+
+    It belongs to one event loop, in which any number of tasks may share it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 60.0,
+        retry: Retry | None = None,
+        shared_memory: bool | None = None,
+    ) -> None:
+        """Raises UserError when the URL is of another kind; connects on first use."""
+        self.url = url
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory)
+        self._send = _sender(self._session.protocol)
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str] = (),
+        *,
+        version: str = "",
+        request_id: str = "",
+        traceparent: str = "",
+        headers: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """As Client.infer."""
+        arrays: dict[str, NDArray[Any]] = await self._run(
+            self._session.infer(
+                model,
+                inputs,
+                outputs,
+                version=version,
+                request_id=request_id,
+                traceparent=traceparent,
+                headers=headers,
+                parameters=parameters,
+                timeout_s=timeout_s,
+            )
+        )
+        return arrays
+
+    async def classify(self, items: Sequence[bytes], model: str = "classify_image", **options: Any) -> list[Label]:
+        """As Client.classify."""
+        labels: list[Label] = await self._run(self._session.classify(items, model, options))
+        return labels
+
+    async def embed(self, texts: Sequence[str], model: str = "embed_text", **options: Any) -> NDArray[np.float32]:
+        """As Client.embed."""
+        vectors: NDArray[np.float32] = await self._run(self._session.embed(texts, model, options))
+        return vectors
+
+    async def models(self) -> list[ModelState]:
+        """As Client.models."""
+        rows: list[ModelState] = await self._ask(Index())
+        return rows
+
+    async def load(self, model: str) -> None:
+        """As Client.load."""
+        await self._ask(Load(model))
+
+    async def statistics(self, model: str = "") -> list[dict[str, Any]]:
+        """As Client.statistics."""
+        rows: list[dict[str, Any]] = await self._ask(Statistics(model))
+        return rows
+
+    async def close(self) -> None:
+        """As Client.close."""
+        if segments := self._session.segments:
+            for segment in segments.registered():
+                with contextlib.suppress(InferenceError):  # a server that is gone remembers nothing
+                    await self._run(self._session.call(Unregister(segment.name), 1.0))
+            segments.remove()
+        await self._send.close()
+
+    async def _ask(self, call: Call) -> Any:
+        return await self._run(self._session.call(call))
+
+    async def _run(self, steps: Steps) -> Any:
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = steps.send(None)
+                    continue
+                try:
+                    answer = await self._send(step)
+                except InferenceError as err:
+                    step = steps.throw(err)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as done:
+            return done.value
+        finally:
+            steps.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _sender(protocol: str) -> Any:
+    # Imported here: either library takes a while to load, and only one is needed.
+    if protocol == "http":
+        from ai102.client.http_senders import AsyncHttpSender
+
+        return AsyncHttpSender()
+    from ai102.client.grpc_senders import AsyncGrpcSender
+
+    return AsyncGrpcSender()

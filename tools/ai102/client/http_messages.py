@@ -1,0 +1,136 @@
+"""Calls as Triton's HTTP protocol spells them, and its answers read back; no network here.
+
+KServe's predict protocol, version 2, with Triton's extensions for binary tensors, shared memory and the model
+repository.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from ai102.client.calls import (
+    Answer,
+    Call,
+    Describe,
+    Description,
+    Index,
+    Infer,
+    Load,
+    ModelState,
+    Region,
+    Register,
+    Statistics,
+    Unregister,
+)  # fmt: skip
+from ai102.client.errors import BadAnswerError, error_from_answer
+from ai102.client.tensors import Raw
+
+JSON_SIZE = "Inference-Header-Content-Length"
+
+
+class HttpRequest(NamedTuple):
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+def http_request(call: Call) -> HttpRequest:
+    match call:
+        case Infer():
+            return _infer(call)
+        case Describe(model=model):
+            return HttpRequest("GET", f"/v2/models/{quote(model, safe='')}/config", call.headers)
+        case Index():
+            return HttpRequest("POST", "/v2/repository/index", call.headers)
+        case Load(model=model):
+            return HttpRequest("POST", f"/v2/repository/models/{quote(model, safe='')}/load", call.headers)
+        case Statistics(model=model):
+            return HttpRequest("GET", f"/v2/models/{quote(model, safe='')}/stats" if model else "/v2/models/stats", {})
+        case Register():
+            body = json.dumps({"key": call.key, "offset": 0, "byte_size": call.size}).encode()
+            return HttpRequest("POST", _region(call.region, "register"), call.headers, body)
+        case Unregister():
+            return HttpRequest("POST", _region(call.region, "unregister"), call.headers)
+
+
+def http_answer(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+    """What the call asked for. Raises the InferenceError that the status stands for."""
+    if status != 200:
+        raise error_from_answer(str(status), _sentence(body), call.model)
+    try:
+        match call:
+            case Infer():
+                return _answer(call, int(headers.get(JSON_SIZE, len(body))), body)
+            case Describe():
+                config = json.loads(body)
+                inputs = tuple(tensor["name"] for tensor in config.get("input", ()))
+                return Description(int(config.get("max_batch_size", 0)), inputs)
+            case Index():
+                rows = json.loads(body)
+                return [ModelState(*(row.get(key, "") for key in ModelState._fields)) for row in rows]
+            case Statistics():
+                return json.loads(body)["model_stats"]
+            case _:
+                return None
+    except (ValueError, KeyError, TypeError) as err:
+        raise BadAnswerError(f"{call.model}: the server's answer is not Triton's: {err}", "200", call.model) from err
+
+
+def _infer(call: Infer) -> HttpRequest:
+    inputs, parts = [], []
+    for raw in call.tensors:
+        region = call.inputs_at.get(raw.name)
+        told = _place(region) if region else {"binary_data_size": len(raw.data)}
+        inputs.append({"name": raw.name, "datatype": raw.datatype, "shape": list(raw.shape), "parameters": told})
+        if not region:
+            parts.append(raw.data)
+    message: dict[str, Any] = {"inputs": inputs}
+    if call.request_id:
+        message["id"] = call.request_id
+    outputs = [
+        {"name": n, "parameters": _place(call.outputs_at[n]) if n in call.outputs_at else {"binary_data": True}}
+        for n in call.outputs
+    ]
+    if outputs:
+        message["outputs"] = outputs
+    message["parameters"] = {**call.parameters, **({} if outputs else {"binary_data_output": True})}
+    head = json.dumps(message).encode()
+    version = f"/versions/{quote(call.version, safe='')}" if call.version else ""
+    path = f"/v2/models/{quote(call.model, safe='')}{version}/infer"
+    own = {JSON_SIZE: str(len(head)), "Content-Type": "application/octet-stream"}
+    return HttpRequest("POST", path, {**call.headers, **own}, b"".join((head, *parts)))
+
+
+def _answer(call: Infer, json_size: int, body: bytes) -> Answer:
+    message = json.loads(body[:json_size])
+    tensors, at, whole = {}, json_size, memoryview(body)
+    for output in message.get("outputs", ()):
+        size = output.get("parameters", {}).get("binary_data_size", 0)
+        name, shape = output["name"], tuple(output["shape"])
+        tensors[name] = Raw(name, output["datatype"], shape, whole[at : at + size])
+        at += size
+    return Answer(message["model_name"], message.get("model_version", ""), message.get("id", ""), tensors)
+
+
+def _place(region: Region) -> dict[str, Any]:
+    return {
+        "shared_memory_region": region.name,
+        "shared_memory_offset": region.offset,
+        "shared_memory_byte_size": region.size,
+    }
+
+
+def _region(name: str, verb: str) -> str:
+    return f"/v2/systemsharedmemory/region/{quote(name, safe='')}/{verb}"
+
+
+def _sentence(body: bytes) -> str:
+    """Triton's own sentence; what a proxy in between says is shown as it is, cut short."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace").strip() or "no reason given"
