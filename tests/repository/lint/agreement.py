@@ -115,7 +115,11 @@ def table(told: Sequence[Opinion], date: str, server: str) -> str:
         "",
         "## Configs that the server does not survive",
         "",
-        *(f"- {one.mutation.name.replace('_', ' ')}: {one.verdict.outcome}" for one in ends),
+        "With what the linter says of each, one of a kind.",
+        "",
+        *dict.fromkeys(
+            f"- {one.verdict.outcome}: {one.mutation.kind.replace('_', ' ')}, {told_of(one)}" for one in ends
+        ),
         *(() if ends else ("None.",)),
         "",
         "## Disagreements",
@@ -124,6 +128,11 @@ def table(told: Sequence[Opinion], date: str, server: str) -> str:
         *(() if any(one.is_missed or one.is_false_alarm for one in told) else ("None.",)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def told_of(one: Opinion) -> str:
+    error = one.errors[0] if one.errors else None
+    return f"{error.code} {error.message.replace(one.mutation.name, 'm')}" if error else "nothing"
 
 
 def main() -> None:

@@ -18,18 +18,19 @@ from .mutations_edits import CONFIG
 from .mutations_seeds import PARTS
 
 # Triton completes each config in a process of its own and waits for it, most of the time idle.
-AT_ONCE = (16, 4, 1)
-LOAD_TIMEOUT_S = 25
-# Enough for the loads that never end, each of which keeps one.
-OPTIONS = ("--model-load-thread-count=64",)
+AT_ONCE = (16, 1)
+LOAD_TIMEOUT_S = 15
+OPTIONS = (f"--model-load-thread-count={AT_ONCE[0]}",)
 FREE_PORTS: dict[str, Any] = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 # The config is what is judged: these name what the machine or the pip package lacks.
 NOT_OF_THE_CONFIG = re.compile(
     "unable to find backend library for backend|no GPUs are available|unsupported gpu id [0-9]"
-    "|which this backend cannot serve|unable to find 'libtritonrepoagent_[^.]"
+    "|unable to find 'libtritonrepoagent_[^.]"
 )
 # On a machine without a GPU an instance of KIND_AUTO becomes one of KIND_CPU.
 OF_KIND_AUTO = "has kind KIND_CPU but specifies one or more GPUs"
+# ONNX files are served by a Python-based backend of ours; NVIDIA's has ragged batches and no environment of Python.
+OF_OUR_BACKEND = re.compile("which this backend cannot serve|Failed to get the canonical path")
 POLL_FAILED = re.compile(r"Poll failed for model directory '(?P<name>[^']+)': (?P<reason>.*)\"$")
 HUNG = "StatusCode.DEADLINE_EXCEEDED"
 CUT = "StatusCode.UNAVAILABLE"
@@ -62,25 +63,22 @@ def verdicts(repository: Path, names: Sequence[str]) -> dict[str, Verdict]:
     """Load every named model in a real server; one that ends or hangs the server counts as refused."""
     found: dict[str, Verdict] = {}
     left = list(names)
-    # Whatever was being loaded when the server ended is tried again in smaller company, at last alone.
+    # Whatever was being loaded when a server ended or hung is tried again in smaller company, at last alone.
     for at_once in AT_ONCE:
-        suspects: list[str] = []
+        suspects: dict[str, Verdict] = {}
         while left:
             judged, cut = one_server(repository, left, at_once)
             found |= judged
-            suspects += cut
+            suspects |= cut
             left = [name for name in left if name not in found and name not in suspects]
-        left = suspects
-    found |= {name: Verdict("crash", "the server ended") for name in left}
-    # A busy machine may be slow once, not twice.
-    hung = [name for name, verdict in found.items() if verdict.outcome == "hang"]
-    return found | (one_server(repository, hung, len(hung))[0] if hung else {})
+        left = list(suspects)
+    return found | suspects
 
 
-def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[dict[str, Verdict], list[str]]:
-    """The verdicts until the server ends, and what it was loading then."""
+def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[dict[str, Verdict], dict[str, Verdict]]:
+    """The verdicts until the server ends or hangs, and what it was loading then."""
     found: dict[str, Verdict] = {}
-    cut: list[str] = []
+    cut: dict[str, Verdict] = {}
     polled: dict[str, str] = {}
 
     def note(line: str) -> None:
@@ -91,29 +89,29 @@ def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[di
     with server, grpcclient.InferenceServerClient(server.grpc_url) as client:
 
         def judge(name: str) -> None:
-            if server.wait(0) is not None:
+            if cut or server.wait(0) is not None:
                 return
             try:
                 client.load_model(name, client_timeout=LOAD_TIMEOUT_S)
             except InferenceServerException as err:
                 if err.status() == CUT and server.wait(5) is not None:
-                    cut.append(name)
-                elif err.status() == HUNG:
-                    found[name] = Verdict("hang", f"the load did not end within {LOAD_TIMEOUT_S} s")
+                    cut[name] = Verdict("crash", "the server ended")
+                elif err.status() == HUNG:  # and with it every load that comes after
+                    cut[name] = Verdict("hang", f"the load did not end within {LOAD_TIMEOUT_S} s")
                 else:
                     found[name] = verdict_from_message(name, err.message(), repository)
             else:
                 found[name] = Verdict("loads")
                 with suppress(InferenceServerException):  # another one's load may end the server meanwhile
-                    client.unload_model(name)
+                    client.unload_model(name, client_timeout=LOAD_TIMEOUT_S)
 
-        with ThreadPoolExecutor(len(PARTS)) as pool:
-            list(pool.map(client.load_model, PARTS))
+        if at_once > 1:  # two ensembles cannot load the same step at the same time
+            with ThreadPoolExecutor(len(PARTS)) as pool:
+                list(pool.map(client.load_model, PARTS))
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(judge, names))
-        if any(verdict.outcome == "hang" for verdict in found.values()):
-            # An orderly stop would wait for it in vain.
-            server.stop(at_once=True)
+        if cut:
+            server.stop(at_once=True)  # an orderly stop would wait for what hangs
     # The reason of a config that fails before anything is loaded stands in the log only.
     refused = [name for name, verdict in found.items() if verdict.outcome == "refused"]
     found |= {name: verdict_from_message(name, polled[name], repository) for name in refused if name in polled}
@@ -121,6 +119,9 @@ def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[di
 
 
 def verdict_from_message(name: str, message: str, repository: Path) -> Verdict:
-    is_of_kind_auto = OF_KIND_AUTO in message and b"KIND_CPU" not in (repository / name / CONFIG).read_bytes()
-    is_judged = not is_of_kind_auto and not NOT_OF_THE_CONFIG.search(message)
+    file = repository / name / CONFIG
+    config = file.read_bytes() if file.is_file() else b""
+    is_of_the_machine = OF_KIND_AUTO in message and b"KIND_CPU" not in config
+    is_of_our_backend = OF_OUR_BACKEND.search(message) and b"onnxruntime" in config
+    is_judged = not (is_of_the_machine or is_of_our_backend or NOT_OF_THE_CONFIG.search(message))
     return Verdict("refused" if is_judged else "not judged", message.strip())

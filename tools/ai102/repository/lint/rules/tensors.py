@@ -197,9 +197,9 @@ def _batch_tensors(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
             if kind == "batch_input" and tensor.data_type not in (pb.TYPE_INT32, pb.TYPE_FP32):
                 message = f"batch_input has the data type {type_name(tensor.data_type)}"
                 yield model.finding("MR212", f"{where}.data_type", message, "write TYPE_INT32 or TYPE_FP32")
-            if not tensor.target_name:
-                yield model.finding("MR212", where, f"{kind} has no target_name", "write the tensor that it makes")
             if kind == "batch_output":
+                if not tensor.target_name:
+                    yield model.finding("MR212", where, f"{kind} has no target_name", "write the output that it makes")
                 for target, times in Counter(tensor.target_name).items():
                     if target not in outputs or times > 1:
                         message = f"batch_output writes {target!r}, which is no output of this config or is named twice"
