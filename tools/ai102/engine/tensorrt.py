@@ -62,7 +62,7 @@ def install(
     file = version_folder / (plan_filename(str(capability)) if per_compute_capability else "model.plan")
     cache = timing_cache or version_folder / TIMING_CACHE
     options, profiles = network.tensorrt, profiles_of_network(network)
-    flags = options.model_dump(mode="json", exclude={"opt_batch_size", "float_precision"})
+    flags = options.model_dump(mode="json", exclude={"opt_batch_size", "float_precision", "cuda_graphs"})
     decides = {
         "product": str(trt.__name__),
         "tensorrt": str(trt.__version__),
