@@ -1,0 +1,162 @@
+"""The options of our own on Locust's command line and web page, and the plan of load that they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadtest.shapes import SHAPES, Parameters
+
+from ai102.client.addresses import addresses_from_url
+from ai102.errors import UserError
+
+HOST = "grpc://127.0.0.1:8001"  # of `make serve`
+RUN_TIME_S = 60
+ARRIVALS = ("closed", "constant", "poisson")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What load to make; checked when it is made from options."""
+
+    urls: Mapping[str, str]  # by protocol: those that get load
+    contract: Path
+    what: str
+    models: tuple[str, ...]
+    samples: int
+    arrivals: str
+    rate: float  # arrivals per second of all users together
+    users: int  # at full load
+    think_s: float
+    max_in_flight: int  # of one process
+    timeout_s: float
+    check_share: float
+    shape: str
+    parameters: Parameters
+    p99_ms: float | None
+    error_percent: float | None
+    min_per_s: float | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.arrivals != "closed"
+
+
+# Group: option, default (its type is the option's), what may be chosen or how a value is named, help.
+OPTIONS: Mapping[str, Sequence[tuple[str, str | int | float, Sequence[str] | str, str]]] = {
+    "What is asked of a Triton": (
+        ("--protocol", "auto", ("auto", "grpc", "http", "mixed"), "auto: that of --host, or both if both are given"),
+        ("--grpc-url", "", "<url>", "grpc://HOST:PORT, beside an HTTP --host"),
+        ("--http-url", "", "<url>", "http://HOST:PORT, beside a gRPC --host"),
+        ("--contract", "models.toml", "<file>", "where models and their samples are declared"),
+        ("--what", "mixed", ("images", "text", "mixed"), "which kinds of models to ask"),
+        ("--models", "", "<names>", "ensembles by name, with commas; default: one of each network"),
+        ("--samples", 64, "<int>", "how many test samples of each model are sent, at random"),
+        ("--check-share", 0.1, "<0 to 1>", "part of the answers that are compared with those of the idle server"),
+        ("--timeout-s", 10.0, "<s>", "a request without an answer by then has failed"),
+    ),
+    "How load arrives": (
+        ("--arrivals", "closed", ARRIVALS, "closed: a user waits for each answer; else requests set out at --rate"),
+        ("--rate", 10.0, "<per s>", "open loop: arrivals per second of all users together at full load"),
+        ("--think-s", 0.0, "<s>", "closed loop: pause of a user after an answer"),
+        ("--max-in-flight", 256, "<int>", 'open loop: requests under way in a process; one more fails as "not sent"'),
+        ("--shape", "none", ("none", *SHAPES), "how the load changes over --run-time, up to --users"),
+        ("--steps", 5, "<int>", "of --shape step"),
+        ("--base-percent", 20.0, "<%%>", "of the full load: before and after a spike, and at night"),
+    ),
+    "What must be reached, else the exit status is 1": (
+        ("--slo-p99-ms", 0.0, "<ms>", "0: each network's latency_goal in the contract"),
+        ("--slo-error-percent", 1.0, "<%%>", "failed, wrong and unsent requests; -1: any number may fail"),
+        ("--slo-min-rps", 0.0, "<per s>", "good answers per second; 0: not asked for"),
+        ("--summary", "", "<file>", "the run's summary, as JSON"),
+    ),
+}
+# Read when Locust starts; the web page could not change them.
+ONCE = ("--shape", "--summary")
+
+
+def add_to(parser: Any) -> None:
+    """Add the options to Locust's parser, whose web page then offers them too."""
+    for title, options in OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for option, default, values, words in options:
+            named = {"metavar": values} if isinstance(values, str) else {"choices": values}
+            told = words if default == "" or words.startswith(str(default)) else f"{words} (default {default})"
+            action = group.add_argument(option, type=type(default), default=default, help=told, **named)
+            action.include_in_web_ui = option not in ONCE  # what Locust's add_argument does outside of groups
+
+
+def plan_from_options(options: Any, host: str | None) -> Plan:
+    """Raises UserError when the options do not go together."""
+    users = int(getattr(options, "full_users", None) or options.num_users or 1)
+    plan = Plan(
+        urls=_urls(options.protocol, host, options.grpc_url, options.http_url),
+        contract=Path(options.contract),
+        what=options.what,
+        models=tuple(name.strip() for name in options.models.split(",") if name.strip()),
+        samples=int(options.samples),
+        arrivals=options.arrivals,
+        rate=float(options.rate),
+        users=users,
+        think_s=float(options.think_s),
+        max_in_flight=int(options.max_in_flight),
+        timeout_s=float(options.timeout_s),
+        check_share=float(options.check_share),
+        shape=options.shape,
+        parameters=Parameters(int(options.steps), float(options.base_percent) / 100),
+        p99_ms=float(options.slo_p99_ms) or None,
+        error_percent=None if float(options.slo_error_percent) < 0 else float(options.slo_error_percent),
+        min_per_s=float(options.slo_min_rps) or None,
+    )
+    wrong = [
+        ("--users", users, "at least 1", users >= 1),
+        ("--samples", plan.samples, "at least 1", plan.samples >= 1),
+        ("--rate", plan.rate, "more than 0", 0 < plan.rate < math.inf),
+        ("--think-s", plan.think_s, "0 or more", 0 <= plan.think_s < math.inf),
+        ("--max-in-flight", plan.max_in_flight, "at least 1", plan.max_in_flight >= 1),
+        ("--timeout-s", plan.timeout_s, "more than 0", 0 < plan.timeout_s < math.inf),
+        ("--check-share", plan.check_share, "a part from 0 to 1", 0 <= plan.check_share <= 1),
+        ("--steps", plan.parameters.steps, "at least 1", plan.parameters.steps >= 1),
+        ("--base-percent", options.base_percent, "from 0 to 100", 0 <= plan.parameters.base <= 1),
+        ("--slo-p99-ms", plan.p99_ms, "more than 0 ms", plan.p99_ms is None or plan.p99_ms > 0),
+        ("--slo-min-rps", plan.min_per_s, "more than 0 per second", plan.min_per_s is None or plan.min_per_s > 0),
+    ]
+    for option, came, wanted, is_good in wrong:
+        if not is_good:
+            raise UserError(f"{option} is {came}: wanted {wanted}")
+    return plan
+
+
+def _urls(protocol: str, host: str | None, grpc_url: str, http_url: str) -> dict[str, str]:
+    known: dict[str, str] = {}
+    given = {"--host": host, "--grpc-url": grpc_url, "--http-url": http_url}
+    for option, url in given.items():
+        if not url:
+            continue
+        speaks, _ = addresses_from_url(url.rstrip("/"))
+        if option not in ("--host", f"--{speaks}-url"):
+            raise UserError(f"{option} is {url}: wanted an address that begins with {option[2:6]}://")
+        if speaks in known and known[speaks] != url:
+            raise UserError(f"{option} is {url}, but --host is {known[speaks]}: give one address for {speaks}")
+        known[speaks] = url.rstrip("/")
+    wanted = {"auto": tuple(known), "mixed": ("grpc", "http")}.get(protocol, (protocol,))
+    for one in wanted:
+        if one not in known:
+            port = 8001 if one == "grpc" else 8000
+            raise UserError(
+                f"--protocol is {protocol}, but no address speaks {one}: add --{one}-url {one}://127.0.0.1:{port}"
+            )
+    return {one: known[one] for one in wanted}
+
+
+def as_told(plan: Plan) -> dict[str, Any]:
+    """The plan for a report, without what had no effect."""
+    unused = ({"think_s"} if plan.is_open else {"rate", "max_in_flight"}) | (
+        {"parameters"} if plan.shape == "none" else set()
+    )
+    told = {key: value for key, value in dataclasses.asdict(plan).items() if key not in unused}
+    return told | {"contract": str(plan.contract)}

@@ -1,0 +1,138 @@
+"""What is sent, to which models, and what a right answer is: all from models.toml and its test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai102 import infer, spec
+from ai102.client import Client, bytes_array
+from ai102.errors import UserError
+from ai102.samples import label_numbers, read_samples
+from ai102.spec import Contract
+from ai102.workspace import home_of
+
+What = Literal["images", "text", "mixed"]
+Answer = Mapping[str, NDArray[Any]]
+TAKES = {"images": ("image",), "text": ("text",), "mixed": ("image", "text")}
+# How far numbers may be from those of an idle server, as a part of their length: a batch of other texts changes the
+# last bits, somebody else's answer changes all of it (for a vector of length one this is a cosine of 0.999).
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Payload:
+    data: bytes
+    label: str | None  # the right one, where the set knows it
+
+
+@dataclass(frozen=True)
+class Target:
+    """An ensemble and the held-out samples that are sent to it."""
+
+    model: str
+    input: str
+    outputs: tuple[str, ...]
+    p99_goal_ms: float
+    payloads: tuple[Payload, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A payload as it travels, and what an idle server answers."""
+
+    inputs: Answer
+    answer: Answer
+
+
+def targets(contract_file: Path, what: What, models: Sequence[str], samples: int) -> list[Target]:
+    """The ensembles named, or the first of each network that takes what `what` says and has a test set.
+
+    Raises UserError when there is none, or one cannot be sent anything.
+    """
+    contract, sets = spec.load(contract_file), home_of(contract_file) / "calibration" / "sets"
+    if models:
+        return [_target(contract, sets, model, samples) for model in models]
+    chosen: dict[str, str] = {}
+    for ensemble in contract.ensembles:
+        network = network_of(contract, ensemble)
+        try:
+            _, takes = infer.takes(contract, ensemble)
+        except UserError:  # takes neither images nor texts
+            continue
+        if network and takes in TAKES[what] and contract.networks[network].calibration_set:
+            chosen.setdefault(network, ensemble)
+    if not chosen:
+        raise UserError(
+            f"{contract_file} has no ensemble that takes {' or '.join(TAKES[what])}s and has a calibration_set, whose "
+            "test samples would be sent: give one to its network, or ask for something else with --what"
+        )
+    return [_target(contract, sets, ensemble, samples) for ensemble in chosen.values()]
+
+
+def network_of(contract: Contract, ensemble: str) -> str | None:
+    """The network that an ensemble runs; the first, where it runs several."""
+    networks = {model.name: model.network for model in contract.served_models if model.kind == "onnx"}
+    steps = contract.ensembles[ensemble].steps
+    return next((networks[step.model] for step in steps if networks.get(step.model)), None)
+
+
+def _target(contract: Contract, sets: Path, ensemble: str, count: int) -> Target:
+    name, _ = infer.takes(contract, ensemble)
+    network = contract.networks.get(network_of(contract, ensemble) or "")
+    if network is None or network.calibration_set is None:
+        raise UserError(
+            f"{ensemble} runs no network with a calibration_set, whose test samples would be sent: give it one"
+        )
+    test = read_samples(sets, network.calibration_set, "test")
+    labels: list[str | None] = [None] * len(test.items)
+    if test.labels and network.labels:
+        labels = [network.labels[number] for number in label_numbers(network, test)]
+    payloads = tuple(Payload(item, label) for item, label in zip(test.items, labels, strict=True))[:count]
+    outputs = contract.ensembles[ensemble].outputs
+    return Target(ensemble, name, outputs, network.latency_goal.p99_ms, payloads)
+
+
+def samples_of(target: Target, client: Client) -> list[Sample]:
+    """Each payload with the answer that the server gives while it has nothing else to do.
+
+    A payload whose own label the network does not find is left out: that is its accuracy, not its behaviour under
+    load. Raises InferenceError where the server does not answer, UserError where it misses half of the labels.
+    """
+    found = []
+    for payload in target.payloads:
+        inputs = {target.input: bytes_array([payload.data])}
+        answer = client.infer(target.model, inputs, target.outputs)
+        if payload.label is None or "label" not in answer or answer["label"].reshape(-1)[0].decode() == payload.label:
+            found.append(Sample(inputs, answer))
+    if 2 * len(found) < len(target.payloads):
+        raise UserError(
+            f"{target.model} at {client.url} finds {len(found)} of {len(target.payloads)} labels: it is not the model "
+            "that models.toml declares; see `ai102 verify`"
+        )
+    return found
+
+
+def is_right(sample: Sample, answer: Answer) -> bool:
+    """Whether the server says under load what it said without."""
+    return all(_is_same(wanted, answer[name]) for name, wanted in sample.answer.items())
+
+
+def size_of(answer: Answer) -> int:
+    """Bytes of all outputs."""
+    return sum(
+        sum(map(len, array.reshape(-1))) if array.dtype == np.object_ else array.nbytes for array in answer.values()
+    )
+
+
+def _is_same(wanted: NDArray[Any], came: NDArray[Any]) -> bool:
+    if wanted.shape != came.shape or wanted.dtype != came.dtype:
+        return False
+    if wanted.dtype.kind != "f":
+        return bool(np.array_equal(wanted, came))
+    return bool(np.linalg.norm(came - wanted) <= TOLERANCE * np.linalg.norm(wanted))

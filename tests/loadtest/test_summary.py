@@ -1,0 +1,41 @@
+"""The run's summary."""
+
+import json
+
+import pytest
+from loadtest.slo import Gate, Row
+from loadtest.summary import summary, text_of, three_digits
+
+ROW = Row("grpc", "images", 1000, 10, 99.0, 3.0, 2.0, 5.0, 20.0, 41.0)
+SILENT = Row("http", "texts", 7, 7, 0.0, None, None, None, None, None)
+NONE = {"counts": {}, "errors": [], "load": {}, "servers": {}, "seconds": 0.0}
+
+
+def test_what_was_not_measured_says_why() -> None:
+    expected = [("grpc", "images"), ("http", "texts"), ("http", "images")]
+    gates = [Gate("p99", "little", "much", False)]
+    found = summary(rows=[ROW, SILENT], gates=gates, expected=expected, **NONE)
+    assert found["verdict"] == "failed"
+    assert found["results"]["grpc images"]["error_percent"] == 1.0
+    assert found["results"]["http texts"]["p99_ms"] == "not measured: no answer came"
+    assert found["results"]["http images"] == "not measured: no request was made"
+
+
+def test_a_run_that_never_began_has_no_figures() -> None:
+    found = summary(rows=[], gates=[], expected=[("grpc", "images")], reason="no run was started", **NONE)
+    told = "not measured: no run was started"
+    assert [found[key] for key in ("verdict", "seconds", "counts")] == [told] * 3
+    assert found["results"] == {"grpc images": told}
+
+
+def test_it_names_machine_and_versions_and_is_json() -> None:
+    found = json.loads(text_of(summary(rows=[ROW], gates=[], expected=[], **NONE)))
+    assert found["machine"]["cores"] >= 1
+    assert {"python", "locust", "grpcio", "urllib3", "tritonclient"} <= found["versions"].keys()
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "kept"), [(0.0, 0.0), (0.0712345, 0.0712), (2.7183, 2.72), (104.4, 104.0), (10449.0, 10400.0)]
+)
+def test_a_time_is_kept_to_three_digits(time_ms: float, kept: float) -> None:
+    assert three_digits(time_ms) == kept
