@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +30,25 @@ def addresses_from_url(url: str) -> tuple[str, tuple[str, ...]]:
     return protocol, hosts
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def is_here(address: str) -> bool:
+    """The address is one of this host, as far as can be told without asking a name server."""
+    host, _ = host_and_port(address)
+    if host in ("localhost", socket.gethostname()):
+        return True
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+        with socket.socket(family) as ours:
+            ours.bind((host, 0))  # none but an address of ours can be bound
+    except (ValueError, OSError):
+        return False
+    return True
+
+
 @dataclass
 class Balancer:
     """Takes turns among the addresses that answer; threads may share it."""
@@ -45,7 +66,10 @@ class Balancer:
             turn = [*self.addresses[self._turn :], *self.addresses[: self._turn]]
             self._turn = (self._turn + 1) % len(self.addresses)
             awake = [address for address in turn if self._resting.get(address, 0.0) <= now]
-            return next((address for address in awake if address not in tried), (awake or turn)[0])
+            for candidates in (awake, [] if awake else turn):
+                if untried := [address for address in candidates if address not in tried]:
+                    return untried[0]
+            return (awake or turn)[0]
 
     def failed(self, address: str) -> None:
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -11,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102.client.calls import Call, Index, Load, ModelState, Statistics, Unregister
+from ai102.client.calls import Call, Index, Load, ModelState, Statistics
 from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
-from ai102.client.inference import Label, Session, Steps
+from ai102.client.inference import Label, Session
+from ai102.client.through_memory import Steps
 
 
 class AsyncClient:
@@ -30,11 +30,13 @@ class AsyncClient:
         timeout_s: float = 60.0,
         retry: Retry | None = None,
         shared_memory: bool | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Raises UserError when the URL is of another kind; connects on first use."""
         self.url = url
-        self._session = Session(url, timeout_s, retry or Retry(), shared_memory)
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {})
         self._send = _sender(self._session.protocol)
+        self._is_closed = False
 
     async def infer(
         self,
@@ -91,17 +93,23 @@ class AsyncClient:
 
     async def close(self) -> None:
         """As Client.close."""
-        if segments := self._session.segments:
-            for segment in segments.registered():
-                with contextlib.suppress(InferenceError):  # a server that is gone remembers nothing
-                    await self._run(self._session.call(Unregister(segment.name), 1.0))
-            segments.remove()
-        await self._send.close()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            await self._drive(self._session.close())
+        finally:
+            await self._send.close()
 
     async def _ask(self, call: Call) -> Any:
         return await self._run(self._session.call(call))
 
     async def _run(self, steps: Steps) -> Any:
+        if self._is_closed:
+            raise RuntimeError("this client is closed: make another, or keep the calls inside its with statement")
+        return await self._drive(steps)
+
+    async def _drive(self, steps: Steps) -> Any:
         try:
             step = next(steps)
             while True:

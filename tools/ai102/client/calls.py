@@ -19,7 +19,7 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class Infer:
-    """Run a model. Safe to send again: Triton's stateless models answer the same twice."""
+    """Run a model. Safe to send again, as stateless models answer the same twice, unless it is part of a sequence."""
 
     model: str
     tensors: Sequence[Raw]
@@ -30,7 +30,10 @@ class Infer:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs_at: Mapping[str, Region] = field(default_factory=dict)  # tensors that travel through shared memory
     outputs_at: Mapping[str, Region] = field(default_factory=dict)
-    is_safe_to_repeat = True
+
+    @property
+    def is_safe_to_repeat(self) -> bool:
+        return "sequence_id" not in self.parameters
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,14 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Register:
-    """Make a region of shared memory known to the server."""
+    """Make a region of shared memory known to the server. Its name is ours alone: being known already is no error."""
 
     region: str
     key: str
     size: int
     model = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    is_safe_to_repeat = False
+    is_safe_to_repeat = True
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -11,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102.client.calls import Call, Index, Load, ModelState, Statistics, Unregister
+from ai102.client.calls import Call, Index, Load, ModelState, Statistics
 from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
-from ai102.client.inference import Label, Session, Steps
+from ai102.client.inference import Label, Session
+from ai102.client.through_memory import Steps
 
 
 class Client:
@@ -23,8 +23,9 @@ class Client:
     Several servers are named with commas, as `grpc://a:8001,b:8001`, and take turns; one that does not answer is
     left out for a few seconds. `timeout_s` bounds each call from its beginning to its end, every retry included.
     What is safe to send again (an inference, a question) is tried `retry.tries` times when no server answers or the
-    server is busy. Large tensors go to a server at 127.0.0.1 through shared memory if it allows that:
-    `shared_memory=False` keeps them on the wire, `True` makes a refusal an error.
+    server is busy. Large tensors go to a server on this host through shared memory if it allows that:
+    `shared_memory=False` keeps them on the wire, `True` makes a refusal an error. `headers` go with every call: over
+    gRPC a restricted one wants `{"triton-grpc-protocol-KEY": VALUE}`, over HTTP `{KEY: VALUE}`.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Client:
         timeout_s: float = 60.0,
         retry: Retry | None = None,
         shared_memory: bool | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Raises UserError when the URL is of another kind; connects on first use."""
         self.url = url
-        self._session = Session(url, timeout_s, retry or Retry(), shared_memory)
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {})
         self._send = _sender(self._session.protocol)
+        self._is_closed = False
 
     def infer(
         self,
@@ -104,17 +107,23 @@ class Client:
 
     def close(self) -> None:
         """Close every connection, and remove the shared memory of this client."""
-        if segments := self._session.segments:
-            for segment in segments.registered():
-                with contextlib.suppress(InferenceError):  # a server that is gone remembers nothing
-                    self._run(self._session.call(Unregister(segment.name), 1.0))
-            segments.remove()
-        self._send.close()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            self._drive(self._session.close())
+        finally:
+            self._send.close()
 
     def _ask(self, call: Call) -> Any:
         return self._run(self._session.call(call))
 
     def _run(self, steps: Steps) -> Any:
+        if self._is_closed:
+            raise RuntimeError("this client is closed: make another, or keep the calls inside its with statement")
+        return self._drive(steps)
+
+    def _drive(self, steps: Steps) -> Any:
         try:
             step = next(steps)
             while True:

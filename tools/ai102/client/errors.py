@@ -25,7 +25,7 @@ class NoServerError(InferenceError):
 
 
 class WrongProtocolError(InferenceError):
-    """What listens at the address speaks another protocol than the URL says."""
+    """What listens at the address speaks another protocol than the URL says, or is no Triton."""
 
 
 class DeadlineError(InferenceError):
@@ -53,7 +53,7 @@ class ServerFailedError(InferenceError):
 
 
 class BadAnswerError(InferenceError):
-    """The answer is not what was asked for: an output is missing, or has another number of rows."""
+    """The answer is not what was asked for: cut short, no Triton's, an output missing, or another number of rows."""
 
 
 class SharedMemoryError(InferenceError):
@@ -63,7 +63,8 @@ class SharedMemoryError(InferenceError):
 # By the server's word, over HTTP and over gRPC.
 _KINDS: dict[str, type[InferenceError]] = {
     "400": BadRequestError, "INVALID_ARGUMENT": BadRequestError, "413": BadRequestError,
-    "OUT_OF_RANGE": BadRequestError,
+    "OUT_OF_RANGE": BadRequestError, "501": BadRequestError, "UNIMPLEMENTED": BadRequestError,
+    "409": BadRequestError, "ALREADY_EXISTS": BadRequestError,
     "401": RefusedError, "403": RefusedError, "UNAUTHENTICATED": RefusedError, "PERMISSION_DENIED": RefusedError,
     "404": ModelNotFoundError, "NOT_FOUND": ModelNotFoundError,
     "429": BusyError, "503": BusyError, "UNAVAILABLE": BusyError, "RESOURCE_EXHAUSTED": BusyError,
@@ -76,6 +77,9 @@ def error_from_answer(status: str, sentence: str, model: str) -> InferenceError:
     """The error that the server's status and sentence stand for."""
     words = sentence if not model or f"'{model}'" in sentence else f"{model}: {sentence}"
     kind = _KINDS.get(status, InferenceError)
+    # Over gRPC Triton says UNAVAILABLE for what is not for everyone, which is no reason to come back later.
+    if "is restricted" in sentence or "is not allowed" in sentence:
+        return RefusedError(words, status, model)
     # Triton says 400 and UNAVAILABLE for a model it does not have, depending on the protocol.
     if "unknown model" in sentence or "is not found" in sentence:
         kind = ModelNotFoundError
@@ -106,3 +110,8 @@ def wrong_protocol(url: str) -> WrongProtocolError:
     return WrongProtocolError(
         f"{url}: what listens there does not speak {'HTTP' if is_http else 'gRPC'}; write {other}"
     )
+
+
+def no_triton(url: str, reason: str) -> WrongProtocolError:
+    port = "8000 for http://, 8001 for grpc://; 8002 is for metrics alone"
+    return WrongProtocolError(f"{url}: what listens there is no Triton ({reason}); its ports are by default {port}")

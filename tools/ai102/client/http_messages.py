@@ -7,7 +7,7 @@ repository.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -25,17 +25,19 @@ from ai102.client.calls import (
     Statistics,
     Unregister,
 )  # fmt: skip
-from ai102.client.errors import BadAnswerError, error_from_answer
+from ai102.client.errors import BadAnswerError, error_from_answer, no_triton
 from ai102.client.tensors import Raw
 
 JSON_SIZE = "Inference-Header-Content-Length"
+# What other servers, and Triton's port for metrics, say to a path or a method they do not know.
+NO_TRITON = (301, 302, 404, 405, 501)
 
 
 class HttpRequest(NamedTuple):
     method: str
     path: str
     headers: Mapping[str, str]
-    body: bytes = b""
+    parts: Sequence[Any] = ()  # of the body: buffers, sent one after the other
 
 
 def http_request(call: Call) -> HttpRequest:
@@ -49,18 +51,24 @@ def http_request(call: Call) -> HttpRequest:
         case Load(model=model):
             return HttpRequest("POST", f"/v2/repository/models/{quote(model, safe='')}/load", call.headers)
         case Statistics(model=model):
-            return HttpRequest("GET", f"/v2/models/{quote(model, safe='')}/stats" if model else "/v2/models/stats", {})
+            path = f"/v2/models/{quote(model, safe='')}/stats" if model else "/v2/models/stats"
+            return HttpRequest("GET", path, call.headers)
         case Register():
             body = json.dumps({"key": call.key, "offset": 0, "byte_size": call.size}).encode()
-            return HttpRequest("POST", _region(call.region, "register"), call.headers, body)
+            return HttpRequest("POST", _region(call.region, "register"), call.headers, (body,))
         case Unregister():
             return HttpRequest("POST", _region(call.region, "unregister"), call.headers)
 
 
-def http_answer(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+def http_answer(call: Call, url: str, status: int, headers: Mapping[str, str], body: bytes) -> Any:
     """What the call asked for. Raises the InferenceError that the status stands for."""
     if status != 200:
-        raise error_from_answer(str(status), _sentence(body), call.model)
+        sentence = _sentence(body)
+        if status in NO_TRITON and sentence in (None, "Not Found", "Method Not Allowed"):
+            raise no_triton(url, f"HTTP {status}")
+        # What a proxy in between says is shown as it is, cut short.
+        words = sentence or body[:200].decode("utf-8", "replace").strip() or "no reason given"
+        raise error_from_answer(str(status), words, call.model)
     try:
         match call:
             case Infer():
@@ -76,8 +84,9 @@ def http_answer(call: Call, status: int, headers: Mapping[str, str], body: bytes
                 return json.loads(body)["model_stats"]
             case _:
                 return None
-    except (ValueError, KeyError, TypeError) as err:
-        raise BadAnswerError(f"{call.model}: the server's answer is not Triton's: {err}", "200", call.model) from err
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        words = f"{call.model or url}: the server's answer is not Triton's ({err}): ask the server itself, not a proxy"
+        raise BadAnswerError(words, "200", call.model) from err
 
 
 def _infer(call: Infer) -> HttpRequest:
@@ -102,7 +111,7 @@ def _infer(call: Infer) -> HttpRequest:
     version = f"/versions/{quote(call.version, safe='')}" if call.version else ""
     path = f"/v2/models/{quote(call.model, safe='')}{version}/infer"
     own = {JSON_SIZE: str(len(head)), "Content-Type": "application/octet-stream"}
-    return HttpRequest("POST", path, {**call.headers, **own}, b"".join((head, *parts)))
+    return HttpRequest("POST", path, {**call.headers, **own}, (head, *parts))
 
 
 def _answer(call: Infer, json_size: int, body: bytes) -> Answer:
@@ -128,9 +137,9 @@ def _region(name: str, verb: str) -> str:
     return f"/v2/systemsharedmemory/region/{quote(name, safe='')}/{verb}"
 
 
-def _sentence(body: bytes) -> str:
-    """Triton's own sentence; what a proxy in between says is shown as it is, cut short."""
+def _sentence(body: bytes) -> str | None:
+    """Triton's own sentence, if it is Triton's."""
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        return body[:200].decode("utf-8", "replace").strip() or "no reason given"
+        return None

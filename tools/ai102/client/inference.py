@@ -1,10 +1,11 @@
-"""An inference from arrays to arrays: batches split and joined, shared memory where it pays; no network here."""
+"""An inference from arrays to arrays: batches split and joined, labels and embeddings read; no network here."""
 
 from __future__ import annotations
 
 import random
+import re
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai102.client import tensors
-from ai102.client.addresses import Balancer, addresses_from_url
-from ai102.client.calls import Answer, Call, Describe, Description, Infer, Region, Register
+from ai102.client.addresses import Balancer, addresses_from_url, is_here
+from ai102.client.calls import Answer, Call, Describe, Description, Infer
 from ai102.client.errors import (
     BadAnswerError,
     BadRequestError,
@@ -23,11 +24,15 @@ from ai102.client.errors import (
     NoServerError,
     SharedMemoryError,
 )  # fmt: skip
-from ai102.client.exchange import Retry, Step, exchange
-from ai102.client.shared_memory import WORTH_IT_BYTES, Segment, Segments, aligned, is_here, key_of, size_of
-from ai102.client.tensors import Arrays, Raw
+from ai102.client.exchange import Deadline, Retry, exchange
+from ai102.client.tensors import Arrays
+from ai102.client.through_memory import Memory, Steps
 
-Steps = Generator[Step, Any, Any]
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# The client says these itself.
+_OWN_HEADERS = {
+    "host", "connection", "content-length", "content-type", "transfer-encoding", "inference-header-content-length",
+}  # fmt: skip
 
 
 class Label(NamedTuple):
@@ -45,27 +50,45 @@ class Session:
     timeout_s: float
     retry: Retry
     shared_memory: bool | None  # None: where it pays and the server allows it
+    headers: Mapping[str, str] = field(default_factory=dict)  # of every call
     protocol: str = ""
     balancer: Balancer = field(init=False)
-    segments: Segments | None = field(init=False)
+    memory: Memory | None = field(init=False)
     described: dict[str, Description] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises UserError when the URL is none."""
         self.protocol, addresses = addresses_from_url(self.url)
         self.balancer = Balancer(addresses, time.monotonic)
+        self.headers = checked_headers(self.headers)
+        self.memory = None
+        if self.shared_memory is False:
+            return
         # One server on this host: a region is known to the server it was registered with, and to no other.
-        is_possible = len(addresses) == 1 and is_here(addresses[0])
-        if self.shared_memory and not is_possible:
+        if len(addresses) == 1 and is_here(addresses[0]):
+            self.memory = Memory(self.url, bool(self.shared_memory), time.monotonic, self._ask)
+        elif self.shared_memory:
             raise SharedMemoryError(
                 f"{self.url}: shared memory reaches one server on this host; name one at 127.0.0.1, or leave it out"
             )
-        self.segments = Segments() if is_possible and self.shared_memory is not False else None
 
-    def call(self, call: Call, timeout_s: float | None = None) -> Steps:
+    def call(self, call: Call) -> Steps:
         """One call, tried as often as is safe."""
-        limit = self.timeout_s if timeout_s is None else timeout_s
-        return exchange(call, self.balancer, self.retry, limit, self.url, random.random)
+        return self._ask(replace(call, headers=self.headers), self.deadline(None))
+
+    def deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline.after(self.timeout_s if timeout_s is None else timeout_s, self.balancer.clock())
+
+    def _ask(
+        self,
+        call: Call,
+        deadline: Deadline,
+        *,
+        note: Callable[[InferenceError], None] | None = None,
+        tries: int | None = None,
+    ) -> Steps:
+        retry = self.retry if tries is None else replace(self.retry, tries=tries)
+        return exchange(call, self.balancer, retry, deadline, self.url, random.random, note)
 
     def infer(
         self,
@@ -79,51 +102,70 @@ class Session:
         headers: Mapping[str, str] | None = None,
         parameters: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        deadline: Deadline | None = None,
     ) -> Steps:
-        """Runs the model and returns its outputs by name; see Client.infer."""
-        told = dict(headers or {}) | ({"traceparent": traceparent} if traceparent else {})
-        ends = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
-        batches = yield from self._batches(model, inputs, told, ends - time.monotonic())
+        """Runs the model and returns its outputs by name; see Client.infer. A `deadline` goes before `timeout_s`."""
+        told = self._told(headers, traceparent)
+        for key, value in (parameters or {}).items():
+            if not isinstance(value, str | int | float):
+                raise BadRequestError(f"{model}: parameter {key} is {value!r}: send a string, a number or a boolean")
+        deadline = deadline or self.deadline(timeout_s)
+        batches = yield from self._batches(model, inputs, told, deadline)
         answers = []
         for position, batch in enumerate(batches):
             identity = f"{request_id}.{position}" if request_id and len(batches) > 1 else request_id
             raws = tuple(tensors.raw_from_array(name, array) for name, array in batch.items())
             call = Infer(model, raws, tuple(outputs), version, identity, told, parameters or {})
-            arrays = yield from self._run(call, ends)
+            try:
+                arrays = yield from self._run(call, deadline)
+            except (BadRequestError, ModelNotFoundError):
+                self.described.pop(model, None)  # it may have been loaded anew, with another batch size
+                raise
             if len(batches) > 1:
                 _check_rows(model, batch, arrays)
             answers.append(arrays)
         return answers[0] if len(answers) == 1 else tensors.joined(answers)
 
-    def _batches(self, model: str, inputs: Arrays, headers: Mapping[str, str], timeout_s: float) -> Steps:
+    def _told(self, headers: Mapping[str, str] | None, traceparent: str = "") -> Mapping[str, str]:
+        if not headers and not traceparent:
+            return self.headers
+        more = {"traceparent": traceparent} if traceparent else {}
+        return {**self.headers, **checked_headers({**(headers or {}), **more})}
+
+    def _batches(self, model: str, inputs: Arrays, headers: Mapping[str, str], deadline: Deadline) -> Steps:
         """The inputs, cut where they hold more rows than the model takes at once."""
         rows = tensors.rows_of(inputs)
         if rows is None or rows < 2:
             return [inputs]
         try:
-            size = (yield from self.describe(model, headers, timeout_s)).max_batch_size
+            size = (yield from self._describe(model, headers, deadline)).max_batch_size
         except (NoServerError, DeadlineError, ModelNotFoundError):
             raise
         except InferenceError:  # a gateway that shows no configs: the server will say what is too much
             size = 0
         return tensors.split(inputs, size) if 0 < size < rows else [inputs]
 
-    def describe(self, model: str, headers: Mapping[str, str], timeout_s: float | None = None) -> Steps:
+    def _describe(self, model: str, headers: Mapping[str, str], deadline: Deadline) -> Steps:
         """The model's Description; asked once."""
-        if model not in self.described:
-            self.described[model] = yield from self.call(Describe(model, headers), timeout_s)
-        return self.described[model]
+        if (known := self.described.get(model)) is None:
+            known = self.described[model] = yield from self._ask(Describe(model, headers), deadline)
+        return known
 
     def classify(self, items: Sequence[bytes], model: str, options: Mapping[str, Any]) -> Steps:
         """The label and score of each encoded image or text; see Client.classify."""
         if not items:
             return []
-        about: Description = yield from self.describe(model, options.get("headers") or {}, options.get("timeout_s"))
+        deadline = self.deadline(options.get("timeout_s"))
+        about: Description = yield from self._describe(model, self._told(options.get("headers")), deadline)
         if len(about.inputs) != 1:
             raise BadRequestError(f"{model}: takes {', '.join(about.inputs)}, no one item: call infer", "", model)
         inputs = {about.inputs[0]: tensors.bytes_array(items)}
-        arrays = yield from self.infer(model, inputs, ("label", "score"), **options)
-        pairs = zip(arrays["label"].reshape(-1), arrays["score"].reshape(-1), strict=True)
+        arrays = yield from self.infer(model, inputs, ("label", "score"), deadline=deadline, **options)
+        labels, scores = arrays["label"].reshape(-1), arrays["score"].reshape(-1)
+        if not len(labels) == len(scores) == len(items):
+            words = f"{model}: {len(labels)} labels and {len(scores)} scores came for {len(items)} items"
+            raise BadAnswerError(f"{words}: it is no classifier of one label each; call infer", "", model)
+        pairs = zip(labels.tolist(), scores.tolist(), strict=True)
         return [Label(label.decode("utf-8", "replace"), float(score)) for label, score in pairs]
 
     def embed(self, texts: Sequence[str], model: str, options: Mapping[str, Any]) -> Steps:
@@ -133,101 +175,45 @@ class Session:
         inputs = {"text": tensors.bytes_array([text.encode() for text in texts])}
         arrays = yield from self.infer(model, inputs, **options)
         for array in arrays.values():
-            if array.ndim == 2 and array.dtype == np.float32:
+            if array.ndim == 2 and array.dtype == np.float32 and len(array) == len(texts):
                 return array
         gives = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items())
-        raise BadAnswerError(f"{model}: gives {gives}, wanted a vector for each text", "", model)
+        raise BadAnswerError(f"{model}: gives {gives}, wanted a vector for each of {len(texts)} texts", "", model)
 
-    def _run(self, call: Infer, ends: float) -> Steps:
-        segments = self.segments
-        if segments is None or (size_of(call.tensors) < WORTH_IT_BYTES and not self.shared_memory):
-            answer: Answer = yield from self.call(call, ends - time.monotonic())
-            return _arrays(call, answer)
-        key = key_of(call.model, call.version, call.outputs, call.tensors)
-        sizes = segments.sizes.get(key, {})
-        segment = segments.borrow(aligned([*(len(raw.data) for raw in call.tensors), *sizes.values()]))
-        is_done = False
-        try:
-            arrays = yield from self._through(segment, sizes, call, ends)
-            is_done = True
-        except (BadRequestError, ModelNotFoundError):
-            is_done = True  # the server is through with it
-            raise
-        finally:
-            if is_done:  # else the server may still read or write there: the piece is never lent again
-                segments.give_back(segment)
-        if arrays is None:
-            return (yield from self._run(call, ends))
-        segments.sizes[key] = {name: 0 if array.dtype == np.object_ else array.nbytes for name, array in arrays.items()}
-        return arrays
+    def _run(self, call: Infer, deadline: Deadline) -> Steps:
+        answer: Answer | None = None
+        if self.memory is not None:
+            answer = yield from self.memory.infer(call, deadline)
+        if answer is None:
+            answer = yield from self._ask(call, deadline)
+        return _arrays(call, answer)
 
-    def _through(self, segment: Segment, sizes: Mapping[str, int], call: Infer, ends: float) -> Steps:
-        """The call through shared memory; None where the server does not allow it and the wire must do."""
-        segments = self.segments
-        assert segments is not None
-        for is_last in (False, True):
-            if not segment.is_registered:
-                register = Register(segment.name, segment.key, segment.memory.size, call.headers)
-                try:
-                    yield from self.call(register, ends - time.monotonic())
-                except (NoServerError, DeadlineError):
-                    raise
-                except InferenceError as err:
-                    if self.shared_memory:
-                        raise SharedMemoryError(
-                            f"{self.url}: the server refuses shared memory ({err}); start it with "
-                            "--allow-client-shm=true where it has that option, or leave shared_memory out",
-                            err.status,
-                            call.model,
-                        ) from err
-                    self.segments = None
-                    segments.remove()
-                    return None
-                segment.is_registered = True
-            inputs_at, end = segment.write(call.tensors)
-            outputs_at = _places(segment, sizes, end)
-            names = call.outputs or tuple(sizes)
-            through = replace(call, inputs_at=inputs_at, outputs_at=outputs_at, outputs=names)
-            try:
-                answer = yield from self.call(through, ends - time.monotonic())
-            except BadRequestError as err:
-                if is_last or "shared memory" not in str(err).lower():
-                    raise
-                segments.forget_registrations()  # a server that was restarted knows none of them
-                segments.sizes.clear()  # or an output has outgrown its place
-                sizes = {}
-            else:
-                return _arrays(call, answer, segment, outputs_at)
-        raise AssertionError("the second try returns or raises")
+    def close(self) -> Steps:
+        """Removes what this client has in shared memory."""
+        if self.memory is not None:
+            yield from self.memory.close(self.headers)
 
 
-def _places(segment: Segment, sizes: Mapping[str, int], at: int) -> dict[str, Region]:
-    places = {}
-    for name, size in sizes.items():
-        if not size:  # strings differ in length from one answer to the next
-            continue
-        places[name] = Region(segment.name, at, size)
-        at += aligned([size])
-    return places
+def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Raises BadRequestError for what neither protocol carries."""
+    for name, value in headers.items():
+        if name.lower() in _OWN_HEADERS:
+            raise BadRequestError(f"header {name} is the client's own to set: leave it out")
+        if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
+            raise BadRequestError(f"{name!r}: {value!r} is no header: wanted a token, and printable ASCII after it")
+    return headers
 
 
-def _arrays(
-    call: Infer, answer: Answer, segment: Segment | None = None, outputs_at: Mapping[str, Region] | None = None
-) -> dict[str, NDArray[Any]]:
+def _arrays(call: Infer, answer: Answer) -> dict[str, NDArray[Any]]:
     """The outputs in the order asked for. Raises BadAnswerError when one is missing or cut short."""
     if missing := [name for name in call.outputs if name not in answer.tensors]:
-        raise BadAnswerError(
-            f"{call.model}: the server's answer has no {missing[0]}, only {', '.join(answer.tensors) or 'nothing'}",
-            "",
-            call.model,
-        )
-    arrays = {}
-    for name in call.outputs or answer.tensors:
-        raw: Raw = answer.tensors[name]
-        if segment and outputs_at and name in outputs_at:
-            raw = raw._replace(data=segment.read(outputs_at[name], outputs_at[name].size))
-        arrays[name] = tensors.array_from_raw(raw)
-    return arrays
+        has = ", ".join(answer.tensors) or "nothing"
+        words = f"{call.model}: the server's answer has no {missing[0]}, only {has}"
+        raise BadAnswerError(words, "", call.model)
+    try:
+        return {name: tensors.array_from_raw(answer.tensors[name]) for name in call.outputs or answer.tensors}
+    except BadAnswerError as err:
+        raise BadAnswerError(f"{call.model}: {err}", "", call.model) from err
 
 
 def _check_rows(model: str, batch: Arrays, arrays: Arrays) -> None:

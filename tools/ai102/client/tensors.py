@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,8 +32,10 @@ class Raw(NamedTuple):
 def raw_from_array(name: str, array: NDArray[Any]) -> Raw:
     """Texts, bytes and objects become BYTES. Raises BadRequestError for a type that Triton does not have."""
     if array.dtype.kind in "OSU":
-        return Raw(name, "BYTES", array.shape, _packed(array))
+        return Raw(name, "BYTES", array.shape, _packed(name, array))
     datatype = _TYPES.get(array.dtype.newbyteorder("="))
+    if datatype is None and array.dtype.name == "bfloat16":  # of the package ml_dtypes, which JAX and others bring
+        return Raw(name, "BF16", array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     if datatype is None:
         raise BadRequestError(f"{name} is an array of {array.dtype}, which Triton does not take: convert it")
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -50,6 +53,12 @@ def array_from_raw(raw: Raw) -> NDArray[Any]:
         return np.frombuffer(raw.data, NUMPY_TYPES[raw.datatype]).reshape(raw.shape)
     except (ValueError, KeyError, IndexError) as err:
         raise BadAnswerError(f"{raw.name}: {len(raw.data)} bytes came for {raw.datatype} {list(raw.shape)}") from err
+
+
+def size_of_raw(raw: Raw) -> int:
+    """The bytes that its type and shape stand for; no string has a fixed size."""
+    size = 2 if raw.datatype == "BF16" else np.dtype(NUMPY_TYPES[raw.datatype]).itemsize
+    return size * math.prod(raw.shape)
 
 
 def bytes_array(items: Sequence[bytes]) -> NDArray[np.object_]:
@@ -76,9 +85,11 @@ def joined(answers: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
-def _packed(array: NDArray[Any]) -> bytes:
+def _packed(name: str, array: NDArray[Any]) -> bytes:
     parts: list[bytes] = []
     for value in array.reshape(-1).tolist():
+        if value is None:
+            raise BadRequestError(f"{name} holds None, which no string says: leave it out, or send an empty string")
         item = value if isinstance(value, bytes) else str(value).encode()
         parts += (len(item).to_bytes(4, "little"), item)
     return b"".join(parts)

@@ -1,0 +1,199 @@
+"""Calls as both protocols spell them, and answers read back; no network."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2 as pb
+
+from ai102.client.calls import (
+    Call,
+    Describe,
+    Description,
+    Index,
+    Infer,
+    Load,
+    ModelState,
+    Region,
+    Register,
+    Statistics,
+    Unregister,
+)
+from ai102.client.errors import (
+    BadAnswerError,
+    BadRequestError,
+    BusyError,
+    InferenceError,
+    ModelNotFoundError,
+    RefusedError,
+    ServerFailedError,
+    WrongProtocolError,
+    error_from_answer,
+)
+from ai102.client.grpc_messages import grpc_answer, grpc_request
+from ai102.client.http_messages import JSON_SIZE, http_answer, http_request
+from ai102.client.tensors import raw_from_array
+
+HEADERS = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+X = raw_from_array("x", np.array([[1, 2]], np.int8))
+S = raw_from_array("s", np.array([[b"ab"]], dtype=object))
+URL = "http://a:1"
+CALLS: list[Call] = [
+    Infer("mood", (X,), headers=HEADERS),
+    Describe("mood", HEADERS),
+    Index(HEADERS),
+    Load("mood", HEADERS),
+    Statistics("mood", HEADERS),
+    Statistics("", HEADERS),
+    Register("r", "/r", 64, HEADERS),
+    Unregister("r", HEADERS),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: type(call).__name__)
+def test_every_call_over_http_carries_the_callers_headers(call: Call) -> None:
+    assert http_request(call).headers.items() >= HEADERS.items()
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: type(call).__name__)
+def test_every_call_has_a_method_of_tritons_grpc_service(call: Call) -> None:
+    service = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    request = grpc_request(call)
+    assert service.methods_by_name[request.method].input_type.full_name == request.message.DESCRIPTOR.full_name
+
+
+def test_an_inference_over_http_is_json_then_bytes() -> None:
+    call = Infer("a/b", (X, S), ("y",), "3", "id-7", HEADERS, {"priority": 2}, {"s": Region("r", 64, 6)})
+    request = http_request(call)
+    head, *parts = request.parts
+    assert request.path == "/v2/models/a%2Fb/versions/3/infer"
+    assert (int(request.headers[JSON_SIZE]), [bytes(part) for part in parts]) == (len(head), [b"\x01\x02"])
+    assert json.loads(head) == {
+        "id": "id-7",
+        "inputs": [
+            {"name": "x", "datatype": "INT8", "shape": [1, 2], "parameters": {"binary_data_size": 2}},
+            {
+                "name": "s",
+                "datatype": "BYTES",
+                "shape": [1, 1],
+                "parameters": {
+                    "shared_memory_region": "r",
+                    "shared_memory_offset": 64,
+                    "shared_memory_byte_size": 6,
+                },
+            },
+        ],
+        "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
+        "parameters": {"priority": 2},
+    }
+
+
+def test_an_inference_over_grpc_says_the_same() -> None:
+    parameters = {"priority": 2, "share": 0.5, "is_late": True, "who": "me"}
+    call = Infer("mood", (X, S), ("y",), "3", "id-7", HEADERS, parameters, {"s": Region("r", 64, 6)})
+    message = grpc_request(call).message
+    assert (message.model_name, message.model_version, message.id) == ("mood", "3", "id-7")
+    assert {key: value.WhichOneof("parameter_choice") for key, value in message.parameters.items()} == {
+        "priority": "int64_param",
+        "share": "double_param",
+        "is_late": "bool_param",
+        "who": "string_param",
+    }
+    assert list(message.raw_input_contents) == [b"\x01\x02"]
+    assert message.inputs[1].parameters["shared_memory_region"].string_param == "r"
+    assert [output.name for output in message.outputs] == ["y"]
+
+
+def http_infer_body(outputs: list[dict[str, Any]], tail: bytes) -> tuple[dict[str, str], bytes]:
+    head = json.dumps({"model_name": "mood", "model_version": "1", "id": "7", "outputs": outputs}).encode()
+    return {JSON_SIZE: str(len(head))}, head + tail
+
+
+def test_an_answer_over_http_is_read_tensor_by_tensor() -> None:
+    outputs = [
+        {"name": "y", "datatype": "INT8", "shape": [2], "parameters": {"binary_data_size": 2}},
+        {"name": "z", "datatype": "INT8", "shape": [1], "parameters": {"binary_data_size": 1}},
+    ]
+    answer = http_answer(CALLS[0], URL, 200, *http_infer_body(outputs, b"\x01\x02\x03"))
+    assert (answer.model, answer.version, answer.request_id) == ("mood", "1", "7")
+    assert {name: bytes(raw.data) for name, raw in answer.tensors.items()} == {"y": b"\x01\x02", "z": b"\x03"}
+
+
+def test_an_answer_over_grpc_is_read_tensor_by_tensor() -> None:
+    message = pb.ModelInferResponse(model_name="mood", model_version="1", id="7")
+    message.outputs.add(name="s", datatype="INT8", shape=[4]).parameters["shared_memory_region"].string_param = "r"
+    message.outputs.add(name="y", datatype="INT8", shape=[2])
+    message.raw_output_contents.append(b"\x01\x02")
+    answer = grpc_answer(CALLS[0], message)
+    assert (answer.model, answer.version, answer.request_id) == ("mood", "1", "7")
+    assert {name: bytes(raw.data) for name, raw in answer.tensors.items()} == {"s": b"", "y": b"\x01\x02"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[1]", b"{}", b'{"outputs": 1}', b'{"model_name": "m", "outputs": [{}]}']
+)
+def test_what_is_not_tritons_json_is_a_bad_answer(body: bytes) -> None:
+    with pytest.raises(BadAnswerError, match="mood: the server's answer is not Triton's"):
+        http_answer(CALLS[0], URL, 200, {}, body)
+
+
+def test_descriptions_index_and_statistics_are_alike_over_both() -> None:
+    config = {"max_batch_size": 4, "input": [{"name": "x"}]}
+    row = {"name": "mood", "version": "1", "state": "READY"}
+    counts = [{"name": "mood", "version": "1", "inference_count": 3}]
+    index = pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**row)])
+    described = pb.ModelConfigResponse()
+    described.config.max_batch_size = 4
+    described.config.input.add(name="x")
+    counted = pb.ModelStatisticsResponse(model_stats=[pb.ModelStatistics(**counts[0])])
+    for call, body, message, wanted in (
+        (Describe("mood"), config, described, Description(4, ("x",))),
+        (Index(), [row], index, [ModelState("mood", "1", "READY", "")]),
+        (Statistics("mood"), {"model_stats": counts}, counted, counts),
+    ):
+        assert http_answer(call, URL, 200, {}, json.dumps(body).encode()) == wanted
+        assert grpc_answer(call, message) == wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence", "kind"),
+    [
+        ("400", "unexpected shape", BadRequestError),
+        ("INVALID_ARGUMENT", "unexpected shape", BadRequestError),
+        ("400", "Request for unknown model: 'mood' is not found", ModelNotFoundError),
+        ("UNAVAILABLE", "Request for unknown model: 'mood' is not found", ModelNotFoundError),
+        ("503", "Exceeds maximum queue size", BusyError),
+        ("UNAVAILABLE", "Exceeds maximum queue size", BusyError),
+        ("403", "This API is restricted, expecting header 'key'", RefusedError),
+        ("UNAVAILABLE", "This protocol is restricted, expecting header 'triton-grpc-protocol-key'", RefusedError),
+        ("UNAVAILABLE", "explicit model load / unload is not allowed if polling is enabled", RefusedError),
+        ("500", "the model failed", ServerFailedError),
+        ("INTERNAL", "the model failed", ServerFailedError),
+        ("UNIMPLEMENTED", "ModelInfer RPC doesn't support models with decoupled transaction policy", BadRequestError),
+        ("418", "a teapot", InferenceError),
+    ],
+)
+def test_each_status_has_its_error(status: str, sentence: str, kind: type[InferenceError]) -> None:
+    err = error_from_answer(status, sentence, "mood")
+    assert (type(err), err.status, err.model) == (kind, status, "mood")
+    assert "mood" in str(err)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (404, b"<html>nginx</html>", WrongProtocolError, "no Triton"),
+        (405, b'{"error":"Method Not Allowed"}', WrongProtocolError, "8002 is for metrics"),
+        (501, b"<html>", WrongProtocolError, "no Triton"),
+        (301, b"", WrongProtocolError, "no Triton"),
+        (502, b"<html>bad gateway</html>", ServerFailedError, "bad gateway"),
+        (400, b'{"error":"unexpected shape"}', BadRequestError, "unexpected shape"),
+        (401, b"", RefusedError, "no reason given"),
+    ],
+)
+def test_what_another_server_says_is_not_taken_for_tritons_word(
+    status: int, body: bytes, kind: type[InferenceError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        http_answer(CALLS[0], URL, status, {}, body)
