@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ai102 import cli_add, cli_builds, cli_engine, cli_lint
+from ai102 import cli_add, cli_builds, cli_engine, cli_lint, cli_tune
 from ai102.cli_engine import CONTRACT, ContractFile, Networks
 from ai102.errors import UserError
 
@@ -71,6 +71,8 @@ app.command()(cli_add.remove)
 app.command()(cli_builds.models)
 app.command()(cli_builds.rollback)
 app.command()(cli_lint.lint)
+app.command()(cli_tune.tune)
+app.command()(cli_tune.explain)
 
 
 @app.command("check-qdq")

@@ -1,0 +1,200 @@
+"""`ai102 tune` and `ai102 explain` as their user types them, against the real server; tuning works on a copy."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc import InferenceServerClient
+
+from ai102 import spec
+from ai102.client import Client, bytes_array
+from ai102.repository import configure
+from ai102.samples import read_samples
+from ai102.serve.server import Server
+from ai102.tune.candidate import candidate_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+ROOT = Path(__file__).parent.parent.parent
+QUICK = ("--seconds", "0.4", "--budget-minutes", "0.2")
+
+
+def ai102(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ai102", *arguments], capture_output=True, text=True, cwd=folder, timeout=180
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The contract, the sets and what is built for digits, as far as tuning reads it."""
+    shutil.copy(ROOT / "models.toml", tmp_path)
+    shutil.copytree(ROOT / "calibration", tmp_path / "calibration")
+    shutil.copytree(
+        ROOT / "model_repository", tmp_path / "model_repository", ignore=shutil.ignore_patterns("model.onnx")
+    )
+    for file in (ROOT / "model_repository").glob("digits_*/*/model.onnx"):
+        (tmp_path / file.relative_to(ROOT)).symlink_to(file)
+    return tmp_path
+
+
+@contextmanager
+def serving(repository: Path, models: list[str] | None) -> Iterator[Server]:
+    with Server(repository, http_port=0, grpc_port=0, metrics_port=0, models=models) as server:
+        yield server
+
+
+def configs(server: Server, *models: str) -> list[str]:
+    client = InferenceServerClient(server.grpc_url)
+    try:
+        return [str(client.get_model_config(model).config) for model in models]
+    finally:
+        client.close()
+
+
+def test_a_network_is_tuned_and_the_better_config_written_with_all_that_follows(project: Path) -> None:
+    file = project / "models.toml"
+    # Nobody batches and everybody waits: whatever the machine, more than this can be had.
+    text = file.read_text(encoding="utf-8")
+    slow = text.replace("{ max_batch_size = 64, max_queue_delay_us = 500 }", "{ max_batch_size = 1 }   # why", 1)
+    slow = slow.replace("warmup = { batch_sizes = [1, 64] } ", "warmup = { batch_sizes = [1] } ", 1)
+    file.write_text(slow, encoding="utf-8")
+    configure.write(spec.load(file), project / "model_repository")
+    done = ai102(project, "tune", "digits", *QUICK, "--instances", "1", "--threads", "1", "--apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    entry = json.loads((project / "loadtest" / "capacity.json").read_text(encoding="utf-8"))["models"]["digits_int8"]
+    now = spec.load(file)
+    assert entry["config"] == json.loads(json.dumps(candidate_of(now.networks["digits"]).as_dict()))
+    assert entry["requests_per_second_per_replica"] > 0
+    assert entry["p99_ms"] <= entry["goal_p99_ms"] == 20.0
+    assert {"cpu", "cores", "server_cores"} <= entry["machine"].keys()
+    assert entry["versions"]["tritonserver"].startswith("2.")
+    assert configure.drift(now, project / "model_repository") == []
+    comments = [line.partition("#")[2] for line in slow.splitlines()]
+    assert [line.partition("#")[2] for line in file.read_text(encoding="utf-8").splitlines()] == comments
+
+
+def test_an_ensemble_is_tuned_by_the_network_inside_it_and_the_server_gets_its_configs_back(project: Path) -> None:
+    models = ("classify_image", "digits_int8", "digits_decode", "digits_label")
+    before = (project / "models.toml").read_text(encoding="utf-8")
+    with serving(project / "model_repository", ["classify_image"]) as server:
+        found = configs(server, *models)
+        done = ai102(project, "tune", "classify_image", *QUICK, "--p99-ms", "200", "--url", f"grpc://{server.grpc_url}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert configs(server, *models) == found
+    told = json.loads((project / "loadtest" / "capacity.json").read_text(encoding="utf-8"))["models"]
+    assert (told.keys(), told["classify_image"]["tuned_model"]) == ({"classify_image"}, "digits_int8")
+    assert (project / "models.toml").read_text(encoding="utf-8") == before
+
+
+def test_an_interrupt_puts_the_server_back_and_writes_nothing(project: Path) -> None:
+    models = ("classify_image", "digits_int8", "digits_decode")
+    before = (project / "models.toml").read_text(encoding="utf-8")
+    with serving(project / "model_repository", ["classify_image"]) as server:
+        found = configs(server, *models)
+        options = ("--p99-ms", "200", "--max-batch-size", "4", "--apply", "--url", f"grpc://{server.grpc_url}")
+        running = subprocess.Popen(
+            [sys.executable, "-m", "ai102", "tune", "classify_image", *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=project,
+        )
+        deadline = time.monotonic() + 60
+        while configs(server, *models) == found:  # until a candidate is served
+            assert running.poll() is None, running.communicate()
+            assert time.monotonic() < deadline
+        os.kill(running.pid, signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+        assert configs(server, *models) == found
+    assert (running.returncode, "Traceback" in told) == (130, False), told
+    assert (project / "models.toml").read_text(encoding="utf-8") == before
+    assert not (project / "loadtest").exists()
+
+
+def test_a_goal_out_of_reach_is_one_line_and_exit_3(project: Path) -> None:
+    done = ai102(project, "tune", "digits", "--p99-ms", "0.01", "--seconds", "0.2", "--budget-minutes", "0.1")
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert "a p99 of 0.01 ms is out of reach" in done.stderr
+    assert "lowest seen" in done.stderr
+    assert not (project / "loadtest").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["tune", "nope"], "nope is no network and no ensemble of models.toml"),
+        (["tune", "digits", "--p99-ms", "0"], "--p99-ms is 0"),
+        (["tune", "digits", "--threads", "1,x"], '--threads is "1,x": write whole numbers'),
+        (["tune", "digits", "--url", "grpc://127.0.0.1:1"], "no Triton answers"),
+        (["explain", "--url", "grpc://127.0.0.1:1"], "no Triton answers"),
+        (["explain", "--url", "nonsense"], "is no address of a Triton"),
+        (["explain", "--seconds", "-1"], "--seconds is -1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], told: str) -> None:
+    done = ai102(ROOT, *arguments)
+    assert (done.returncode, done.stderr.count("\n"), told in done.stderr) == (2, 1, True), done.stderr
+
+
+def test_a_server_that_lets_nobody_load_models_is_told_apart(project: Path) -> None:
+    for folder in (project / "model_repository").iterdir():
+        if not folder.name.startswith("digits"):
+            shutil.rmtree(folder)
+    with serving(project / "model_repository", None) as server:
+        done = ai102(project, "tune", "digits", *QUICK, "--url", f"http://{server.http_url}")
+        missing = ai102(project, "explain", "nope", "--url", f"http://{server.http_url}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "not in explicit model control mode" in done.stderr
+    assert (missing.returncode, "has no model nope; it has digits_decode" in missing.stderr) == (2, True)
+
+
+def test_explain_finds_a_client_that_waits_for_each_answer_and_clients_that_do_not() -> None:
+    items = read_samples(ROOT / "calibration" / "sets", "digits", "test").items[:50]
+    found = {}
+    with serving(ROOT / "model_repository", ["classify_image"]) as server:
+        url = f"grpc://{server.grpc_url}"
+        for clients in (1, 24):
+            with asked_by(clients, url, items):
+                done = ai102(ROOT, "explain", "classify_image", "--url", url, "--seconds", "1.5", "--json")
+            assert done.returncode == 0, done.stderr
+            (told,) = json.loads(done.stdout)
+            found[clients] = (told, {finding["rule"] for finding in told["findings"]})
+        words = ai102(ROOT, "explain", "--url", f"http://{server.http_url}", "--seconds", "0")
+    assert "one_in_flight" in found[1][1]
+    assert "one_in_flight" not in found[24][1]
+    assert found[1][0]["steps"] == ["digits_decode", "digits_int8", "digits_label"]
+    assert min(told["requests"] for told, _ in found.values()) > 0
+    assert words.returncode == 0, words.stderr
+    assert "classify_image:" in words.stdout
+    assert "digits_int8" in words.stdout
+
+
+@contextmanager
+def asked_by(clients: int, url: str, items: tuple[bytes, ...]) -> Iterator[None]:
+    """Load from so many clients, each of which waits for its answer, for as long as the block lasts."""
+    is_over = threading.Event()
+    with Client(url) as client:
+
+        def ask() -> None:
+            while not is_over.is_set():
+                for item in items:
+                    client.infer("classify_image", {"image": bytes_array([item])})
+
+        threads = [threading.Thread(target=ask) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()

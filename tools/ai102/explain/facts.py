@@ -1,0 +1,179 @@
+"""Triton's statistics and configs as the few facts that the rules look at; no network here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+# One metric is read: a parser of the whole format would be a dependency more for whoever only calls a server.
+FAILURE = re.compile(r"^nv_inference_request_failure\{([^}]*)\} (\S+)", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+Row = Mapping[str, Any]  # of Triton's statistics extension, for one version of a model
+
+
+@dataclass(frozen=True)
+class Config:
+    """What of a model's config the rules look at."""
+
+    max_batch_size: int = 0
+    has_dynamic_batching: bool = False
+    queue_delay_us: int = 0
+    preferred_batch_sizes: tuple[int, ...] = ()
+    instances: int = 1
+    has_warmup: bool = False
+    has_varying_dims: bool = False
+    has_cache: bool = False
+    steps: tuple[str, ...] = ()  # of an ensemble
+
+    @property
+    def is_ensemble(self) -> bool:
+        return bool(self.steps)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a model did: requests, the time they took in all, and how they were batched.
+
+    Times are those that requests saw: one run of 8 requests in a batch counts 8 times.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    inferences: int = 0
+    executions: int = 0
+    total_ns: int = 0
+    queue_ns: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    batches: tuple[tuple[int, int], ...] = ()  # (size, executions), rising
+    busy_ns: int = 0  # of the instances: each execution once
+
+    @property
+    def mean_batch(self) -> float:
+        return self.inferences / self.executions if self.executions else 0.0
+
+    def per_request_ms(self, nanoseconds: int) -> float:
+        return nanoseconds / self.requests / 1e6 if self.requests else 0.0
+
+    def share(self, nanoseconds: int) -> float:
+        return nanoseconds / self.total_ns if self.total_ns else 0.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One model of a running server, over `seconds` of watching, or since it was loaded where that is None."""
+
+    model: str
+    config: Config = Config()
+    counts: Counts = Counts()
+    before: Counts = Counts()  # what it had done when watching began
+    seconds: float | None = None
+    state: str = "READY"
+    state_reason: str = ""
+    failures: Mapping[str, int] | None = None  # by Triton's reason; None: the metrics were not to be had
+    steps: tuple[Facts, ...] = ()  # of an ensemble, over the same time
+    around: float = 0.0  # requests under way in the ensembles that have this model as a step
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second."""
+        return self.counts.requests / self.seconds if self.seconds else None
+
+    @property
+    def in_flight(self) -> float | None:
+        """How many requests were under way at a time, on average: Little's law.
+
+        Those that an ensemble has in another of its steps count too, since they will come here.
+        """
+        return max(self.around, self.counts.total_ns / 1e9 / self.seconds) if self.seconds else None
+
+    @property
+    def busy_instances(self) -> float | None:
+        return self.counts.busy_ns / 1e9 / self.seconds if self.seconds else None
+
+
+def config_from_pb(config: pb.ModelConfig) -> Config:
+    batching = config.dynamic_batching
+    return Config(
+        max_batch_size=config.max_batch_size,
+        has_dynamic_batching=config.HasField("dynamic_batching"),
+        queue_delay_us=batching.max_queue_delay_microseconds,
+        preferred_batch_sizes=tuple(batching.preferred_batch_size),
+        instances=sum(group.count * max(1, len(group.gpus)) for group in config.instance_group) or 1,
+        has_warmup=bool(config.model_warmup),
+        has_varying_dims=any(-1 in tensor.dims for tensor in config.input),
+        has_cache=config.response_cache.enable,
+        steps=tuple(step.model_name for step in config.ensemble_scheduling.step),
+    )
+
+
+def counts_of(rows: Sequence[Row]) -> Counts:
+    """The versions of one model together."""
+    found = Counts()
+    for row in rows:
+        found = _sum(found, _counts(row), 1)
+    return found
+
+
+def between(before: Counts, after: Counts) -> Counts:
+    """What was counted from the one to the other; all of `after` where the model was loaded anew meanwhile."""
+    is_new = after.requests < before.requests or after.executions < before.executions
+    return after if is_new else _sum(after, before, -1)
+
+
+def failures_from_metrics(text: str) -> dict[str, dict[str, int]]:
+    """{model: {reason: count}} of nv_inference_request_failure in Prometheus' text format."""
+    found: dict[str, dict[str, int]] = {}
+    for labels, count in FAILURE.findall(text):
+        told = dict(LABEL.findall(labels))
+        reasons = found.setdefault(told.get("model", ""), {})
+        reason = told.get("reason", "OTHER")
+        reasons[reason] = reasons.get(reason, 0) + int(float(count))
+    return found
+
+
+def _counts(row: Row) -> Counts:
+    stats = row.get("inference_stats", {})
+
+    def of(key: str, what: str) -> int:
+        return int(stats.get(key, {}).get(what, 0))
+
+    batches, busy = [], 0
+    for entry in row.get("batch_stats", ()):
+        times = [entry.get(key, {}) for key in ("compute_input", "compute_infer", "compute_output")]
+        batches.append((int(entry["batch_size"]), int(times[1].get("count", 0))))
+        busy += sum(int(time.get("ns", 0)) for time in times)
+    return Counts(
+        requests=of("success", "count"),
+        failed=of("fail", "count"),
+        inferences=int(row.get("inference_count", 0)),
+        executions=int(row.get("execution_count", 0)),
+        total_ns=of("success", "ns"),
+        queue_ns=of("queue", "ns"),
+        input_ns=of("compute_input", "ns"),
+        infer_ns=of("compute_infer", "ns"),
+        output_ns=of("compute_output", "ns"),
+        cache_hits=of("cache_hit", "count"),
+        cache_misses=of("cache_miss", "count"),
+        batches=tuple(sorted(batches)),
+        busy_ns=busy,
+    )
+
+
+def _sum(one: Counts, other: Counts, sign: int) -> Counts:
+    numbers = {
+        key: getattr(one, key) + sign * getattr(other, key) for key in Counts.__dataclass_fields__ if key != "batches"
+    }
+    sizes = dict(one.batches)
+    for size, executions in other.batches:
+        sizes[size] = sizes.get(size, 0) + sign * executions
+    batches = tuple((size, executions) for size, executions in sorted(sizes.items()) if executions > 0)
+    return Counts(**numbers, batches=batches)

@@ -1,0 +1,40 @@
+"""The table of rules; the order is that in which a person wants to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ai102.explain import batching, health
+from ai102.explain.facts import Facts
+from ai102.explain.finding import Finding
+
+Rule = Callable[[Facts], Finding | None]
+RULES: dict[str, Rule] = {
+    rule.__name__: rule
+    for rule in (
+        health.not_ready,
+        health.no_requests,
+        health.requests_failed,
+        health.queue_dominates,
+        batching.no_batch_dimension,
+        batching.no_dynamic_batching,
+        batching.one_in_flight,
+        batching.too_many_instances,
+        batching.no_need_to_batch,
+        batching.shapes_differ,
+        batching.delay_too_small,
+        batching.batches_are_full,
+        batching.batches_form,
+        health.ensemble_overhead,
+        health.copies_dominate,
+        health.warm_up_missing,
+        health.cache_rarely_hits,
+        health.cache_hits,
+    )
+}
+
+
+def findings(facts: Facts) -> dict[str, Finding]:
+    """What each rule that applies says, by the rule's name."""
+    told = {name: rule(facts) for name, rule in RULES.items()}
+    return {name: finding for name, finding in told.items() if finding is not None}

@@ -1,0 +1,118 @@
+"""Two looks at a running server's statistics, and what lies between them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ai102.client import Client
+from ai102.client.addresses import addresses_from_url
+from ai102.client.calls import ModelState
+from ai102.errors import UserError
+from ai102.explain.facts import Config, Counts, Facts, between, config_from_pb, counts_of, failures_from_metrics
+from ai102.live import LiveServer
+from ai102.progress import Reporter
+
+# Where Triton listens by default: with the port of the URL, that of the metrics can be guessed.
+DEFAULT_PORTS, METRICS_PORT = ("8000", "8001"), 8002
+TICK_S = 0.1
+
+
+def explain(
+    url: str, model: str | None, seconds: float, metrics_url: str | None, report: Reporter | None
+) -> list[Facts]:
+    """The facts of `model`, an ensemble's steps in it, or of every model of the server that is of interest.
+
+    Raises UserError: no server, no such model, a window of less than no time, metrics that are not there.
+    """
+    if seconds < 0:
+        raise UserError(f"--seconds is {seconds:g}: write how long to watch, or 0 for all since the models were loaded")
+    live = LiveServer(url)
+    with contextlib.closing(live), Client(url) as client:
+        states = {state.name: state for state in client.models()}
+        if model is not None and model not in states:
+            raise UserError(f"{url} has no model {model}; it has {', '.join(states) or 'none'}")
+        ready = [name for name, state in states.items() if state.state == "READY"]
+        configs = {name: config_from_pb(live.config(name)) for name in ready}
+        first = _counts(client)
+        if seconds:
+            _watch(seconds, report)
+            began_at_rest = first
+            second = _counts(client)
+        else:
+            began_at_rest, second = {}, first
+    failures = _failures(url, metrics_url)
+    wanted = [model] if model else [name for name, state in states.items() if state.state]
+    return facts_of(wanted, states, configs, began_at_rest, second, seconds or None, failures)
+
+
+def facts_of(
+    wanted: Sequence[str],
+    states: Mapping[str, ModelState],
+    configs: Mapping[str, Config],
+    before: Mapping[str, Counts],
+    after: Mapping[str, Counts],
+    seconds: float | None,
+    failures: Mapping[str, Mapping[str, int]] | None,
+) -> list[Facts]:
+    """Ensembles first, then the models, those that did most first."""
+
+    def one(name: str, around: float = 0.0) -> Facts:
+        config = configs.get(name, Config())
+        start, end = before.get(name, Counts()), after.get(name, Counts())
+        state = states.get(name)
+        return Facts(
+            name,
+            config,
+            between(start, end),
+            start,
+            seconds,
+            state.state if state else "",
+            state.reason if state else "",
+            None if failures is None else failures.get(name, {}),
+            tuple(one(step) for step in config.steps),
+            around,
+        )
+
+    under_way = {name: one(name).in_flight or 0.0 for name, config in configs.items() if config.is_ensemble}
+    found = [one(name, sum(under_way[e] for e in under_way if name in configs[e].steps)) for name in wanted]
+    return sorted(found, key=lambda facts: (not facts.config.is_ensemble, -facts.counts.total_ns, facts.model))
+
+
+def _counts(client: Client) -> dict[str, Counts]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in client.statistics():
+        rows.setdefault(row["name"], []).append(row)
+    return {name: counts_of(versions) for name, versions in rows.items()}
+
+
+def _watch(seconds: float, report: Reporter | None) -> None:
+    if report is None:
+        time.sleep(seconds)
+        return
+    ends = time.monotonic() + seconds
+    with report.step(f"watching for {seconds:g} s") as progress:
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(min(TICK_S, left))
+            progress(round(10 * (seconds - left)), round(10 * seconds))
+
+
+def _failures(url: str, metrics_url: str | None) -> dict[str, dict[str, int]] | None:
+    """Why requests failed; None where nobody says where the metrics are and they are not at their usual port."""
+    host, _, port = addresses_from_url(url)[1][0].rpartition(":")
+    if metrics_url is None and port not in DEFAULT_PORTS:
+        return None
+    address = (metrics_url or f"http://{host}:{METRICS_PORT}").rstrip("/").removesuffix("/metrics") + "/metrics"
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=3) as answer:
+            return failures_from_metrics(answer.read().decode("utf-8", "replace"))
+    except (urllib.error.URLError, OSError, ValueError) as err:
+        if metrics_url is None:
+            return None
+        reason = getattr(err, "reason", err)
+        raise UserError(f"{address}: no metrics ({reason}); give the server's metrics port, 8002 by default") from err

@@ -1,0 +1,109 @@
+"""Puts candidates on a running server by config override, and what was there before back again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from ai102.client import Client
+from ai102.live import LiveServer
+from ai102.repository.configure import Target
+from ai102.repository.model_config import config_from_model
+from ai102.spec import Contract
+from ai102.tune.candidate import Candidate, network_with
+from ai102.tune.subject import Subject
+
+
+class Serving:
+    """The models of one network on one server, as candidates want them."""
+
+    def __init__(self, live: LiveServer, client: Client, contract: Contract, subject: Subject) -> None:
+        """Raises UserError when no server answers, or the models are not loaded there."""
+        self.contract, self._live, self._subject = contract, live, subject
+        ready = {row.name for row in client.models() if row.state == "READY"}
+        self.originals = {model: live.config(model) for model in (subject.tuned, *subject.around)}
+        if subject.asked != subject.tuned:
+            live.config(subject.asked)  # raises where it is not there
+        holders = [name for name in _ensembles_of(contract, subject) if name in ready]
+        self.holders = {name: live.config(name) for name in holders}
+        self._loaded: dict[str, str] = {}
+        self._touched: list[str] = []
+
+    @property
+    def target(self) -> Target:
+        return "tensorrt" if self.originals[self._subject.tuned].platform == "tensorrt_plan" else "onnxruntime"
+
+    def make_room(self, smallest_batch: int) -> None:
+        """Ensembles around the models must not take larger batches than any candidate: Triton would refuse it."""
+        for name, config in self.holders.items():
+            if config.max_batch_size > smallest_batch:
+                lowered = pb.ModelConfig()
+                lowered.CopyFrom(config)
+                lowered.max_batch_size = smallest_batch
+                self._load(name, lowered)
+
+    def use(self, candidate: Candidate) -> None:
+        """Serve the candidate. Raises ConfigRefusedError, and the one of before stays."""
+        for name, config in self.configs(candidate).items():
+            if self._loaded.get(name) != repr(config):
+                self._load(name, config)
+                self._loaded[name] = repr(config)
+
+    def configs(self, candidate: Candidate) -> dict[str, pb.ModelConfig]:
+        """As `ai102 configure` would write them were the candidate in models.toml."""
+        contract = contract_with(self.contract, self._subject.network, candidate)
+        models = {model.name: model for model in contract.served_models}
+        configs = {name: config_from_model(models[name], contract, models, self.target) for name in self.originals}
+        for capability, plan in self.originals[self._subject.tuned].cc_model_filenames.items():
+            configs[self._subject.tuned].cc_model_filenames[capability] = plan
+        return configs
+
+    def put_back(self) -> None:
+        """Everything as it was found; the models before the ensembles, which take no more than they."""
+        for name in [*self.originals, *self.holders]:
+            if name in self._touched:
+                self._live.load(name, self.originals[name] if name in self.originals else self.holders[name])
+        self._touched.clear()
+        self._loaded.clear()
+
+    def settle(self, candidate: Candidate) -> None:
+        """The candidate, and the ensembles as the contract would have them with it."""
+        self.use(candidate)
+        contract = contract_with(self.contract, self._subject.network, candidate)
+        models = {model.name: model for model in contract.served_models}
+        for name in self.holders:
+            self._live.load(name, config_from_model(models[name], contract, models, self.target))
+        self._touched.clear()
+
+    def _load(self, name: str, config: pb.ModelConfig) -> None:
+        self._touched.append(name)  # before: an interrupt may come while it is loaded
+        self._live.load(name, config)
+
+
+@contextmanager
+def restored(serving: Serving) -> Iterator[Serving]:
+    """The block may put candidates on the server; whatever ends it, the server gets its own configs back."""
+    import signal
+
+    try:
+        yield serving
+    finally:
+        # A second Ctrl-C must not leave the server half put back.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            serving.put_back()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def contract_with(contract: Contract, network: str, candidate: Candidate) -> Contract:
+    changed = network_with(contract.networks[network], candidate)
+    return contract.model_copy(update={"networks": {**contract.networks, network: changed}})
+
+
+def _ensembles_of(contract: Contract, subject: Subject) -> list[str]:
+    """Those that any of the models is a step of."""
+    ours = {subject.tuned, *subject.around}
+    return [name for name, table in contract.ensembles.items() if ours & {step.model for step in table.steps}]
