@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
+
+from ai102 import artifact
 from loadtest.options import as_told
 from loadtest.process import CHECKED, LATE, NOT_SENT, WRONG, Process, server_version
 from loadtest.slo import Gate, gates
 from loadtest.summary import rows_from_stats, seconds_of, summary, text_of
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
-
-from ai102 import artifact
 
 log = logging.getLogger("loadtest")
 

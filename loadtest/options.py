@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.shapes import SHAPES, Parameters
-
 from ai102.client.addresses import addresses_from_url
 from ai102.errors import UserError
+from loadtest.shapes import SHAPES, Parameters
 
 HOST = "grpc://127.0.0.1:8001"  # of `make serve`
 RUN_TIME_S = 60

@@ -8,12 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from ai102.client import Client, Retry
+from ai102.client.addresses import addresses_from_url
 from loadtest.options import Plan
 from loadtest.payloads import Answer, Sample, Target, is_right, samples_of, targets
 from loadtest.slo import Goals
-
-from ai102.client import Client, Retry
-from ai102.client.addresses import addresses_from_url
 
 # Names in the counts, as the summary tells them.
 CHECKED, WRONG, NOT_SENT, LATE = "answers_checked", "answers_wrong", "arrivals_not_sent", "arrivals_sent_late"

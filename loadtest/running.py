@@ -9,15 +9,15 @@ from typing import Any
 
 import gevent
 import locust.stats
-from loadtest import judging, options
-from loadtest.process import prepare
-from loadtest.shaping import MAX_SPAWN_RATE, PlannedShape
-from loadtest.summary import three_digits
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.runners import MasterRunner, WorkerRunner
 
 from ai102.errors import UserError
+from loadtest import judging, options
+from loadtest.process import prepare
+from loadtest.shaping import MAX_SPAWN_RATE, PlannedShape
+from loadtest.summary import three_digits
 
 log = logging.getLogger("loadtest")
 COUNTS = "ai102_counts"  # in what a worker reports

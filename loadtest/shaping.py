@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from loadtest.options import RUN_TIME_S
-from loadtest.shapes import Parameters, users_at
 from locust import LoadTestShape
 from locust.env import Environment
+
+from loadtest.options import RUN_TIME_S
+from loadtest.shapes import Parameters, users_at
 
 MAX_SPAWN_RATE = 100.0  # more at once is a mistake, says Locust
 

@@ -9,13 +9,13 @@ from random import Random
 
 from gevent import Greenlet
 from gevent.pool import Group
-from loadtest import arrivals, process
-from loadtest.payloads import size_of
-from loadtest.process import Process
 from locust import User, task
 from locust.exception import StopUser
 
 from ai102.client import Client, DeadlineError, InferenceError, NoServerError
+from loadtest import arrivals, process
+from loadtest.payloads import size_of
+from loadtest.process import Process
 
 clock = time.monotonic
 # A user of a closed loop whom no server answers does not ask thousands of times a second.

@@ -5,6 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
+
 from loadtest.arrivals import constant, poisson
 
 

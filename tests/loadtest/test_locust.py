@@ -18,10 +18,10 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
-from loadtest.payloads import targets
 
 from ai102.client import Client
 from ai102.serve.server import Server
+from loadtest.payloads import targets
 from tests.e2e.conftest import write_repository
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

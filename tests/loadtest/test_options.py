@@ -4,9 +4,9 @@ import argparse
 from typing import Any
 
 import pytest
-from loadtest.options import OPTIONS, add_to, as_told, plan_from_options
 
 from ai102.errors import UserError
+from loadtest.options import OPTIONS, add_to, as_told, plan_from_options
 
 
 def options(*words: str) -> Any:

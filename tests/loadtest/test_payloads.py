@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loadtest.payloads import Sample, is_right, size_of, targets
 
 from ai102.client import bytes_array
 from ai102.errors import UserError
+from loadtest.payloads import Sample, is_right, size_of, targets
 
 ROOT = Path(__file__).parent.parent.parent
 CONTRACT = ROOT / "models.toml"

@@ -1,6 +1,7 @@
 """How load changes over a run."""
 
 import pytest
+
 from loadtest.shapes import Parameters, users_at
 
 OVER = (0.0, 0.03, 0.25, 0.45, 0.5, 0.61, 0.75, 0.99)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from loadtest.slo import Goals, Row, gates
 
 IMAGES = Row("grpc", "images", 1000, 10, 99.0, 3.0, 2.0, 5.0, 20.0, 41.0)

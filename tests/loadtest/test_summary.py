@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from loadtest.slo import Gate, Row
 from loadtest.summary import summary, text_of, three_digits
 

@@ -1,0 +1,65 @@
+"""The ratios that the benchmark is run for, and what each must reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HTTP, GRPC, SHM = "Triton HTTP", "Triton gRPC", "Triton shared memory"
+LOOP, LOOP_BATCHED = "session loop", "session loop, batched"
+PEERS = ("FastAPI", "LitServe", "BentoML", "Ray Serve")
+STEPS = {"image": ("digits_decode", "digits_int8", "digits_label"), "text": ("minilm_tokenize", "minilm_int8")}
+CONCURRENCIES = (1, 8, 32)
+SATURATED = 32
+
+
+def step_name(model: str) -> str:
+    """What a step of an ensemble is called in the results when it is asked alone."""
+    return f"Triton gRPC, {model} alone"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`over` at its concurrency, divided by the least of `under` at theirs."""
+
+    name: str
+    work: str
+    over: tuple[str, int]
+    under: tuple[str, ...]
+    under_concurrency: int
+    measure: str = "per_s"
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+def _against_peers(peer: str, at_least: float) -> tuple[Goal, ...]:
+    at = SATURATED
+    return (
+        Goal(f"image to label at {at}: Triton gRPC / {peer}", "image", (GRPC, at), (peer,), at, at_least=at_least),
+        Goal(f"image to label at {at}: Triton HTTP / {peer}", "image", (HTTP, at), (peer,), at),
+        Goal(
+            f"image to label at {at}, p99: Triton gRPC / {peer}", "image", (GRPC, at), (peer,), at, "p99_ms", None, 1.0
+        ),
+        Goal(f"text to embedding at {at}: Triton gRPC / {peer}", "text", (GRPC, at), (peer,), at),
+    )
+
+
+def _ensemble(work: str, at_least: float | None) -> Goal:
+    steps = tuple(step_name(model) for model in STEPS[work])
+    name = f"{work}: ensemble / its slowest step, at {SATURATED}"
+    return Goal(name, work, (GRPC, SATURATED), steps, SATURATED, at_least=at_least)
+
+
+GOALS = (
+    Goal("ResNet-50 INT8: Triton gRPC at 8 / session loop", "resnet50_int8", (GRPC, 8), (LOOP,), 1, at_least=0.97),
+    Goal("ResNet-50 INT8: Triton gRPC at 8 / session loop of 8", "resnet50_int8", (GRPC, 8), (LOOP_BATCHED,), 8),
+    Goal("ResNet-50 INT8: shared memory / gRPC, at 8", "resnet50_int8", (SHM, 8), (GRPC,), 8, at_least=1.0),
+    Goal("ResNet-50 FP32: Triton gRPC at 8 / session loop", "resnet50_fp32", (GRPC, 8), (LOOP,), 1),
+    Goal("1-ms model: Triton gRPC at 32 / session loop", "one_ms", (GRPC, 32), (LOOP,), 1, at_least=0.92),
+    Goal("1-ms model: Triton gRPC at 32 / session loop of 32", "one_ms", (GRPC, 32), (LOOP_BATCHED,), 32),
+    *_against_peers("FastAPI", 1.3),
+    *_against_peers("LitServe", 2.0),
+    *_against_peers("BentoML", 1.5),
+    *_against_peers("Ray Serve", 1.5),
+    _ensemble("image", 1 / 1.1),
+    _ensemble("text", 1 / 1.1),
+)

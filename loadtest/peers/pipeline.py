@@ -1,0 +1,101 @@
+"""One work, from the bytes of a request to the bytes of its answer: what every peer calls.
+
+The session and the steps around it are those that Triton's models use: `ai102.transforms` and the same options.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+Feeds = dict[str, NDArray[Any]]
+
+
+def session_of(model: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+class Pipeline:
+    """The work that a file of `bench_works` describes."""
+
+    def __init__(self, file: Path) -> None:
+        self.work: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        self.kind: str = self.work["kind"]
+        self.media_type = "application/json" if self.kind == "image" else "application/octet-stream"
+        self.max_batch_size: int = self.work["max_batch_size"]
+        self.session = session_of(self.work["model"])
+        if self.kind == "image":
+            self.labels = [label.encode() for label in self.work["labels"]]
+        if self.kind == "text":
+            from tokenizers import Tokenizer
+
+            from ai102.transforms.texts import TextEncoder
+
+            self.encoder = TextEncoder(Tokenizer.from_file(self.work["tokenizer"]), self.work["lengths"])
+
+    def samples(self) -> list[bytes]:
+        return [path.read_bytes() for path in sorted(Path(self.work["samples"]).iterdir())]
+
+    def feeds(self, bodies: Sequence[bytes]) -> Feeds:
+        """What the session takes for these requests, in one batch."""
+        if self.kind == "image":
+            from ai102.transforms.images import pixels_from_image
+
+            return {self.work["input"]: np.stack([pixels_from_image(body, **self.work["image"]) for body in bodies])}
+        if self.kind == "text":
+            from ai102.transforms.texts import text_from_bytes
+
+            texts = [text_from_bytes(body, max_bytes=self.work["max_bytes"]) for body in bodies]
+            input_ids, attention_mask, _ = self.encoder.tokens(texts)
+            return {"input_ids": input_ids, "attention_mask": attention_mask}
+        rows = [np.frombuffer(body, self.work["dtype"]).reshape(1, *self.work["dims"]) for body in bodies]
+        return {self.work["input"]: rows[0] if len(rows) == 1 else np.concatenate(rows)}
+
+    def run(self, feeds: Feeds) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.session.run([self.work["output"]], feeds)[0]
+        return found
+
+    def values(self, bodies: Sequence[bytes]) -> list[Any]:
+        """An answer for each request: a dictionary of label and score, or a row of floats."""
+        if self.kind == "text":
+            return self._embeddings(bodies)
+        outputs = self.run(self.feeds(bodies))
+        if self.kind == "tensor":
+            return list(outputs)
+        from ai102.transforms.scores import top_labels
+
+        labels, scores = top_labels(outputs, self.labels)
+        return [
+            {"label": label.decode(), "score": float(score)}
+            for label, score in zip(labels[:, 0], scores[:, 0], strict=True)
+        ]
+
+    def _embeddings(self, bodies: Sequence[bytes]) -> list[Any]:
+        """Texts of one padded length in one run, as Triton batches them: a short one is not padded to a long one's."""
+        groups: dict[int, list[tuple[int, Feeds]]] = {}
+        for place, body in enumerate(bodies):
+            feeds = self.feeds([body])
+            groups.setdefault(feeds["input_ids"].shape[1], []).append((place, feeds))
+        rows: list[Any] = [None] * len(bodies)
+        for group in groups.values():
+            joined = {name: np.concatenate([feeds[name] for _, feeds in group]) for name in group[0][1]}
+            for (place, _), row in zip(group, self.run(joined), strict=True):
+                rows[place] = row
+        return rows
+
+    def answers(self, bodies: Sequence[bytes]) -> list[bytes]:
+        """The body that answers each request: JSON for a label, raw float32 for an array."""
+        values = self.values(bodies)
+        if self.kind == "image":
+            return [json.dumps(value).encode() for value in values]
+        return [value.tobytes() for value in values]
