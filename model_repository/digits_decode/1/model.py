@@ -43,7 +43,9 @@ class TritonPythonModel:
             except ValueError as err:
                 which = f"image {position} of {len(images)}: " if len(images) > 1 else ""
                 return refusal(which + str(err))
-        return pb_utils.InferenceResponse([pb_utils.Tensor(self.output, np.stack(pixels))])
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(self.output, np.stack(pixels) if len(pixels) > 1 else pixels[0][None])]
+        )
 
 
 def floats(text: str) -> list[float]:

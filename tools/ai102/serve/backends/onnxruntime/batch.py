@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def _joint_answers(group: Sequence[Call], run: Run) -> list[Answer]:
     wanted = tuple(dict.fromkeys(name for call in group for name in call.outputs))
     joined = {name: np.concatenate([call.inputs[name] for call in group]) for name in first.inputs}
     sizes = [len(next(iter(call.inputs.values()))) for call in group]
-    ends = np.cumsum(sizes).tolist()
+    ends = list(accumulate(sizes))
     rows = {}
     for name, array in zip(wanted, run(wanted, joined), strict=True):
         if array.shape[:1] != (ends[-1],):

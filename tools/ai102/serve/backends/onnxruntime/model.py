@@ -119,7 +119,8 @@ class TritonPythonModel:
             array = arrays[spec.name] = array_from_tensor(tensor, spec)
             if self.refuses_nonfinite:
                 check_finite(array, spec)
-        check_symbols(arrays, self.shared_symbols)
+        if self.shared_symbols:
+            check_symbols(arrays, self.shared_symbols)
         return arrays
 
     def _tensor(self, name: str, array: Array) -> Any:
