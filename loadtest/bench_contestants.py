@@ -103,13 +103,13 @@ def expected_of(work: Work) -> list[Any]:
 
 
 def of_triton(work: Work, host: TritonHost) -> list[Contestant]:
-    """Over each protocol, and the steps of an ensemble alone."""
-    samples, outputs = work.asked[work.model], work.outputs
+    """Over each protocol, and the steps of an ensemble by themselves."""
+    samples, outputs, classes = work.asked[work.model], work.outputs, work.class_count
     server = host.server
 
     def value(arrays: dict[str, Any]) -> Any:
         first = arrays[outputs[0]].ravel()
-        return first[0].decode() if work.kind == "image" else first
+        return first[0].decode().split(":", 2)[2] if classes else first
 
     def from_http(answer: Any) -> Any:
         return value(arrays_from_http(answer, outputs))
@@ -117,11 +117,13 @@ def of_triton(work: Work, host: TritonHost) -> list[Contestant]:
     def from_grpc(answer: bytes) -> Any:
         return value(arrays_from_grpc(answer, outputs))
 
-    http = http_connect(http_requests(samples, outputs), f"/v2/models/{work.model}/infer")
+    http = http_connect(http_requests(samples, outputs, classes), f"/v2/models/{work.model}/infer")
+    grpc = grpc_connect(work.model, samples, outputs, classes)
+    shm = shared_memory_connect(work.model, samples, outputs, classes)
     rows = [
         Contestant(HTTP, host, server.http_url, http, from_http),
-        Contestant(GRPC, host, server.grpc_url, grpc_connect(work.model, samples, outputs), from_grpc),
-        Contestant(SHM, host, server.grpc_url, shared_memory_connect(work.model, samples, outputs), from_grpc),
+        Contestant(GRPC, host, server.grpc_url, grpc, from_grpc),
+        Contestant(SHM, host, server.grpc_url, shm, from_grpc),
     ]
     for model in work.steps:
         connect = grpc_connect(model, work.asked[model], ())

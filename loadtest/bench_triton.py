@@ -28,15 +28,15 @@ OPTIONS = (
 )
 
 
-def http_requests(samples: Sequence[Arrays], outputs: Sequence[str]) -> list[HttpRequest]:
-    """Tensors in binary both ways."""
+def http_requests(samples: Sequence[Arrays], outputs: Sequence[str], class_count: int = 0) -> list[HttpRequest]:
+    """Tensors in binary both ways; with `class_count` the best labels of each output in its place."""
     requests = []
     for arrays in samples:
         inputs = []
         for name, array in arrays.items():
             inputs.append(triton_http.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
             inputs[-1].set_data_from_numpy(array, binary_data=True)
-        wanted = [triton_http.InferRequestedOutput(name, binary_data=True) for name in outputs]
+        wanted = [triton_http.InferRequestedOutput(name, binary_data=True, class_count=class_count) for name in outputs]
         body, json_size = triton_http.InferenceServerClient.generate_request_body(inputs, outputs=wanted)
         headers = {"Content-Type": "application/octet-stream"}
         if json_size is not None:
@@ -58,8 +58,8 @@ def arrays_from_grpc(body: bytes, outputs: Sequence[str]) -> dict[str, Any]:
     return {name: result.as_numpy(name) for name in outputs}
 
 
-def grpc_connect(model: str, samples: Sequence[Arrays], outputs: Sequence[str]) -> Connect:
-    requests = [_message(model, arrays, outputs).SerializeToString() for arrays in samples]
+def grpc_connect(model: str, samples: Sequence[Arrays], outputs: Sequence[str], class_count: int = 0) -> Connect:
+    requests = [_message(model, arrays, outputs, class_count).SerializeToString() for arrays in samples]
 
     @asynccontextmanager
     async def connect(address: str, slots: int) -> AsyncIterator[Send]:
@@ -75,7 +75,9 @@ def grpc_connect(model: str, samples: Sequence[Arrays], outputs: Sequence[str]) 
     return connect
 
 
-def shared_memory_connect(model: str, samples: Sequence[Arrays], outputs: Sequence[str]) -> Connect:
+def shared_memory_connect(
+    model: str, samples: Sequence[Arrays], outputs: Sequence[str], class_count: int = 0
+) -> Connect:
     """As gRPC, the inputs copied into a region of each request in flight; outputs come inline."""
     raw = [{name: _raw(array) for name, array in arrays.items()} for arrays in samples]
     size = max(sum(len(data) for data in parts.values()) for parts in raw)
@@ -88,7 +90,7 @@ def shared_memory_connect(model: str, samples: Sequence[Arrays], outputs: Sequen
             for region in regions:
                 await asyncio.to_thread(client.register_system_shared_memory, region.name, f"/{region.name}", size)
             requests = [
-                [_message(model, arrays, outputs, region.name).SerializeToString() for arrays in samples]
+                [_message(model, arrays, outputs, class_count, region.name).SerializeToString() for arrays in samples]
                 for region in regions
             ]
             async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
@@ -122,7 +124,7 @@ def _raw(array: Any) -> bytes:
     return data
 
 
-def _message(model: str, arrays: Arrays, outputs: Sequence[str], region: str = "") -> Any:
+def _message(model: str, arrays: Arrays, outputs: Sequence[str], class_count: int, region: str = "") -> Any:
     message = service_pb2.ModelInferRequest(model_name=model)
     at = 0
     for name, array in arrays.items():
@@ -136,5 +138,7 @@ def _message(model: str, arrays: Arrays, outputs: Sequence[str], region: str = "
         else:
             message.raw_input_contents.append(data)
     for name in outputs:
-        message.outputs.add(name=name)
+        output = message.outputs.add(name=name)
+        if class_count:
+            output.parameters["classification"].int64_param = class_count
     return message

@@ -45,7 +45,8 @@ class Work:
     outputs: tuple[str, ...]
     asked: Mapping[str, tuple[Arrays, ...]]
     max_batch_size: int
-    steps: tuple[str, ...] = field(default=())
+    steps: tuple[str, ...] = field(default=())  # and other models to be measured beside it
+    class_count: int = 0  # of Triton's classification extension
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -71,17 +72,16 @@ def _image(report: Reporter) -> Work:
     file = _write("image", "image", spec, items)
     images = tuple({"image": np.array([[item]], dtype=np.object_)} for item in items)
     pixels = [_tensor_rows(Workspace.of(ROOT / "models.toml"), "digits", items)[index] for index in range(len(items))]
-    scores = np.full((1, 10), 0.1, dtype=np.float32)
     asked = {
+        "score_image": images,
         "classify_image": images,
         "digits_decode": images,
         "digits_int8": tuple({"pixels": row} for row in pixels),
-        "digits_label": ({"scores": scores},),
     }
     about = "an encoded 8x8 PNG in, its label out (digits, INT8)"
     return Work(
-        "image", about, file, "image", items, repository, "classify_image", ("label", "score"), asked,
-        spec["max_batch_size"], steps=STEPS["image"],
+        "image", about, file, "image", items, repository, "score_image", ("scores",), asked,
+        spec["max_batch_size"], steps=(*STEPS["image"], "classify_image"), class_count=1,
     )  # fmt: skip
 
 

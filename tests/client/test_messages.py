@@ -139,16 +139,17 @@ def test_what_is_not_tritons_json_is_a_bad_answer(body: bytes) -> None:
 
 
 def test_descriptions_index_and_statistics_are_alike_over_both() -> None:
-    config = {"max_batch_size": 4, "input": [{"name": "x"}]}
+    config = {"max_batch_size": 4, "input": [{"name": "x"}], "output": [{"name": "y"}]}
     row = {"name": "mood", "version": "1", "state": "READY"}
     counts = [{"name": "mood", "version": "1", "inference_count": 3}]
     index = pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**row)])
     described = pb.ModelConfigResponse()
     described.config.max_batch_size = 4
     described.config.input.add(name="x")
+    described.config.output.add(name="y")
     counted = pb.ModelStatisticsResponse(model_stats=[pb.ModelStatistics(**counts[0])])
     for call, body, message, wanted in (
-        (Describe("mood"), config, described, Description(4, ("x",))),
+        (Describe("mood"), config, described, Description(4, ("x",), ("y",))),
         (Index(), [row], index, [ModelState("mood", "1", "READY", "")]),
         (Statistics("mood"), {"model_stats": counts}, counted, counts),
     ):

@@ -57,6 +57,22 @@ def test_a_batch_is_answered_in_order(client: Client) -> None:
     assert answer["label"][:, 0].tolist() == alone
 
 
+def test_labels_are_the_same_from_the_label_step_and_from_triton_itself(client: Client) -> None:
+    images = DIGITS.items[:70]  # more than a batch
+    by_step, by_triton = client.classify(images), client.classify(images, model="score_image")
+    assert [one.label for one in by_step] == [one.label for one in by_triton]
+    assert [one.score for one in by_step] == pytest.approx([one.score for one in by_triton], abs=1e-5)
+    assert sum(one.label == LABELS[label] for one, label in zip(by_step, DIGITS.labels[:70], strict=True)) >= 69
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"), [("embed_text", "gives sentence_embedding, truncated"), ("minilm_int8", "no one item")]
+)
+def test_what_is_no_classifier_is_not_asked_for_labels(model: str, sentence: str, client: Client) -> None:
+    with pytest.raises(InferenceError, match=f"^{model}: .*{sentence}.*call infer$"):
+        client.classify([b"a text"], model=model)
+
+
 def test_a_text_becomes_a_vector_of_length_one(client: Client) -> None:
     texts = ["A man is eating food.", "A man eats something.", "The stock market fell."]
     answer = client.infer("embed_text", {"text": bytes_array([text.encode() for text in texts])})

@@ -14,9 +14,9 @@ def image_work(**absent: str) -> WorkResult:
         ("Triton gRPC", 1): (50, 50, 50),
         ("Triton gRPC", 32): (100, 200, 300),
         ("FastAPI", 32): (100, 100, 100),
-        ("Triton gRPC, digits_decode alone", 32): (200, 200, 200),
-        ("Triton gRPC, digits_int8 alone", 32): (400, 400, 400),
-        ("Triton gRPC, digits_label alone", 32): (400, 400, 400),
+        ("Triton gRPC, digits_decode", 32): (200, 200, 200),
+        ("Triton gRPC, digits_int8", 32): (400, 400, 400),
+        ("Triton gRPC, classify_image", 32): (400, 400, 400),
     }
     cells = [
         cell_from_rounds(server, concurrency, rounds(*per_s))

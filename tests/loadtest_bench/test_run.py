@@ -68,9 +68,9 @@ def test_a_short_run_of_triton_and_the_loop_writes_all_it_found(tmp_path: Path) 
             "Triton HTTP",
             "Triton gRPC",
             "Triton shared memory",
-            "Triton gRPC, digits_decode alone",
-            "Triton gRPC, digits_int8 alone",
-            "Triton gRPC, digits_label alone",
+            "Triton gRPC, digits_decode",
+            "Triton gRPC, digits_int8",
+            "Triton gRPC, classify_image",
         ),
         "",
     )

@@ -30,6 +30,7 @@ class Infer:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs_at: Mapping[str, Region] = field(default_factory=dict)  # tensors that travel through shared memory
     outputs_at: Mapping[str, Region] = field(default_factory=dict)
+    class_count: int = 0  # above 0: so many best labels of each output in its place, Triton's classification extension
 
     @property
     def is_safe_to_repeat(self) -> bool:
@@ -100,6 +101,7 @@ class Description(NamedTuple):
 
     max_batch_size: int
     inputs: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
 
 
 class ModelState(NamedTuple):

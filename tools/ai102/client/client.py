@@ -81,7 +81,9 @@ class Client:
     def classify(self, items: Sequence[bytes], model: str = "classify_image", **options: Any) -> list[Label]:
         """The label and score of each encoded image, or of each text in UTF-8 for an ensemble that takes texts.
 
-        `options` are those of `infer`. Raises InferenceError.
+        A model without the outputs `label` and `score`, such as score_image, is asked for the best class of its one
+        output, Triton's classification extension: a step less for the server. `options` are those of `infer`.
+        Raises InferenceError.
         """
         labels: list[Label] = self._run(self._session.classify(items, model, options))
         return labels

@@ -60,7 +60,8 @@ def grpc_answer(call: Call, message: Any) -> Any:
             return _answer(message)
         case Describe():
             config = message.config
-            return Description(config.max_batch_size, tuple(tensor.name for tensor in config.input))
+            inputs, outputs = (tuple(tensor.name for tensor in kind) for kind in (config.input, config.output))
+            return Description(config.max_batch_size, inputs, outputs)
         case Index():
             return [ModelState(row.name, row.version, row.state, row.reason) for row in message.models]
         case Statistics():
@@ -84,6 +85,8 @@ def _infer(call: Infer) -> Any:
             message.raw_input_contents.append(bytes(raw.data))
     for name in call.outputs:
         output = message.outputs.add(name=name)
+        if call.class_count:
+            output.parameters["classification"].int64_param = call.class_count
         if name in call.outputs_at:
             _place(output.parameters, call.outputs_at[name])
     return message

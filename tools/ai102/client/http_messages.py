@@ -28,6 +28,7 @@ from ai102.client.calls import (
 from ai102.client.errors import BadAnswerError, error_from_answer, no_triton
 from ai102.client.tensors import Raw
 
+BINARY = {"binary_data": True}
 JSON_SIZE = "Inference-Header-Content-Length"
 # What other servers, and Triton's port for metrics, say to a path or a method they do not know.
 NO_TRITON = (301, 302, 404, 405, 501)
@@ -75,8 +76,8 @@ def http_answer(call: Call, url: str, status: int, headers: Mapping[str, str], b
                 return _answer(call, int(headers.get(JSON_SIZE, len(body))), body)
             case Describe():
                 config = json.loads(body)
-                inputs = tuple(tensor["name"] for tensor in config.get("input", ()))
-                return Description(int(config.get("max_batch_size", 0)), inputs)
+                inputs, outputs = (tuple(tensor["name"] for tensor in config.get(k, ())) for k in ("input", "output"))
+                return Description(int(config.get("max_batch_size", 0)), inputs, outputs)
             case Index():
                 rows = json.loads(body)
                 return [ModelState(*(row.get(key, "") for key in ModelState._fields)) for row in rows]
@@ -100,8 +101,9 @@ def _infer(call: Infer) -> HttpRequest:
     message: dict[str, Any] = {"inputs": inputs}
     if call.request_id:
         message["id"] = call.request_id
+    classes = {"classification": call.class_count} if call.class_count else {}
     outputs = [
-        {"name": n, "parameters": _place(call.outputs_at[n]) if n in call.outputs_at else {"binary_data": True}}
+        {"name": n, "parameters": classes | (_place(call.outputs_at[n]) if n in call.outputs_at else BINARY)}
         for n in call.outputs
     ]
     if outputs:

@@ -103,6 +103,7 @@ class Session:
         parameters: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
         deadline: Deadline | None = None,
+        class_count: int = 0,
     ) -> Steps:
         """Runs the model and returns its outputs by name; see Client.infer. A `deadline` goes before `timeout_s`."""
         told = self._told(headers, traceparent)
@@ -115,7 +116,9 @@ class Session:
         for position, batch in enumerate(batches):
             identity = f"{request_id}.{position}" if request_id and len(batches) > 1 else request_id
             raws = tuple(tensors.raw_from_array(name, array) for name, array in batch.items())
-            call = Infer(model, raws, tuple(outputs), version, identity, told, parameters or {})
+            call = Infer(
+                model, raws, tuple(outputs), version, identity, told, parameters or {}, class_count=class_count
+            )
             try:
                 arrays = yield from self._run(call, deadline)
             except (BadRequestError, ModelNotFoundError):
@@ -160,13 +163,19 @@ class Session:
         if len(about.inputs) != 1:
             raise BadRequestError(f"{model}: takes {', '.join(about.inputs)}, no one item: call infer", "", model)
         inputs = {about.inputs[0]: tensors.bytes_array(items)}
-        arrays = yield from self.infer(model, inputs, ("label", "score"), deadline=deadline, **options)
-        labels, scores = arrays["label"].reshape(-1), arrays["score"].reshape(-1)
-        if not len(labels) == len(scores) == len(items):
-            words = f"{model}: {len(labels)} labels and {len(scores)} scores came for {len(items)} items"
+        has_labels = {"label", "score"} <= set(about.outputs)
+        if not has_labels and len(about.outputs) != 1:
+            gives = ", ".join(about.outputs)
+            raise BadRequestError(f"{model}: gives {gives}, no label and no scores alone: call infer", "", model)
+        wanted = ("label", "score") if has_labels else about.outputs
+        count = 0 if has_labels else 1
+        arrays = yield from self.infer(model, inputs, wanted, deadline=deadline, class_count=count, **options)
+        counts = {array.size for array in arrays.values()}
+        if counts != {len(items)}:
+            came = " and ".join(f"{array.size} of {name}" for name, array in arrays.items())
+            words = f"{model}: {came} came for {len(items)} items"
             raise BadAnswerError(f"{words}: it is no classifier of one label each; call infer", "", model)
-        pairs = zip(labels.tolist(), scores.tolist(), strict=True)
-        return [Label(label.decode("utf-8", "replace"), float(score)) for label, score in pairs]
+        return _labels(arrays["label"], arrays["score"]) if has_labels else _best(arrays[wanted[0]])
 
     def embed(self, texts: Sequence[str], model: str, options: Mapping[str, Any]) -> Steps:
         """The embedding of each text; see Client.embed."""
@@ -192,6 +201,17 @@ class Session:
         """Removes what this client has in shared memory."""
         if self.memory is not None:
             yield from self.memory.close(self.headers)
+
+
+def _labels(labels: NDArray[Any], scores: NDArray[Any]) -> list[Label]:
+    pairs = zip(labels.reshape(-1).tolist(), scores.reshape(-1).tolist(), strict=True)
+    return [Label(label.decode("utf-8", "replace"), float(score)) for label, score in pairs]
+
+
+def _best(answers: NDArray[Any]) -> list[Label]:
+    """From "score:index:label" as the classification extension writes it; where there are no labels, the index."""
+    rows = [answer.decode("utf-8", "replace").split(":", 2) for answer in answers.reshape(-1).tolist()]
+    return [Label(row[-1], float(row[0])) for row in rows]
 
 
 def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -167,7 +167,8 @@ def _made(size: int) -> SharedMemory:
 
 def _kind_of(call: Infer) -> Any:
     """What the sizes of the outputs depend on, as far as a caller can tell."""
-    return call.model, call.version, tuple(call.outputs), tuple((raw.name, raw.shape) for raw in call.tensors)
+    inputs = tuple((raw.name, raw.shape) for raw in call.tensors)
+    return call.model, call.version, tuple(call.outputs), call.class_count, inputs
 
 
 def _unlink_all(segments: list[Segment], owner: int) -> None:
