@@ -26,6 +26,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ("--seconds", "0.4", "--budget-minutes", "0.2")
 
+# Whoever runs the tests in the background has them inherit that SIGINT is ignored.
+INTERRUPTIBLE = """import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("ai102", run_name="__main__")
+"""
+
 
 def ai102(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -102,7 +108,7 @@ def test_an_interrupt_puts_the_server_back_and_writes_nothing(project: Path) -> 
         found = configs(server, *models)
         options = ("--p99-ms", "200", "--max-batch-size", "4", "--apply", "--url", f"grpc://{server.grpc_url}")
         running = subprocess.Popen(
-            [sys.executable, "-m", "ai102", "tune", "classify_image", *options],
+            [sys.executable, "-c", INTERRUPTIBLE, "tune", "classify_image", *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
