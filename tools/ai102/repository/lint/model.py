@@ -43,6 +43,11 @@ class Model:
         at = where if isinstance(where, Position) else self.position(where)
         return Finding(self.path, at.line, at.column, code, severity_of(code), message, advice, fix)
 
+    def list_fix(self, where: str, length: int, text: str) -> Fix | None:
+        """Writes `text` over a list of that length; None where it is written in several places, or not at all."""
+        places = {field.whole for place in range(length) if (field := self.tree.find(f"{where}[{place}]")) is not None}
+        return Fix(whole.start, whole.end, text) if len(places) == 1 and (whole := places.pop()) else None
+
     def position(self, where: str) -> Position:
         """Of the field at that path, or of the nearest written one around it, or the start of the file."""
         return self.tree.nearest(where) or START

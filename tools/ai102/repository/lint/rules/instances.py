@@ -8,7 +8,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from ai102.repository.lint.backends import served
-from ai102.repository.lint.finding import Code, Finding, Fix
+from ai102.repository.lint.finding import Code, Finding
 from ai102.repository.lint.model import Model, Repository
 
 CODES: tuple[Code, ...] = (
@@ -84,7 +84,7 @@ def _group(model: Model, where: str, group: Any, platform: str) -> Iterator[Find
         yield model.finding("MR704", f"{where}.kind", f"there is no kind {group.kind}", advice)
     elif group.gpus and group.kind in (pb.ModelInstanceGroup.KIND_CPU, pb.ModelInstanceGroup.KIND_MODEL):
         message = f"a group of {kinds[group.kind].name} names GPUs"
-        fix = removal(model, f"{where}.gpus", len(group.gpus))
+        fix = model.list_fix(f"{where}.gpus", len(group.gpus), "")
         yield model.finding("MR701", f"{where}.gpus", message, "leave gpus out, or write KIND_GPU", fix)
     for place, gpu in enumerate(group.gpus):
         if gpu < 0:
@@ -92,19 +92,13 @@ def _group(model: Model, where: str, group: Any, platform: str) -> Iterator[Find
             yield model.finding("MR707", f"{where}.gpus[{place}]", f"there is no GPU {gpu}", advice)
     if group.profile and platform != "tensorrt_plan":
         message = "a profile is of TensorRT plans, and this model is none"
-        fix = removal(model, f"{where}.profile", len(group.profile))
+        fix = model.list_fix(f"{where}.profile", len(group.profile), "")
         yield model.finding("MR702", f"{where}.profile", message, "leave profile out", fix)
     elif group.profile:
         for place, profile in enumerate(group.profile):
             if not profile.isdecimal():
                 message = f"{profile!r} is no profile's number"
                 yield model.finding("MR703", f"{where}.profile[{place}]", message, 'write "0", "1" or so')
-
-
-def removal(model: Model, where: str, times: int = 1) -> Fix | None:
-    """Takes a field out; None where it is written in several places."""
-    places = {field.whole for place in range(times) if (field := model.tree.find(f"{where}[{place}]")) is not None}
-    return Fix(whole.start, whole.end, "") if len(places) == 1 and (whole := places.pop()) else None
 
 
 def _resources(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:

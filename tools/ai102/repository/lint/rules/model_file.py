@@ -179,8 +179,9 @@ def _tensor(model: Model, where: str, tensor: Any, known: OnnxTensor, max_batch_
         field = "reshape" if tensor.HasField("reshape") else "dims"
         batch = ", the batch in front" if max_batch_size > 0 else ""
         message = f"{kind} {tensor.name!r} is {shown(dims)} in the config{batch}, and {shown(known.dims)} in the file"
-        fix = _dims_fix(model, f"{where}.dims", len(written), right_dims) if field == "dims" else None
-        yield model.finding("MR305", f"{where}.{field}", message, f"write dims: {shown(right_dims)}", fix)
+        right = f"dims: {shown(right_dims)}"
+        fix = model.list_fix(f"{where}.dims", len(written), right) if field == "dims" else None
+        yield model.finding("MR305", f"{where}.{field}", message, f"write {right}", fix)
 
 
 def _agrees(dims: list[int], known: tuple[int, ...], *, is_exact: bool) -> bool:
@@ -204,12 +205,6 @@ def _optional(model: Model, where: str, tensor: Any, has_default: bool, max_batc
 def _fix(model: Model, where: str, text: str) -> Fix | None:
     field = model.tree.find(where)
     return Fix(field.value.at.start, field.value.at.end, text) if field and isinstance(field.value, Scalar) else None
-
-
-def _dims_fix(model: Model, where: str, times: int, dims: tuple[int, ...]) -> Fix | None:
-    """Writes the dims anew where they are written in one place."""
-    places = {field.whole for place in range(times) if (field := model.tree.find(f"{where}[{place}]")) is not None}
-    return Fix(whole.start, whole.end, f"dims: {shown(dims)}") if len(places) == 1 and (whole := places.pop()) else None
 
 
 def _plan(model: Model, config: pb.ModelConfig, manifest: Path) -> Iterator[Finding]:
