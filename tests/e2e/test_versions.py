@@ -26,6 +26,12 @@ inputs = [{ name = "x", type = "FP32", dims = [2] }]
 outputs = [{ name = "y", type = "FP32", dims = [2] }]
 latency_goal = { p99_ms = 10.0 }
 batching = { max_batch_size = 4 }
+
+[ensembles.whole]
+steps = ["scale_fp32"]
+inputs = ["x"]
+outputs = ["y"]
+in_one_process = true
 """
 
 
@@ -71,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
     with Server(
-        folder / "model_repository", http_port=0, grpc_port=0, metrics_port=0, models=["scale_fp32"]
+        folder / "model_repository", http_port=0, grpc_port=0, metrics_port=0, models=["scale_fp32", "whole"]
     ) as started:
         yield started
 
@@ -83,14 +89,19 @@ def ai102(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def answer(server: Server) -> float:
+    """Of the network, which an ensemble that runs it in its own process must give too."""
     with Client(f"grpc://{server.grpc_url}") as client:
-        return float(client.infer("scale_fp32", {"x": np.ones((1, 2), np.float32)})["y"][0, 0])
+        found = [
+            client.infer(model, {"x": np.ones((1, 2), np.float32)})["y"][0, 0] for model in ("scale_fp32", "whole")
+        ]
+    assert found[0] == found[1]
+    return float(found[0])
 
 
 def row(folder: Path, server: Server) -> dict[str, Any]:
     done = ai102(folder, "models", "--json", "--url", f"http://{server.http_url}")
     assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)
+    found, _ = json.loads(done.stdout)
     return {key: found[key] for key in ("versions", "rolled_back", "config_is_fresh", "engines", "server")}
 
 
@@ -101,7 +112,12 @@ def test_a_running_server_follows_a_rollback_and_its_undoing(folder: Path, serve
     assert row(folder, server) == {"versions": [1, 2], "rolled_back": [], "server": "READY 2", **fresh}
 
     done = ai102(folder, "rollback", "scale", "--url", url)
-    assert done.stdout.splitlines() == ["scale_fp32: version 1 serves, not 2", f"scale_fp32: {url} loaded it"]
+    assert done.stdout.splitlines() == [
+        "scale_fp32: version 1 serves, not 2",
+        "whole: runs the same build in its own process",
+        f"scale_fp32: {url} loaded it",
+        f"whole: {url} loaded it",
+    ]
     assert answer(server) == 2.0
     assert row(folder, server) == {"versions": [1], "rolled_back": [2], "server": "READY 1", **fresh}
 

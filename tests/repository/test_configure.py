@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_generated_file_says_so_on_its_first_line(path: str) -> None:
 def test_a_network_is_batched_and_its_scores_have_labels() -> None:
     model = config("digits_int8")
     assert (model.platform, model.max_batch_size) == ("onnxruntime_onnx", 64)
-    assert model.dynamic_batching.max_queue_delay_microseconds == 500
+    assert model.HasField("dynamic_batching")
     assert [(t.name, t.data_type, list(t.dims), t.format) for t in model.input] == [
         ("pixels", pb.TYPE_UINT8, [1, 8, 8], pb.ModelInput.FORMAT_NCHW)
     ]
@@ -47,7 +48,8 @@ def test_a_network_is_batched_and_its_scores_have_labels() -> None:
 
 
 def test_an_ensemble_maps_every_tensor() -> None:
-    steps = config("classify_image").ensemble_scheduling.step
+    text = configure.files_from_contract(CONTRACT, "tensorrt")["classify_image/config.pbtxt"]
+    steps = text_format.Parse(text, pb.ModelConfig()).ensemble_scheduling.step
     assert [(s.model_name, dict(s.input_map), dict(s.output_map)) for s in steps] == [
         ("digits_decode", {"image": "image"}, {"pixels": "pixels"}),
         ("digits_int8", {"pixels": "pixels"}, {"scores": "scores"}),
@@ -55,10 +57,36 @@ def test_an_ensemble_maps_every_tensor() -> None:
     ]
 
 
+def test_an_ensemble_in_one_process_is_a_python_model_with_the_batching_of_its_network() -> None:
+    model = config("score_image")
+    assert (model.backend, model.platform, model.max_batch_size) == ("python", "", 64)
+    assert model.HasField("dynamic_batching")
+    assert [(t.name, t.label_filename) for t in model.output] == [("scores", "labels.txt")]
+    steps = json.loads(model.parameters["steps"].string_value)
+    assert [(step["model"], step["kind"], step["inputs"], step["outputs"]) for step in steps] == [
+        ("digits_decode", "decode_image", {"image": "image"}, {"pixels": "pixels"}),
+        ("digits_int8", "onnx", {"pixels": "pixels"}, {"scores": "scores"}),
+    ]
+    assert steps[1]["warm"] == [{"pixels": ["uint8", [size, 1, 8, 8]]} for size in (1, 64)]
+
+
+def test_another_target_takes_the_code_of_the_one_process_away_and_brings_it_back(tmp_path: Path) -> None:
+    configure.write(CONTRACT, tmp_path)
+    code = sorted(path.name for path in (tmp_path / "score_image" / "1").glob("*.py"))
+    (tmp_path / "score_image" / "1" / "mine.py").write_text("# not generated\n")
+    configure.write(CONTRACT, tmp_path, "tensorrt")
+    assert [path.name for path in (tmp_path / "score_image" / "1").glob("*.py")] == ["mine.py"]
+    assert configure.drift(CONTRACT, tmp_path, "tensorrt") == []
+    configure.write(CONTRACT, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "score_image" / "1").glob("*.py")) == sorted([*code, "mine.py"])
+
+
 def test_the_tensorrt_target_serves_int8_as_plans_on_a_gpu_and_the_rest_as_before() -> None:
     cpu, gpu = (configure.files_from_contract(CONTRACT, target) for target in ("onnxruntime", "tensorrt"))
-    changed = [path for path in cpu if cpu[path] != gpu[path]]
-    assert changed == ["digits_int8/config.pbtxt", "minilm_int8/config.pbtxt"]
+    changed = [path for path in gpu if cpu[path] != gpu[path]]
+    whole = ["classify_image/config.pbtxt", "score_image/config.pbtxt"]  # these are ensembles there
+    assert changed == ["digits_int8/config.pbtxt", "minilm_int8/config.pbtxt", *whole]
+    assert {path.split("/")[0] for path in set(cpu) - set(gpu)} == {"classify_image", "score_image"}
     model = text_format.Parse(gpu["minilm_int8/config.pbtxt"], pb.ModelConfig())
     (group,) = model.instance_group
     assert (model.platform, group.kind, list(group.profile)) == ("tensorrt_plan", pb.ModelInstanceGroup.KIND_GPU, ["0"])

@@ -235,7 +235,7 @@ def test_requests_of_one_layout_run_once_and_get_views_of_their_rows(batches: Mo
 def test_only_the_guilty_request_gets_the_error(batches: ModuleType, can_join: bool) -> None:
     calls = [batches.Call(place, {"x": np.array([[sign]])}, ("y",)) for place, sign in enumerate([1, -1, 3])]
     found = batches.answers(calls, doubled, (ValueError,), can_join=can_join)
-    assert {answer.call.index: str(answer.error) for answer in found} == {0: "None", 1: "below zero", 2: "None"}
+    assert {answer.call.position: str(answer.error) for answer in found} == {0: "None", 1: "below zero", 2: "None"}
 
 
 def test_a_model_that_mixes_its_rows_is_run_request_by_request(batches: ModuleType) -> None:

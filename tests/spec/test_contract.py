@@ -165,6 +165,12 @@ MISTAKES = {
         "models.toml: networks.digits.parameters holds intra_op_thread_count, which follows from instances.threads: "
         "set that",
     ),
+    "one process without a network": (
+        'steps = ["digits_decode", "digits_int8"]\ninputs = ["image"]\noutputs = ["scores"]',
+        'steps = ["digits_decode"]\ninputs = ["image"]\noutputs = ["pixels"]',
+        "models.toml: ensembles.score_image.in_one_process wants exactly one network among the steps, there is none; "
+        "drop the key",
+    ),
     "two models of one name": (
         "[ensembles.embed_text]",
         "[ensembles.digits_int8]",
@@ -175,7 +181,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("old", "new", "line"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line_that_says_where_and_what_to_write(old: str, new: str, line: str, tmp_path: Path) -> None:
-    text = CONTRACT.read_text(encoding="utf-8")
+    text = CONTRACT.read_text(encoding="utf-8").replace("max_queue_delay_us = 0 }", "max_queue_delay_us = 500 }")
     assert old in text
     file = tmp_path / "models.toml"
     file.write_text(text.replace(old, new, 1), encoding="utf-8")

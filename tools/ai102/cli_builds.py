@@ -35,10 +35,12 @@ def rollback(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Serve the build before the newest again; a server that polls, or the one at --url, follows at once."""
+    from ai102 import in_one_process
     from ai102.client import Client
     from ai102.workspace import Workspace
 
-    builds = Workspace.of(contract).builds(network)
+    workspace = Workspace.of(contract)
+    builds = workspace.builds(network)
     if undo:
         changed = builds.undo()
         for folder in changed:
@@ -49,9 +51,12 @@ def rollback(
             typer.echo(
                 f"{folder.parent.name}: version {builds.newest(folder.parent.name).name} serves, not {folder.name}"
             )
+    ensembles = in_one_process.follow(workspace, network)
+    for ensemble in ensembles:
+        typer.echo(f"{ensemble}: runs the same build in its own process")
     if url is None:
         return
     with Client(url) as client:
-        for folder in changed:
-            client.load(folder.parent.name)
-            typer.echo(f"{folder.parent.name}: {client.url} loaded it")
+        for model in (*(folder.parent.name for folder in changed), *ensembles):
+            client.load(model)
+            typer.echo(f"{model}: {client.url} loaded it")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from numpy.typing import NDArray
 
-from ai102 import artifact, warmup
+from ai102 import artifact, in_one_process, warmup
 from ai102.builds import incoming
 from ai102.errors import BudgetError, UserError
 from ai102.examples import examples_for
@@ -225,6 +225,7 @@ def _refuse(workspace: Workspace, name: str, verdict: Verdict, recipe: Recipe, r
     model = f"{name}_int8"
     withdrawn = [gate.withdraw(folder) for folder in workspace.builds(name).installed(model).values()]
     if any(withdrawn):
+        in_one_process.withdraw(workspace, name, model)
         broken = ", ".join(gate.ensembles_with(workspace.contract, model)) or "none"
         report.say(
             f"{name}: the {model} of an earlier build was taken out of {workspace.repository.name}, {name}_fp32 "
@@ -267,6 +268,8 @@ def engine(workspace: Workspace, name: str, report: Reporter) -> None:
         warmup.write(folder.parent, network, _warm_items(workspace, network), source.tokenizer_file)
     if source.tokenizer_file:
         _install_tokenizer(workspace, name, source.tokenizer_file, number, report)
+    for ensemble in in_one_process.follow(workspace, name):
+        report.say(f"{name}: {ensemble} runs this build in its own process")
     for folder in builds.prune(network.versions.keep):
         report.say(f"{name}: removed {folder.relative_to(workspace.root)}, versions.keep is {network.versions.keep}")
 

@@ -121,7 +121,7 @@ def ensemble_overhead(facts: Facts) -> Finding | None:
         f"the ensemble takes longer than its slowest step, {slowest.model}",
         f"{ms(whole)} a request, the step {ms(longest)}: "
         + ", ".join(f"{step.model} {ms(step.counts.per_request_ms(step.counts.total_ns))}" for step in steps),
-        "for latency, make the other steps cheaper or join them; for throughput only the busiest step counts: "
+        "for latency, make the other steps cheaper or, on a CPU, join them (in_one_process = true); for throughput only the busiest step counts: "
         "`ai102 tune` on the ensemble",
     )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from tritonclient.grpc import model_config_pb2 as pb
+from tritonclient.utils import triton_to_np_dtype
 
-from ai102.repository.serving_config import data_type, serve_network
-from ai102.spec import Contract, Ensemble, Network, ServedModel, Tensor
+from ai102.repository.serving_config import data_type, serve_in_one_process, serve_network, warm_shapes
+from ai102.spec import Contract, Ensemble, Network, ServedModel, Step, Tensor, network_step
 
 Target = Literal["onnxruntime", "tensorrt"]
 
@@ -17,9 +20,16 @@ def config_from_model(
     model: ServedModel, contract: Contract, models: Mapping[str, ServedModel], target: Target
 ) -> pb.ModelConfig:
     """The model's config for that target; `models` are all of the contract, by name."""
+    if runs_in_one_process(model, contract, target):
+        return _config_of_one_process(model, contract, models)
     if model.network is None:
         return _config_of_ensemble(model, contract.ensembles[model.name], models)
     return _config_of_network(model, contract.networks[model.network], target, contract.server.triton)
+
+
+def runs_in_one_process(model: ServedModel, contract: Contract, target: Target) -> bool:
+    """Whether the model is an ensemble that this target serves as one Python model."""
+    return target == "onnxruntime" and model.network is None and contract.ensembles[model.name].in_one_process
 
 
 def _config_of_network(model: ServedModel, network: Network, target: Target, triton: str) -> pb.ModelConfig:
@@ -97,6 +107,48 @@ def _config_of_ensemble(model: ServedModel, ensemble: Ensemble, models: Mapping[
             )
         )
     return config
+
+
+def _config_of_one_process(model: ServedModel, contract: Contract, models: Mapping[str, ServedModel]) -> pb.ModelConfig:
+    ensemble = contract.ensembles[model.name]
+    inside = network_step(ensemble, models)
+    assert inside.network is not None
+    network = contract.networks[inside.network]
+    scores = next(step.outputs for step in ensemble.steps if step.model == inside.name)
+    labelled = {scores.get(tensor.name, tensor.name) for tensor in network.outputs} if network.labels else set()
+    config = pb.ModelConfig(
+        name=model.name,
+        backend="python",
+        max_batch_size=model.max_batch_size,
+        input=[_input(tensor, is_outer=True) for tensor in model.inputs],
+        output=[
+            _output(tensor, "labels.txt" if tensor.name in labelled else "", is_outer=True) for tensor in model.outputs
+        ],
+    )
+    if ensemble.response_cache:
+        config.response_cache.enable = True
+    serve_in_one_process(config, network)
+    told = parameters(inside, network)
+    told["steps"] = json.dumps([_told_step(step, models[step.model], network) for step in ensemble.steps])
+    for key, value in told.items():
+        config.parameters[key].string_value = value
+    return config
+
+
+def _told_step(step: Step, model: ServedModel, network: Network) -> dict[str, Any]:
+    """What the one process must know of a step; of a network also the arrays that warm it up."""
+    told: dict[str, Any] = {
+        "model": model.name,
+        "kind": model.kind,
+        "inputs": {tensor.name: step.inputs.get(tensor.name, tensor.name) for tensor in model.inputs},
+        "outputs": {tensor.name: step.outputs.get(tensor.name, tensor.name) for tensor in model.outputs},
+    }
+    if model.kind != "onnx":
+        return told | {"parameters": parameters(model, network)}
+    types = {tensor.name: np.dtype(triton_to_np_dtype(tensor.type)).name for tensor in model.inputs}
+    is_plain = "object" not in types.values() and model.max_batch_size > 0
+    shapes = warm_shapes(network) if is_plain else ()
+    return told | {"warm": [{name: (types[name], dims) for name, dims in sizes.items()} for sizes in shapes]}
 
 
 def _input(tensor: Tensor, *, is_outer: bool = False) -> pb.ModelInput:

@@ -33,6 +33,13 @@ def serve_network(config: pb.ModelConfig, network: Network, *, is_plan: bool, ta
         control.histogram_options.buckets.extend(network.latency_goal.p99_ms * share for share in BUCKETS)
 
 
+def serve_in_one_process(config: pb.ModelConfig, network: Network) -> None:
+    """Batching and instances of an ensemble that runs in one process: those of its network, on the CPU."""
+    if network.batching.max_batch_size:
+        _batch(config.dynamic_batching, network.batching)
+    config.instance_group.extend(_instances(network.instances, is_plan=False, has_gpu=False))
+
+
 def _batch(batcher: pb.ModelDynamicBatching, batching: Batching) -> None:
     batcher.SetInParent()
     batcher.max_queue_delay_microseconds = batching.max_queue_delay_us
@@ -103,6 +110,17 @@ def _warmup(network: Network) -> Iterator[pb.ModelWarmup]:
                 value.dims.extend(length if size == -1 else size for size in tensor.dims or [1])
                 value.input_data_file = warmup_file(tensor, length)
             yield made
+
+
+def warm_shapes(network: Network) -> Iterator[dict[str, tuple[int, ...]]]:
+    """The shape of each input, batch included, for each run that warms the network up."""
+    has_lengths = any(-1 in tensor.dims for tensor in network.inputs)
+    for length in warm_lengths(network) if has_lengths else (1,):
+        for batch in network.warmup.batch_sizes if network.warmup else ():
+            yield {
+                tensor.name: (batch, *(length if size == -1 else size for size in tensor.dims))
+                for tensor in network.inputs
+            }
 
 
 def _catch_graphs(cuda: pb.ModelOptimizationPolicy.Cuda, network: Network) -> None:

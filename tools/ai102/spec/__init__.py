@@ -2,7 +2,7 @@
 
 from ai102.spec.contract import Contract, contract_from_text, load
 from ai102.spec.ensemble import Ensemble, Step
-from ai102.spec.served import ServedModel
+from ai102.spec.served import ServedModel, network_step
 from ai102.spec.tables import Budget, Method, Network, Precision, Recipe, Tensor, TensorRTOptions
 from ai102.spec.tasks import TASKS, TEXT_TASKS, Task
 
@@ -23,4 +23,5 @@ __all__ = [
     "TensorRTOptions",
     "contract_from_text",
     "load",
+    "network_step",
 ]

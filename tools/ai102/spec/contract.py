@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from typing import Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ai102.errors import UserError
 from ai102.spec.ensemble import Ensemble
+from ai102.spec.mistakes import lines_from_validation
 from ai102.spec.served import ServedModel, model_of_ensemble, models_of_network
 from ai102.spec.table import Name, Table
 from ai102.spec.tables import Network
@@ -73,54 +71,4 @@ def contract_from_text(text: str, path: Path) -> Contract:
     except tomllib.TOMLDecodeError as err:
         raise UserError(f"{path}: not valid TOML: {err}") from err
     except ValidationError as err:
-        raise UserError("\n".join(f"{path.name}: {line}" for line in _lines_from_validation(err))) from err
-
-
-def _lines_from_validation(err: ValidationError) -> Iterator[str]:
-    problems = err.errors()
-    for problem in problems:
-        if any(other["loc"][: len(problem["loc"])] == problem["loc"] for other in problems if other is not problem):
-            continue  # a list is "too short" only because its entry was refused: that entry has its own line
-        where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in problem["loc"]).lstrip(".")
-        where = where.removesuffix(".[key]")
-        field, siblings = _field_at(problem["loc"])
-        advice = f"; write for example {problem['loc'][-1]} = {field.examples[0]}" if field and field.examples else ""
-        match problem["type"]:
-            case "value_error":
-                yield f"{where}.{problem['ctx']['error']}".lstrip(".")
-            case "extra_forbidden":
-                near = difflib.get_close_matches(str(problem["loc"][-1]), siblings, 1)
-                known = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(sorted(siblings))}"
-                yield f"{where} is not a key; {known}"
-            case "missing":
-                yield f"{where} is missing{advice}"
-            case _:
-                yield f"{where} is {problem['input']!r}: {_plain(problem['msg'])}{advice}"
-
-
-def _plain(message: str) -> str:
-    """Pydantic's sentence without its vocabulary."""
-    message = re.sub(r"^(Input|String|Tuple|Dictionary) should", "it should", message)
-    return message.removesuffix(" after validation, not 0").replace("valid dictionary or instance of", "table like")
-
-
-def _field_at(loc: tuple[int | str, ...]) -> tuple[Any, list[str]]:
-    """The pydantic field an error's location names (None if there is none), and the keys that its table has."""
-    model: type[BaseModel] | None = Contract
-    field, siblings, is_entry = None, list[str](), False
-    for key in loc:
-        if is_entry:  # the name of a table or the index in a list, not a key of the model
-            is_entry = False
-            continue
-        siblings = list(model.model_fields) if model else []
-        field = model.model_fields.get(str(key)) if model else None
-        inside = _models_in(field.annotation) if field else []
-        model = inside[0] if inside else None
-        is_entry = field is not None and get_origin(field.annotation) in (dict, tuple)
-    return field, siblings
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+        raise UserError("\n".join(f"{path.name}: {line}" for line in lines_from_validation(err, Contract))) from err

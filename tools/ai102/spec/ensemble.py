@@ -29,4 +29,6 @@ class Ensemble(Table):
     steps: tuple[Step, ...] = Field(min_length=1, examples=['["digits_decode", "digits_int8"]'])
     inputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["image"]'])
     outputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["label", "score"]'])
+    # On ONNX Runtime all steps run in one model, which spares the hops between them; on TensorRT nothing changes.
+    in_one_process: bool = Field(False, examples=["true"])
     response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`

@@ -112,6 +112,8 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
         raise ValueError(f'inputs holds "{idle[0]}", which no step takes; drop it or map it in a step')
     if missing := [name for name in ensemble.outputs if name not in flowing]:
         raise ValueError(f'outputs holds "{missing[0]}", which no step makes; there are {", ".join(sorted(flowing))}')
+    if ensemble.in_one_process:
+        network_step(ensemble, models)
     return ServedModel(
         name,
         "ensemble",
@@ -120,6 +122,17 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
         min(models[step.model].max_batch_size for step in ensemble.steps),
         None,
     )
+
+
+def network_step(ensemble: Ensemble, models: Mapping[str, ServedModel]) -> ServedModel:
+    """The one network of an ensemble that runs in one process. Raises ValueError when there is none, or another."""
+    networks = [models[step.model] for step in ensemble.steps if models[step.model].kind == "onnx"]
+    if len(networks) != 1:
+        names = ", ".join(model.name for model in networks) or "none"
+        raise ValueError(f"in_one_process wants exactly one network among the steps, there is {names}; drop the key")
+    if odd := [tensor.name for tensor in (*networks[0].inputs, *networks[0].outputs) if tensor.type == "BF16"]:
+        raise ValueError(f'in_one_process: "{odd[0]}" of {networks[0].name} is BF16, which numpy lacks; drop the key')
+    return networks[0]
 
 
 def _check_batches(ensemble: Ensemble, models: Mapping[str, ServedModel]) -> None:

@@ -23,17 +23,20 @@ class Serving:
         """Raises UserError when no server answers, or the models are not loaded there."""
         self.contract, self._live, self._subject = contract, live, subject
         ready = {row.name for row in client.models() if row.state == "READY"}
-        self.originals = {model: live.config(model) for model in (subject.tuned, *subject.around)}
-        if subject.asked != subject.tuned:
-            live.config(subject.asked)  # raises where it is not there
-        holders = [name for name in _ensembles_of(contract, subject) if name in ready]
-        self.holders = {name: live.config(name) for name in holders}
+        asked = live.config(subject.asked)  # raises where it is not there
+        # An ensemble in one process runs the network itself: its own config is what is tuned.
+        is_whole = subject.asked in contract.ensembles and asked.platform != "ensemble"
+        models = (subject.asked,) if is_whole else (subject.tuned, *subject.around)
+        self.originals = {model: live.config(model) for model in models}
+        holders = {name: live.config(name) for name in _ensembles_of(contract, subject) if name in ready}
+        self.holders = {} if is_whole else {n: config for n, config in holders.items() if config.platform == "ensemble"}
         self._loaded: dict[str, str] = {}
         self._touched: list[str] = []
 
     @property
     def target(self) -> Target:
-        return "tensorrt" if self.originals[self._subject.tuned].platform == "tensorrt_plan" else "onnxruntime"
+        is_plan = any(config.platform == "tensorrt_plan" for config in self.originals.values())
+        return "tensorrt" if is_plan else "onnxruntime"
 
     def make_room(self, smallest_batch: int) -> None:
         """Ensembles around the models must not take larger batches than any candidate: Triton would refuse it."""
@@ -56,8 +59,9 @@ class Serving:
         contract = contract_with(self.contract, self._subject.network, candidate)
         models = {model.name: model for model in contract.served_models}
         configs = {name: config_from_model(models[name], contract, models, self.target) for name in self.originals}
-        for capability, plan in self.originals[self._subject.tuned].cc_model_filenames.items():
-            configs[self._subject.tuned].cc_model_filenames[capability] = plan
+        for name, config in configs.items():
+            for capability, plan in self.originals[name].cc_model_filenames.items():
+                config.cc_model_filenames[capability] = plan
         return configs
 
     def put_back(self) -> None:

@@ -1,24 +1,21 @@
-"""Triton model: scores in; the best label and its score out."""
+"""Scores in; the best label and its score out."""
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
 
 from ai102.transforms.scores import top_labels
 
 
-class TritonPythonModel:
-    def initialize(self, args: dict[str, str]) -> None:
-        config = json.loads(args["model_config"])
-        self.scores = config["input"][0]["name"]
-        self.labels = Path(args["model_repository"], "labels.txt").read_bytes().splitlines()
+class Step:
+    def __init__(
+        self, told: Mapping[str, str], inputs: Sequence[str], outputs: Sequence[str], folder: Path, labels_file: Path
+    ) -> None:
+        (self.scores,) = inputs
+        self.labels = labels_file.read_bytes().splitlines()
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        return [self.answer(request) for request in requests]
-
-    def answer(self, request: Any) -> Any:
-        scores = pb_utils.get_input_tensor_by_name(request, self.scores).as_numpy()
-        label, score = top_labels(scores, self.labels)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("label", label), pb_utils.Tensor("score", score)])
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        label, score = top_labels(arrays[self.scores], self.labels)
+        return {"label": label, "score": score}

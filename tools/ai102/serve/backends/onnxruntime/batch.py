@@ -1,9 +1,8 @@
 """Run several requests as one, give each its own rows, and keep one bad request from failing the others."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +11,15 @@ Array = NDArray[Any]
 Run = Callable[[Sequence[str], Mapping[str, Array]], Sequence[Array]]
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One request: its place among those received, its arrays, and the outputs it wants."""
 
-    index: int
+    position: int
     inputs: Mapping[str, Array]
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The arrays of one call by output name, or the error that it alone caused."""
 
     call: Call
@@ -53,7 +50,8 @@ def groups_of_equal_layout(calls: Iterable[Call]) -> list[list[Call]]:
     """Calls whose inputs have the same names and, but for the batch, the same shapes."""
     groups: dict[Any, list[Call]] = {}
     for call in calls:
-        layout = frozenset((name, array.shape[1:]) for name, array in call.inputs.items())
+        # Sorted, since requests may name their inputs in any order; most models have one.
+        layout = tuple(sorted([(name, array.shape[1:]) for name, array in call.inputs.items()]))
         groups.setdefault(layout, []).append(call)
     return list(groups.values())
 
@@ -63,13 +61,14 @@ def _joint_answers(group: Sequence[Call], run: Run) -> list[Answer]:
     if len(group) == 1:
         # Nothing is copied for a lone request.
         return [Answer(first, dict(zip(first.outputs, run(first.outputs, first.inputs), strict=True)))]
-    wanted = tuple(dict.fromkeys(name for call in group for name in call.outputs))
-    joined = {name: np.concatenate([call.inputs[name] for call in group]) for name in first.inputs}
-    sizes = [len(next(iter(call.inputs.values()))) for call in group]
-    ends = list(accumulate(sizes))
+    wanted = tuple({name: None for call in group for name in call.outputs})
+    parts = {name: [call.inputs[name] for call in group] for name in first.inputs}
+    ends = list(accumulate([len(part) for part in next(iter(parts.values()))]))
     rows = {}
-    for name, array in zip(wanted, run(wanted, joined), strict=True):
+    for name, array in zip(
+        wanted, run(wanted, {name: np.concatenate(part) for name, part in parts.items()}), strict=True
+    ):
         if array.shape[:1] != (ends[-1],):
             raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {ends[-1]}")
-        rows[name] = [array[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        rows[name] = [array[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return [Answer(call, {name: rows[name][place] for name in call.outputs}) for place, call in enumerate(group)]

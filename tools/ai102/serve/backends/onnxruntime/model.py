@@ -100,9 +100,9 @@ class TritonPythonModel:
         for answer in answers(calls, self._run, RUN_ERRORS, can_join=self.has_batch):
             if answer.error is None:
                 tensors = [self._tensor(name, array) for name, array in answer.outputs.items()]
-                responses[answer.call.index] = pb_utils.InferenceResponse(output_tensors=tensors)
+                responses[answer.call.position] = pb_utils.InferenceResponse(output_tensors=tensors)
             else:
-                responses[answer.call.index] = _refusal_for(answer.error)
+                responses[answer.call.position] = _refusal_for(answer.error)
         return responses
 
     def _learn_tensors(self, config: Mapping[str, Any], signature: Signature) -> None:

@@ -1,0 +1,198 @@
+"""gateway.toml, read once: listeners, replicas, issuers, limits, roles and grants, or one line for each mistake."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from ai102.errors import UserError
+from ai102.spec.mistakes import lines_from_validation
+from ai102.spec.table import Positive, Table
+
+Verb = Literal["infer", "describe", "administer"]
+Balance = Literal["roundrobin", "leastconn", "source"]
+# A role or replica: it becomes an identifier in two proxies' languages and a metric label.
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+# The name of a model, with * for any run of characters.
+Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=128)]
+# An IPv6 address stands in brackets, as in [::1]:8080.
+Address = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'\\]+$")]
+HOURS = re.compile(r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")
+
+
+class Listen(Table):
+    """Where the door listens, each as HOST:PORT."""
+
+    rest: Address = Field("127.0.0.1:8080", examples=['"127.0.0.1:8080"'])
+    grpc: Address = Field("127.0.0.1:8081", examples=['"127.0.0.1:8081"'])
+    status: Address = Field("127.0.0.1:8404", examples=['"127.0.0.1:8404"'])
+
+
+class Tls(Table):
+    """Files in PEM; paths are relative to gateway.toml."""
+
+    certificate: Path = Field(Path("build/gateway/certs/server.pem"), examples=['"certs/server.pem"'])
+    client_ca: Path | None = Field(None, examples=['"certs/clients-ca.pem"'])
+
+    @field_validator("client_ca", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+
+class Replica(Table):
+    """One tritonserver."""
+
+    name: Word = Field(examples=['"a"'])
+    http: Address = Field(examples=['"127.0.0.1:18000"'])
+    grpc: Address = Field(examples=['"127.0.0.1:18001"'])
+    weight: int = Field(1, ge=1, le=256, examples=["1"])
+
+
+class Triton(Table):
+    """The replicas behind the door and how requests are spread over them."""
+
+    replicas: tuple[Replica, ...] = Field(min_length=1, examples=["one table [[triton.replicas]] per server"])
+    balance: Balance = Field("leastconn", examples=['"leastconn"'])
+    secret_file: Path = Field(Path("build/gateway/secret"), examples=['"build/gateway/secret"'])
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        _refuse_doubles("replicas", [replica.name for replica in self.replicas])
+        _refuse_doubles("replicas", [place for replica in self.replicas for place in (replica.http, replica.grpc)])
+        return self
+
+
+class Services(Table):
+    """Our own services behind the same door; empty when there is none."""
+
+    api: Address | Literal[""] = Field("", examples=['"127.0.0.1:8090"'])
+    issuer: Address | Literal[""] = Field("", examples=['"127.0.0.1:8091"'])
+
+
+class Issuer(Table):
+    """An OpenID provider whose RS256 and ES256 tokens the door takes."""
+
+    issuer: str = Field(min_length=1, examples=['"https://login.example.com"'])
+    audience: str = Field(min_length=1, examples=['"ai102"'])
+    jwks: Url = Field(examples=['"https://login.example.com/.well-known/jwks.json"'])
+    revoked: Url | Literal[""] = Field("", examples=['"http://127.0.0.1:8091/auth/revoked"'])
+    roles_claim: str = Field("roles", pattern=r"^[A-Za-z0-9_.:/-]+$", examples=['"roles"'])
+    roles: dict[str, Word] = Field({}, examples=['{ "ml-team" = "caller" }'])  # the provider's word -> ours
+
+
+class Limits(Table):
+    """What one request or one subject may take."""
+
+    max_body_bytes: Positive = Field(64 << 20, examples=["67108864"])
+    max_json_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = Field(64 << 10, examples=["65536"])
+    max_header_bytes: Annotated[int, Field(ge=4096, le=1 << 16)] = Field(16 << 10, examples=["16384"])
+    max_elements: Positive = Field(16 << 20, examples=["16777216"])
+    requests_per_10s: Positive = Field(5000, examples=["5000"])
+    connect_timeout_s: Positive = Field(1, examples=["1"])
+    header_timeout_s: Positive = Field(5, examples=["5"])
+    answer_timeout_s: Positive = Field(60, examples=["60"])
+
+
+class Role(Table):
+    """A name for a set of grants; `includes` names roles whose grants it has too."""
+
+    includes: tuple[Word, ...] = Field((), examples=['["viewer"]'])
+
+
+class Grant(Table):
+    """Something a role may do. An empty condition holds always; all that are given must hold at once."""
+
+    role: Word = Field(examples=['"caller"'])
+    verbs: tuple[Verb, ...] = Field(min_length=1, examples=['["infer"]'])
+    models: tuple[Pattern, ...] = Field(min_length=1, examples=['["classify_*"]'])
+    versions: tuple[Annotated[str, StringConstraints(pattern=r"^[0-9]+$")], ...] = Field((), examples=['["1"]'])
+    networks: tuple[str, ...] = Field((), examples=['["10.0.0.0/8"]'])
+    hours_utc: str = Field("", examples=['"08:00-18:00"'])
+    max_body_bytes: Positive | None = Field(None, examples=["16777216"])
+    user: dict[str, str] = Field({}, examples=['{ department = "radiology" }'])  # attributes of the user, at issue time
+
+    @field_validator("networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as err:
+                raise ValueError(f'"{network}" is not a network ({err}); write for example "10.0.0.0/8"') from err
+        return networks
+
+    @field_validator("hours_utc")
+    @classmethod
+    def _are_hours(cls, hours: str) -> str:
+        if hours and not HOURS.match(hours):
+            raise ValueError(f'"{hours}" is not a span of hours; write for example "08:00-18:00" or "22:00-06:00"')
+        return hours
+
+
+class Gateway(Table):
+    """All of gateway.toml."""
+
+    listen: Listen = Listen()
+    tls: Tls = Tls()
+    triton: Triton = Field(examples=["a table [triton]"])
+    services: Services = Services()
+    issuers: tuple[Issuer, ...] = Field(min_length=1, examples=["one table [[issuers]] per token issuer"])
+    limits: Limits = Limits()
+    roles: dict[Word, Role] = Field(min_length=1, examples=["one table [roles.NAME] per role"])
+    grants: tuple[Grant, ...] = Field(examples=["one table [[grants]] per grant"])
+
+    @model_validator(mode="after")
+    def _roles_are_known(self) -> Self:
+        for name, role in self.roles.items():
+            for other in role.includes:
+                if other not in self.roles:
+                    raise ValueError(f'roles.{name} includes "{other}", which is no role; the roles are {self._known}')
+            if name in self.roles_within(role.includes):
+                raise ValueError(f"roles.{name} includes itself by a circle: take one of the includes out")
+        for number, grant in enumerate(self.grants):
+            if grant.role not in self.roles:
+                raise ValueError(f'grants[{number}].role is "{grant.role}", no role; the roles are {self._known}')
+        for number, issuer in enumerate(self.issuers):
+            if strange := sorted(set(issuer.roles.values()) - set(self.roles)):
+                raise ValueError(f"issuers[{number}].roles gives {strange[0]!r}, no role; the roles are {self._known}")
+        _refuse_doubles("issuers", [issuer.issuer for issuer in self.issuers])
+        return self
+
+    def roles_within(self, names: tuple[str, ...]) -> set[str]:
+        """These roles and all that they include, directly or not; a name that is no role is left out."""
+        found: set[str] = set()
+        waiting = [name for name in names if name in self.roles]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += self.roles[name].includes
+        return found
+
+    @property
+    def _known(self) -> str:
+        return ", ".join(self.roles)
+
+
+def load(path: Path) -> Gateway:
+    """The policy in `path`; UserError has one line per mistake: table and key, what is wrong, what to write."""
+    try:
+        return Gateway.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as err:
+        raise UserError(f"{path}: no such file; run this in the folder that holds gateway.toml") from err
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
+        raise UserError(f"{path}: not valid TOML: {err}") from err
+    except ValidationError as err:
+        raise UserError("\n".join(f"{path.name}: {line}" for line in lines_from_validation(err, Gateway))) from err
+
+
+def _refuse_doubles(table: str, values: list[str]) -> None:
+    if double := next((value for value in values if values.count(value) > 1), None):
+        raise ValueError(f'{table} has "{double}" twice: each needs its own')

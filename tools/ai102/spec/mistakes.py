@@ -1,0 +1,61 @@
+"""What pydantic found wrong in a TOML file, as lines for the person who wrote it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+def lines_from_validation(err: ValidationError, root: type[BaseModel]) -> Iterator[str]:
+    """One line per mistake: the key, what is wrong, what to write. `root` is the model of the whole file."""
+    problems = err.errors()
+    for problem in problems:
+        if any(other["loc"][: len(problem["loc"])] == problem["loc"] for other in problems if other is not problem):
+            continue  # a list is "too short" only because its entry was refused: that entry has its own line
+        where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in problem["loc"]).lstrip(".")
+        where = where.removesuffix(".[key]")
+        field, siblings = _field_at(problem["loc"], root)
+        advice = f"; write for example {problem['loc'][-1]} = {field.examples[0]}" if field and field.examples else ""
+        match problem["type"]:
+            case "value_error":
+                yield f"{where}.{problem['ctx']['error']}".lstrip(".")
+            case "extra_forbidden":
+                near = difflib.get_close_matches(str(problem["loc"][-1]), siblings, 1)
+                known = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(sorted(siblings))}"
+                yield f"{where} is not a key; {known}"
+            case "missing":
+                yield f"{where} is missing{advice}"
+            case _:
+                yield f"{where} is {problem['input']!r}: {_plain(problem['msg'])}{advice}"
+
+
+def _plain(message: str) -> str:
+    """Pydantic's sentence without its vocabulary."""
+    message = re.sub(r"^(Input|String|Tuple|Dictionary) should", "it should", message)
+    return message.removesuffix(" after validation, not 0").replace("valid dictionary or instance of", "table like")
+
+
+def _field_at(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[Any, list[str]]:
+    """The pydantic field an error's location names (None if there is none), and the keys that its table has."""
+    model: type[BaseModel] | None = root
+    field, siblings, is_entry = None, list[str](), False
+    for key in loc:
+        if is_entry:  # the name of a table or the index in a list, not a key of the model
+            is_entry = False
+            continue
+        siblings = list(model.model_fields) if model else []
+        field = model.model_fields.get(str(key)) if model else None
+        inside = _models_in(field.annotation) if field else []
+        model = inside[0] if inside else None
+        is_entry = field is not None and get_origin(field.annotation) in (dict, tuple)
+    return field, siblings
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
