@@ -1,7 +1,7 @@
 # The road in one word each; bare `make` prints them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve demo test check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
+.PHONY: help setup engine model serve gateway api demo test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
 
 BIN := .venv/bin
 MODEL ?=
@@ -23,10 +23,16 @@ model: setup  ## build one network: make model MODEL=digits
 serve: engine  ## serve model_repository on 127.0.0.1:8000 (HTTP) and :8001 (gRPC); ARGS="--http-port 9000"
 	@exec $(BIN)/ai102 serve $(ARGS)
 
+gateway: setup  ## the guarded door on :8080 (REST) and :8081 (gRPC); ARGS="--proxy nginx"
+	@exec $(BIN)/ai102 gateway run $(ARGS)
+
+api: setup  ## the friendly API and its page, behind the door or by itself; ARGS="--url grpc://127.0.0.1:8001"
+	@exec $(BIN)/ai102 api serve $(ARGS)
+
 demo: setup  ## build, serve and ask everything once, and sum up
 	@$(BIN)/ai102 demo
 
-test: rtx check engine e2e  ## everything: check, then the tests that start a real tritonserver
+test: rtx proxies check engine e2e  ## everything: check, then the tests that start a real tritonserver
 
 verify-gpu: setup  ## with a GPU and TensorRT: build the plans, run them, compare and measure
 	@$(BIN)/ai102 engine verify-gpu
@@ -42,6 +48,9 @@ rtx: setup
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \
 	 $(BIN)/pip install -q --disable-pip-version-check --constraint constraints.txt -e '.[rtx]' || \
 	 echo "tensorrt-rtx-cu12 is not to be had here: the tests that ask NVIDIA's compiler skip" >&2
+
+proxies:
+	@tools/proxies.sh
 
 e2e: engine
 	$(BIN)/pytest -q -m "e2e or slow"

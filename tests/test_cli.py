@@ -101,11 +101,11 @@ def test_building_a_plan_from_a_file_needs_only_what_the_serving_image_is_given(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 kB."""
+    """A disk of 1 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "ai102", folder], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "ai102", folder], capture_output=True, text=True
     )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
@@ -115,7 +115,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(small_disk: Path) -> None:
     (small_disk / "models.toml").write_text((ROOT / "models.toml").read_text())
-    (small_disk / "filler").write_bytes(bytes(236 * 1024))
+    (small_disk / "filler").write_bytes(bytes(1004 * 1024))
     done = ai102("configure", cwd=small_disk)
     assert done.returncode == 2
     assert "model_repository/" in done.stderr

@@ -18,8 +18,9 @@ LINES = [
     ["spec", "transforms", "sample_sets"],
     ["seal", "masking"],
     ["client", "samples", "serve", "repository", "graph"],
-    ["live", "gateway"],
-    ["examples", "auth", "api"],
+    ["live", "api"],
+    ["gateway"],
+    ["examples", "auth"],
     ["networks", "calibrate", "warmup"],
     ["export", "engine", "quantize", "workspace"],
     ["judge", "in_one_process"],
@@ -43,6 +44,8 @@ WHILE_REQUESTS_FLOW = [
     *(PACKAGE / "serve").rglob("*.py"),
     *(PACKAGE / "transforms").rglob("*.py"),
     *(PACKAGE / "spec").rglob("*.py"),
+    *(PACKAGE / "seal").rglob("*.py"),
+    *(PACKAGE / "api").rglob("*.py"),
     *(ROOT / "model_repository").glob("*/*/*.py"),
 ]
 

@@ -217,7 +217,8 @@ def test_the_contract_names_every_served_model() -> None:
     models = {model.name: model for model in spec.load(CONTRACT).served_models}
     assert list(models) == [
         "digits_fp32", "digits_int8", "digits_decode", "digits_label",
-        "minilm_fp32", "minilm_int8", "minilm_tokenize", "classify_image", "score_image", "embed_text",
+        "minilm_fp32", "minilm_int8", "minilm_tokenize",
+        "classify_image", "sealed_classify_image", "score_image", "embed_text", "sealed_embed_text",
     ]  # fmt: skip
     answer = [(tensor.name, tensor.type, tensor.dims) for tensor in models["classify_image"].outputs]
     assert answer == [("label", "BYTES", (1,)), ("score", "FP32", (1,))]

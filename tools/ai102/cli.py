@@ -11,7 +11,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from ai102 import cli_add, cli_builds, cli_engine, cli_lint, cli_tune
+from ai102 import (
+    cli_add,
+    cli_api,
+    cli_auth,
+    cli_builds,
+    cli_engine,
+    cli_gateway,
+    cli_lint,
+    cli_masking,
+    cli_seal,
+    cli_tune,
+)
 from ai102.cli_engine import CONTRACT, ContractFile, Networks
 from ai102.errors import UserError
 
@@ -64,6 +75,14 @@ def quantize(
 
 
 app.add_typer(cli_engine.app, name="engine", help="All of the road; or: doctor, build-script, verify-gpu.")
+
+
+app.add_typer(cli_gateway.app, name="gateway", help="The guarded door: render, certs, run, reload, drain, status.")
+app.add_typer(cli_auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
+app.add_typer(cli_api.app, name="api", help="The friendly API and its page: serve.")
+app.add_typer(cli_seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
+app.add_typer(cli_seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
+app.add_typer(cli_masking.app, name="masking", help="What logs must not tell: check, apply, reveal, export.")
 
 
 app.command()(cli_add.add)
@@ -129,23 +148,51 @@ def serve(
     grpc_port: Annotated[int, typer.Option(help="gRPC port; 0: any free one.", min=0, max=65535)] = 8001,
     metrics_port: Annotated[int, typer.Option(help="Prometheus port; 0: any free one.", min=0, max=65535)] = 8002,
     model: Annotated[list[str] | None, typer.Option(help="Load only this model; may be repeated.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Serve this bundle, opened in memory, instead of --repository.")
+    ] = None,
+    keys: Annotated[Path, typer.Option(help="The folder of the bundle's key.")] = cli_seal.HOME,
+    replicas: Annotated[
+        int, typer.Option(help="So many servers, at the addresses of gateway.toml, for a door.", min=0)
+    ] = 0,
+    gateway: Annotated[Path, typer.Option(help="Where --replicas finds its addresses.")] = Path("gateway.toml"),
     triton: Annotated[
         list[str] | None, typer.Argument(help="Arguments for tritonserver itself, after --.", metavar="[-- ARG...]")
     ] = None,
 ) -> None:
     """Start a tritonserver on the model repository; Ctrl-C stops it."""
+    from contextlib import ExitStack
+
     from ai102.serve.server import Server, run_until_signal
 
-    with Server(
-        repository,
-        host=host,
-        http_port=http_port,
-        grpc_port=grpc_port,
-        metrics_port=metrics_port,
-        models=model,
-        extra_arguments=triton or (),
-        log=lambda line: typer.echo(line, err=True),
-    ) as server:
+    def log(line: str) -> None:
+        typer.echo(line, err=True)
+
+    with ExitStack() as opened:
+        if bundle is not None:
+            from ai102.seal.bundle import opened_in_memory
+
+            repository = opened.enter_context(opened_in_memory(bundle, cli_seal.ring_of(keys)))
+        if replicas:
+            from ai102.gateway import policy
+            from ai102.gateway.replicas import serve_replicas
+
+            told, home = policy.load(gateway), gateway.absolute().parent
+            serve_replicas(
+                told, home, replicas, repository, models=model, extra_arguments=triton or (), say=typer.echo, log=log
+            )
+            return
+        server = Server(
+            repository,
+            host=host,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            metrics_port=metrics_port,
+            models=model,
+            extra_arguments=triton or (),
+            log=log,
+        )
+        opened.enter_context(server)
         typer.echo(
             f"ready: http://{server.http_url} grpc://{server.grpc_url} "
             f"metrics http://{server.metrics_url}/metrics (Ctrl-C stops it)"

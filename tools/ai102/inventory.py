@@ -62,6 +62,8 @@ def rows(workspace: Workspace, url: str | None = None) -> list[Row]:
 
 
 def _row(workspace: Workspace, model: ServedModel, is_fresh: bool, state: str) -> Row:
+    if model.kind == "sealed":
+        return Row(model.name, model.kind, model.name.removeprefix("sealed_"), config_is_fresh=is_fresh, server=state)
     if model.network is None:
         steps = " > ".join(step.model for step in workspace.contract.ensembles[model.name].steps)
         return Row(model.name, "ensemble", steps, config_is_fresh=is_fresh, server=state)

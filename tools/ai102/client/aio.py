@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
 from ai102.client.inference import Label, Session
 from ai102.client.through_memory import Steps
+
+if TYPE_CHECKING:
+    from ai102.client.sealing import Seal
 
 
 class AsyncClient:
@@ -31,10 +34,11 @@ class AsyncClient:
         retry: Retry | None = None,
         shared_memory: bool | None = None,
         headers: Mapping[str, str] | None = None,
+        seal: Seal | None = None,
     ) -> None:
         """Raises UserError when the URL is of another kind; connects on first use."""
         self.url = url
-        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {})
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {}, seal)
         self._send = _sender(self._session.protocol)
         self._is_closed = False
 

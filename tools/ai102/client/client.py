@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
 from ai102.client.inference import Label, Session
 from ai102.client.through_memory import Steps
+
+if TYPE_CHECKING:
+    from ai102.client.sealing import Seal
 
 
 class Client:
@@ -26,6 +29,8 @@ class Client:
     server is busy. Large tensors go to a server on this host through shared memory if it allows that:
     `shared_memory=False` keeps them on the wire, `True` makes a refusal an error. `headers` go with every call: over
     gRPC a restricted one wants `{"triton-grpc-protocol-KEY": VALUE}`, over HTTP `{KEY: VALUE}`.
+    With `seal`, a key of ai102.seal or a folder of them, every inference goes to sealed_MODEL as an encrypted payload
+    that only its model opens.
     """
 
     def __init__(
@@ -36,10 +41,11 @@ class Client:
         retry: Retry | None = None,
         shared_memory: bool | None = None,
         headers: Mapping[str, str] | None = None,
+        seal: Seal | None = None,
     ) -> None:
         """Raises UserError when the URL is of another kind; connects on first use."""
         self.url = url
-        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {})
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {}, seal)
         self._send = _sender(self._session.protocol)
         self._is_closed = False
 

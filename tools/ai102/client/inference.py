@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from ai102.client.errors import (
 from ai102.client.exchange import Deadline, Retry, exchange
 from ai102.client.tensors import Arrays
 from ai102.client.through_memory import Memory, Steps
+
+if TYPE_CHECKING:
+    from ai102.client.sealing import Seal
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # The client says these itself.
@@ -51,6 +54,7 @@ class Session:
     retry: Retry
     shared_memory: bool | None  # None: where it pays and the server allows it
     headers: Mapping[str, str] = field(default_factory=dict)  # of every call
+    seal: Seal | None = None  # None: payloads travel as they are
     protocol: str = ""
     balancer: Balancer = field(init=False)
     memory: Memory | None = field(init=False)
@@ -62,7 +66,11 @@ class Session:
         self.balancer = Balancer(addresses, time.monotonic)
         self.headers = checked_headers(self.headers)
         self.memory = None
-        if self.shared_memory is False:
+        if self.seal is not None and self.shared_memory:
+            raise SharedMemoryError(
+                f"{self.url}: shared memory holds tensors in clear; leave it out, or leave seal out"
+            )
+        if self.shared_memory is False or self.seal is not None:
             return
         # One server on this host: a region is known to the server it was registered with, and to no other.
         if len(addresses) == 1 and is_here(addresses[0]):
@@ -191,7 +199,11 @@ class Session:
 
     def _run(self, call: Infer, deadline: Deadline) -> Steps:
         answer: Answer | None = None
-        if self.memory is not None:
+        if self.seal is not None:
+            from ai102.client.sealing import Sealed
+
+            answer = yield from Sealed(self.seal, call).through(lambda sent: self._ask(sent, deadline))
+        elif self.memory is not None:
             answer = yield from self.memory.infer(call, deadline)
         if answer is None:
             answer = yield from self._ask(call, deadline)

@@ -121,8 +121,8 @@ def ensemble_overhead(facts: Facts) -> Finding | None:
         f"the ensemble takes longer than its slowest step, {slowest.model}",
         f"{ms(whole)} a request, the step {ms(longest)}: "
         + ", ".join(f"{step.model} {ms(step.counts.per_request_ms(step.counts.total_ns))}" for step in steps),
-        "for latency, make the other steps cheaper or, on a CPU, join them (in_one_process = true); for throughput only the busiest step counts: "
-        "`ai102 tune` on the ensemble",
+        "for latency, make the other steps cheaper or, on a CPU, join them (in_one_process = true); for throughput "
+        "only the busiest step counts: `ai102 tune` on the ensemble",
     )
 
 

@@ -133,6 +133,8 @@ class Grant(Table):
     def _are_hours(cls, hours: str) -> str:
         if hours and not HOURS.match(hours):
             raise ValueError(f'"{hours}" is not a span of hours; write for example "08:00-18:00" or "22:00-06:00"')
+        if hours and hours[:5] == hours[6:]:
+            raise ValueError(f'"{hours}" is no time at all: leave it out, or write "00:00-24:00" for the whole day')
         return hours
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ Plans = Mapping[str, Mapping[str, str]]
 NO_PLANS: Plans = {}
 # Kinds of models that have the labels of their network beside them.
 LABELLED = ("onnx", "label_scores", "label_tokens")
+# And what a model that opens and seals payloads takes from the room seal.
+FROM_SEAL = ("envelope", "keys", "replay", "tensors")
 # The module of ai102.transforms that each kind of step needs beside it.
 # What a model that runs a network in its own process takes from the backend for ONNX models.
 FROM_BACKEND = ("batch", "onnx_signature", "session_setup")
@@ -48,6 +51,8 @@ def files_from_contract(contract: Contract, target: Target = "onnxruntime", plan
             files[f"{model.name}/labels.txt"] = "".join(f"{label}\n" for label in labels)
         if model.kind in TRANSFORMS:
             files |= _copies(model.name, _sources_of_one_step(model))
+        if model.kind == "sealed":
+            files |= _copies(model.name, _sources_of_sealed())
         if is_one_process:
             kinds = {models[step.model].kind for step in contract.ensembles[model.name].steps}
             files |= _copies(model.name, _sources_of_one_process(kinds))
@@ -160,11 +165,15 @@ def _sources_of_one_process(kinds: Collection[str]) -> dict[str, Path]:
     }
 
 
+def _sources_of_sealed() -> dict[str, Path]:
+    return {"model.py": STEPS / "sealed.py", **{f"{name}.py": ROOM / "seal" / f"{name}.py" for name in FROM_SEAL}}
+
+
 def _copies(model: str, sources: Mapping[str, Path]) -> dict[str, str]:
     """The files of the model's version 1, which import each other by their own names there."""
     files = {}
     for name, source in sources.items():
-        text = source.read_text(encoding="utf-8").replace("from ai102.transforms.", "from ")
+        text = re.sub(r"^from ai102\.(transforms|seal)\.", "from ", source.read_text(encoding="utf-8"), flags=re.M)
         header = GENERATED.format(source=f"tools/ai102/{source.relative_to(ROOM)}")
         files[f"{model}/1/{name}"] = header + text
     return files

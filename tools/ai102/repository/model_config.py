@@ -22,6 +22,8 @@ def config_from_model(
     """The model's config for that target; `models` are all of the contract, by name."""
     if runs_in_one_process(model, contract, target):
         return _config_of_one_process(model, contract, models)
+    if model.kind == "sealed":
+        return _config_of_sealed(model, models)
     if model.network is None:
         return _config_of_ensemble(model, contract.ensembles[model.name], models)
     return _config_of_network(model, contract.networks[model.network], target, contract.server.triton)
@@ -29,7 +31,7 @@ def config_from_model(
 
 def runs_in_one_process(model: ServedModel, contract: Contract, target: Target) -> bool:
     """Whether the model is an ensemble that this target serves as one Python model."""
-    return target == "onnxruntime" and model.network is None and contract.ensembles[model.name].in_one_process
+    return target == "onnxruntime" and model.kind == "ensemble" and contract.ensembles[model.name].in_one_process
 
 
 def _config_of_network(model: ServedModel, network: Network, target: Target, triton: str) -> pb.ModelConfig:
@@ -132,6 +134,23 @@ def _config_of_one_process(model: ServedModel, contract: Contract, models: Mappi
     told["steps"] = json.dumps([_told_step(step, models[step.model], network) for step in ensemble.steps])
     for key, value in told.items():
         config.parameters[key].string_value = value
+    return config
+
+
+def _config_of_sealed(model: ServedModel, models: Mapping[str, ServedModel]) -> pb.ModelConfig:
+    config = pb.ModelConfig(
+        name=model.name,
+        backend="python",
+        max_batch_size=model.max_batch_size,
+        input=[_input(tensor) for tensor in model.inputs],
+        output=[_output(tensor) for tensor in model.outputs],
+    )
+    config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
+    if model.max_batch_size:
+        config.dynamic_batching.SetInParent()  # what has queued up is opened and asked at once
+    inside = models[model.name.removeprefix("sealed_")]
+    config.parameters["model"].string_value = inside.name
+    config.parameters["outputs"].string_value = ",".join(tensor.name for tensor in inside.outputs)
     return config
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from ai102.errors import UserError
 from ai102.spec.ensemble import Ensemble
 from ai102.spec.mistakes import lines_from_validation
-from ai102.spec.served import ServedModel, model_of_ensemble, models_of_network
+from ai102.spec.served import ServedModel, model_of_ensemble, model_that_seals, models_of_network
 from ai102.spec.table import Name, Table
 from ai102.spec.tables import Network
 
@@ -47,6 +47,8 @@ class Contract(Table):
                 models.append(model_of_ensemble(name, ensemble, by_name))
             except ValueError as err:
                 raise ValueError(f"ensembles.{name}.{err}") from err
+            if ensemble.sealed:
+                models.append(model_that_seals(models[-1]))
         return models
 
 

@@ -31,4 +31,6 @@ class Ensemble(Table):
     outputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["label", "score"]'])
     # On ONNX Runtime all steps run in one model, which spares the hops between them; on TensorRT nothing changes.
     in_one_process: bool = Field(False, examples=["true"])
+    # Also serve sealed_NAME, which takes and gives sealed payloads: no proxy, log or queue sees what they hold.
+    sealed: bool = Field(False, examples=["true"])
     response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`

@@ -9,7 +9,7 @@ from ai102.spec.ensemble import Ensemble
 from ai102.spec.tables import Network, Tensor, TensorType
 
 # What runs a model: the ONNX file itself, one of our Python models, or Triton's ensemble scheduler.
-Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "label_tokens", "ensemble"]
+Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "label_tokens", "ensemble", "sealed"]
 
 
 # The first and the past-the-last character of each token in the text, both 0 for tokens that stand for none.
@@ -24,7 +24,7 @@ class ServedModel(NamedTuple):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     max_batch_size: int
-    network: str | None  # None for an ensemble: it may join several
+    network: str | None  # None for an ensemble, which may join several, and for what seals one
 
 
 def _one(name: str, kind: TensorType) -> Tensor:
@@ -122,6 +122,15 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
         min(models[step.model].max_batch_size for step in ensemble.steps),
         None,
     )
+
+
+def model_that_seals(ensemble: ServedModel) -> ServedModel:
+    """Opens a sealed request, asks the ensemble from inside the server, seals its answer.
+
+    One model and not three steps: a step that opens, served by itself, would decrypt for whoever reaches Triton.
+    """
+    envelope = _one("envelope", "BYTES")
+    return ServedModel(f"sealed_{ensemble.name}", "sealed", (envelope,), (envelope,), ensemble.max_batch_size, None)
 
 
 def network_step(ensemble: Ensemble, models: Mapping[str, ServedModel]) -> ServedModel:

@@ -1,0 +1,94 @@
+"""What sealing costs: `python loadtest/seal_speed.py` prints it for a request of 100 kB and its answer.
+
+The goal is 1 ms to seal, and 0.1 ms for the default memory of requests (one SQLite file for all of a host).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from ai102.seal.envelope import Key, open_request, open_response, seal_request, seal_response
+from ai102.seal.keys import Keys
+from ai102.seal.replay import InFolder, InMemory, OnThisHost
+
+SIZES = (1_000, 100_000, 1_000_000)
+ROUNDS = 2000
+MODEL = "sealed_classify_image"
+GOALS_MS = {"seal a request of 100 kB": 1.0, "remember it: one host": 0.1}
+
+
+def times_us(action: Callable[[int], object]) -> list[float]:
+    for number in range(ROUNDS // 10):
+        action(-1 - number)
+    taken = []
+    for number in range(ROUNDS):
+        start = time.perf_counter_ns()
+        action(number)
+        taken.append((time.perf_counter_ns() - start) / 1000)
+    return sorted(taken)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def actions(folder: Path) -> dict[str, Callable[[int], object]]:
+    """What is timed, by name; each gets the number of its round."""
+    key = Key("speed", os.urandom(32))
+    ring = Keys({key.id: key}, key.id)
+    found: dict[str, Callable[[int], object]] = {}
+    for size in SIZES:
+        data, name = os.urandom(size), f"{size // 1000} kB"
+        requests = [seal_request(key, data, MODEL, now_ms()) for _ in range(20)]
+        answer = seal_response(ring, requests[0].head, data[:200], now_ms())
+        found[f"seal a request of {name}"] = lambda n, data=data: seal_request(key, data, MODEL, now_ms())
+        found[f"open it ({name})"] = lambda n, requests=requests: open_request(
+            ring, requests[n % 20].envelope, MODEL, Everything(), now_ms()
+        )
+    found["seal an answer of 200 B"] = lambda n: seal_response(ring, requests[0].head, data[:200], now_ms())
+    found["open it (200 B)"] = lambda n: open_response(key, requests[0].head, answer, now_ms())
+    for name, seen in {
+        "this process": InMemory(),
+        "one host": OnThisHost(folder / "seen.db"),
+        "a folder": InFolder(folder / "seen"),
+    }.items():
+        found[f"remember it: {name}"] = lambda n, seen=seen: seen.is_first("speed", os.urandom(12), now_ms(), now_ms())
+    return found
+
+
+class Everything:
+    """Takes every request, so that opening is timed without remembering."""
+
+    def is_first(self, key_id: str, nonce: bytes, time_ms: int, now_ms: int) -> bool:
+        return True
+
+
+def main() -> None:
+    missed = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, action in actions(Path(folder)).items():
+            taken = times_us(action)
+            median, p1, p99 = statistics.median(taken), taken[ROUNDS // 100], taken[-ROUNDS // 100]
+            goal_ms = GOALS_MS.get(name)
+            goal = "" if goal_ms is None else f"  goal {goal_ms * 1000:.0f}"
+            print(f"{name:28} median {median:7.1f} us  p1 {p1:7.1f}  p99 {p99:7.1f}{goal}")  # noqa: T201
+            if goal_ms is not None and median > goal_ms * 1000:
+                missed.append(name)
+    print(  # noqa: T201
+        f"{ROUNDS} rounds each, one thread; {os.cpu_count()} CPUs, {platform.machine()}, Python"
+        f" {platform.python_version()}, cryptography {version('cryptography')}, {time.strftime('%Y-%m-%d')}"
+    )
+    if missed:
+        sys.exit(f"over the goal: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Run the API under uvicorn until it is told to stop; calls in flight are finished first."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from ai102.api.app import application
+from ai102.api.asked import Asked
+from ai102.api.edge import Edge
+from ai102.api.limits import Limits
+from ai102.client import AsyncClient
+from ai102.errors import UserError
+
+KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
+BACKLOG = 1024
+MAX_HEADER_BYTES = 16 << 10
+
+
+def serve(
+    listen: str, url: str, asked: Asked, limits: Limits, log: Callable[[str], None], say: Callable[[str], None]
+) -> None:
+    """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton at `url`; returns after Ctrl-C or TERM.
+
+    Calls in flight then have `limits.deadline_s` to finish. Raises UserError when the address cannot be listened on.
+    """
+    listener = listener_on(listen)
+    try:
+        # uvicorn raises the signal again once it has stopped; by then it means nothing more.
+        previous = {number: signal.signal(number, _ignored) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            asyncio.run(_run(listener, url, asked, limits, log, say))
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+    finally:
+        listener.close()
+
+
+async def _run(
+    listener: socket.socket,
+    url: str,
+    asked: Asked,
+    limits: Limits,
+    log: Callable[[str], None],
+    say: Callable[[str], None],
+) -> None:
+    # Shared memory would tie the answers to one server, and Triton's side of it is no caller's behind the door.
+    async with AsyncClient(url, timeout_s=limits.deadline_s, shared_memory=False) as client:
+        config = config_for(application(asked, client, limits, log).asgi, limits)
+        host, port = listener.getsockname()[:2]
+        say(f"ready: http://{f'[{host}]' if ':' in host else host}:{port} asks {url} (Ctrl-C stops it)")
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def config_for(asgi: Edge, limits: Limits) -> uvicorn.Config:
+    """How uvicorn runs the application: its own log tells of our defects alone, and it waits for calls in flight."""
+    return uvicorn.Config(
+        asgi,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(limits.deadline_s) + 1,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        backlog=BACKLOG,
+    )
+
+
+def listener_on(listen: str) -> socket.socket:
+    """A socket that listens on HOST:PORT. Raises UserError when that is no address, none of ours, or taken."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise UserError(f'"{listen}" is no address to listen on: write HOST:PORT, such as 127.0.0.1:8090')
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP: asyncio turns Nagle's algorithm off for no other, and each answer would wait 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+        listener.listen(BACKLOG)  # only this tells that another listens there: SO_REUSEADDR lets two bind
+    except OSError as err:
+        listener.close()
+        what = (
+            "stop what listens there, or choose another with --listen (port 0: any free one)"
+            if err.errno in (errno.EADDRINUSE, errno.EACCES)
+            else "give an address of this machine with --listen"
+        )
+        raise UserError(f"cannot listen on {listen} ({err.strerror or err}): {what}") from err
+    return listener
+
+
+def _ignored(number: int, frame: object) -> None:
+    pass

@@ -1,0 +1,1 @@
+"""The issuer: users, their roles, and the tokens the door takes."""

@@ -1,0 +1,90 @@
+"""Inference through sealed payloads: the request encrypted for the model anew at every try, its answer opened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ai102.client.calls import Answer, Infer
+from ai102.client.errors import BadAnswerError, BadRequestError, InferenceError
+from ai102.client.exchange import Attempt
+from ai102.client.tensors import Raw, array_from_raw, bytes_array, raw_from_array
+from ai102.client.through_memory import Steps
+
+if TYPE_CHECKING:
+    from ai102.seal.envelope import Key
+    from ai102.seal.keys import KeyFolder, Keys
+
+    Seal = Key | Keys | KeyFolder
+
+PREFIX = "sealed_"
+ENVELOPE = "envelope"
+
+
+class Sealed:
+    """One call as sealed requests: a new one for each try, since a server takes none twice."""
+
+    def __init__(self, seal: Seal, call: Infer) -> None:
+        """Raises BadRequestError for a call that cannot be sealed."""
+        if call.class_count or call.parameters:
+            raise BadRequestError(
+                f"{call.model}: a sealed request has no class count and no parameters: ask a model with a label step",
+                "",
+                call.model,
+            )
+        self.call = call
+        # A folder of keys seals with the one that is active now, a key with itself.
+        self._key: Key = seal.active if hasattr(seal, "active") else seal
+        self._head = b""
+
+    def through(self, ask: Callable[[Infer], Steps]) -> Steps:
+        """The Answer as if the call had gone unsealed; `ask` sends a call. Raises InferenceError."""
+        steps = ask(self.call)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Attempt):
+                    step = replace(step, call=self._request())
+                try:
+                    outcome = yield step
+                except InferenceError as err:
+                    step = steps.throw(err)
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as done:
+            return self._opened(done.value)
+        finally:
+            steps.close()
+
+    def _request(self) -> Infer:
+        from ai102.seal import envelope, tensors
+
+        packed = [tensors.Tensor(raw.name, raw.datatype, raw.shape, bytes(raw.data)) for raw in self.call.tensors]
+        model = PREFIX + self.call.model
+        try:
+            data = tensors.bytes_from_tensors(packed)
+            sealed = envelope.seal_request(self._key, data, model, _now_ms(), self.call.request_id)
+        except envelope.SealError as err:
+            raise BadRequestError(f"{model}: {err.detail}", "", model) from err
+        self._head = sealed.head
+        raw = raw_from_array(ENVELOPE, bytes_array([sealed.envelope]))
+        return replace(self.call, model=model, tensors=(raw,), outputs=(ENVELOPE,))
+
+    def _opened(self, answer: Answer) -> Answer:
+        from ai102.seal import envelope, tensors
+
+        model = PREFIX + self.call.model
+        try:
+            (sealed,) = array_from_raw(answer.tensors[ENVELOPE]).reshape(-1)
+            data = envelope.open_response(self._key, self._head, sealed, _now_ms())
+            opened = tensors.tensors_from_bytes(data)
+        except (envelope.SealError, KeyError, ValueError) as err:
+            detail = err.detail if isinstance(err, envelope.SealError) else "it has no one envelope"
+            raise BadAnswerError(f"{model}: the sealed answer was not opened ({detail})", "", model) from err
+        return answer._replace(model=self.call.model, tensors={t.name: Raw(*t) for t in opened})
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,144 @@
+-- What the door decides, for both proxies: who calls, what they ask, whether they may. No proxy is known here, and
+-- nothing that a client sends raises an error; a defect of ours refuses.
+
+local headers = require("headers")
+local json_guard = require("json_guard")
+local jwt = require("jwt")
+local policy_state = require("policy_state")
+local protobuf = require("protobuf")
+local refusals = require("refusals")
+local rights = require("rights")
+local routes = require("routes")
+
+local door = { refusals = refusals.all, our_headers = headers.OURS, request_id = headers.request_id }
+
+-- Of Authorization headers with a verified token kept per generation; there are two.
+local CACHE_SIZE = 2048
+-- A state older than this when a door starts is not to be relied on: whoever writes it may have died long ago.
+door.STALE_S = 60
+
+door.state_from_json = policy_state.from_json
+
+-- Whether a state read when the door starts is recent enough to begin with.
+function door.is_fresh(state, now_s)
+  return state ~= nil and now_s - state.written <= door.STALE_S and state.written - now_s <= door.STALE_S
+end
+
+-- `f` with a defect of ours turned into the refusal "unavailable", in the place where f gives its refusal.
+local function guarded(f, place)
+  return function(...)
+    local ok, first, second = pcall(f, ...)
+    if ok then
+      return first, second
+    end
+    local refusal = refusals.new("unavailable", "defect: " .. tostring(first))
+    if place == 1 then
+      return refusal
+    end
+    return nil, refusal
+  end
+end
+
+-- Grants of a token: what our own issuer wrote into it, or what the roles have that a foreign one gave.
+local function grants_of(claims, issuer, state)
+  if issuer.trusts_grants then
+    return rights.grants_from(claims.grants)
+  end
+  local words, grants = claims[issuer.roles_claim], {}
+  if type(words) == "string" then
+    local list = {}
+    for word in words:gmatch("%S+") do
+      list[#list + 1] = word
+    end
+    words = list
+  end
+  for _, word in ipairs(type(words) == "table" and words or {}) do
+    local role = type(word) == "string" and (issuer.roles[word] or word)
+    for _, grant in ipairs(role and state.role_grants[role] or {}) do
+      grants[#grants + 1] = grant
+    end
+  end
+  return grants
+end
+
+local function remember(state, authorization, identity)
+  if state.cached >= CACHE_SIZE then
+    state.older, state.cache, state.cached = state.cache, {}, 0
+  end
+  state.cache[authorization] = identity
+  state.cached = state.cached + 1
+end
+
+local function unauthenticated(reason)
+  return nil, refusals.new("unauthenticated", reason)
+end
+
+local function authenticate(state, authorization, now_s)
+  if not state then
+    return nil, refusals.new("unavailable", "no state")
+  end
+  local known = authorization and (state.cache[authorization] or state.older[authorization])
+  if known then
+    if known.exp > now_s then
+      return known
+    end
+    return unauthenticated("expired")
+  end
+  local token = type(authorization) == "string" and authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +([%w%._%-]+)$")
+  if not token then
+    return unauthenticated("no bearer token")
+  end
+  local claims, issuer, name = jwt.claims_from(token, state, now_s)
+  if not claims then
+    return nil, refusals.new(name or "unauthenticated", issuer)
+  end
+  local identity = {
+    sub = claims.sub,
+    jti = claims.jti,
+    sid = claims.sid,
+    exp = claims.exp,
+    grants = grants_of(claims, issuer, state),
+  }
+  remember(state, authorization, identity)
+  return identity
+end
+
+door.authenticate = guarded(authenticate)
+door.rest_route = guarded(routes.rest_route)
+door.grpc_route = guarded(routes.grpc_route)
+door.decide = guarded(rights.decide)
+door.model_named = guarded(protobuf.model_named)
+door.json_problem = guarded(json_guard.problem, 1)
+door.json_length = guarded(headers.json_length)
+door.header_problem = guarded(headers.problem, 1)
+
+-- What door.scanner and door.json_problem want as limits for a request to `model`: `limits` of the policy, and which
+-- outputs may be asked for their classes.
+function door.limits_for(limits, state, model)
+  return {
+    max_json_bytes = limits.max_json_bytes,
+    max_elements = limits.max_elements,
+    max_message_bytes = limits.max_message_bytes,
+    classes = state and model and state.classes[model] or nil,
+  }
+end
+
+-- door.scanner(method, name, version, limits): an object with :feed(chunk) and :finish(), each giving nil or a refusal.
+function door.scanner(...)
+  local inner = protobuf.scanner(...)
+  local scanner = {}
+  local function ask(method, chunk)
+    -- After a defect nothing more is believed.
+    inner.refusal = guarded(inner[method], 1)(inner, chunk)
+    return inner.refusal
+  end
+  function scanner.feed(_, chunk)
+    return ask("feed", chunk)
+  end
+  function scanner.finish()
+    return ask("finish")
+  end
+  return scanner
+end
+
+return door

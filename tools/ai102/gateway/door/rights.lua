@@ -1,0 +1,156 @@
+-- What a caller may do: grants, and whether one of them covers a request.
+
+local addresses = require("addresses")
+local refusals = require("refusals")
+
+local rights = {}
+
+local VERBS = { infer = true, describe = true, administer = true }
+
+-- The Lua pattern that matches what a glob with * matches.
+local function pattern_from(glob)
+  return "^" .. glob:gsub("%*+", "*"):gsub("[^%w*]", "%%%0"):gsub("%*", ".*") .. "$"
+end
+
+local function set_of(words)
+  local set = {}
+  for _, word in ipairs(words) do
+    set[word] = true
+  end
+  return set
+end
+
+local function minutes_from(hours)
+  local from_h, from_m, to_h, to_m = hours:match("^(%d%d):(%d%d)%-(%d%d):(%d%d)$")
+  if not from_h then
+    return nil
+  end
+  return { tonumber(from_h) * 60 + tonumber(from_m), tonumber(to_h) * 60 + tonumber(to_m) }
+end
+
+local function is_list_of_strings(value)
+  if type(value) ~= "table" then
+    return false
+  end
+  for _, word in ipairs(value) do
+    if type(word) ~= "string" then
+      return false
+    end
+  end
+  return true
+end
+
+-- A grant as the door checks it; nil when it is not one that it understands in full: such a grant gives nothing.
+function rights.grant_from(raw)
+  if type(raw) ~= "table" or not is_list_of_strings(raw.verbs) or not is_list_of_strings(raw.models) then
+    return nil
+  end
+  local grant = { verbs = set_of(raw.verbs), models = {} }
+  for verb in pairs(grant.verbs) do
+    if not VERBS[verb] then
+      return nil
+    end
+  end
+  for place, glob in ipairs(raw.models) do
+    grant.models[place] = pattern_from(glob)
+  end
+  for key, value in pairs(raw) do
+    if key == "versions" and is_list_of_strings(value) then
+      grant.versions = value[1] and set_of(value) or nil
+    elseif key == "networks" and is_list_of_strings(value) then
+      grant.networks = value[1] and {} or nil
+      for place, network in ipairs(value) do
+        grant.networks[place] = addresses.network_from(network)
+        if not grant.networks[place] then
+          return nil
+        end
+      end
+    elseif key == "hours_utc" and type(value) == "string" then
+      grant.minutes = value ~= "" and minutes_from(value) or nil
+      if value ~= "" and not grant.minutes then
+        return nil
+      end
+    elseif key == "max_body_bytes" and type(value) == "number" then
+      grant.max_body_bytes = value
+    elseif key ~= "verbs" and key ~= "models" then
+      return nil
+    end
+  end
+  return grant
+end
+
+function rights.grants_from(list)
+  local grants = {}
+  for _, raw in ipairs(type(list) == "table" and list or {}) do
+    grants[#grants + 1] = rights.grant_from(raw)
+  end
+  return grants
+end
+
+local function covers_model(grant, model)
+  -- No model in question, as for the server's own metadata: any grant of the verb will do.
+  if model == nil then
+    return true
+  end
+  for _, pattern in ipairs(grant.models) do
+    if model:find(pattern) then
+      return true
+    end
+  end
+  return false
+end
+
+local function is_within_hours(grant, now_s)
+  if not grant.minutes then
+    return true
+  end
+  local minute = math.floor(now_s / 60) % 1440
+  local from, to = grant.minutes[1], grant.minutes[2]
+  if from <= to then
+    return minute >= from and minute < to
+  end
+  return minute >= from or minute < to
+end
+
+local function is_within_networks(grant, address)
+  if not grant.networks then
+    return true
+  end
+  local bytes = addresses.bytes_from(address)
+  for _, network in ipairs(bytes and grant.networks or {}) do
+    if addresses.within(bytes, network) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether a grant of `identity` covers `request` {verb, model, version, address, now_s, body_bytes}: true and the
+-- largest body that it may have (nil: any); nil and a refusal. `model` "*" stands for all of them at once: only a grant
+-- of "*" covers it. `body_bytes` nil: not known yet, so the second value is to be kept by whoever reads the body.
+function rights.decide(identity, request)
+  if request.verb == "public" then
+    return true
+  end
+  local is_covered, largest = false, 0
+  for _, grant in ipairs(identity.grants) do
+    if
+      grant.verbs[request.verb]
+      and covers_model(grant, request.model)
+      and (not grant.versions or grant.versions[request.version or ""])
+      and is_within_hours(grant, request.now_s)
+      and is_within_networks(grant, request.address)
+    then
+      is_covered = true
+      largest = math.max(largest, grant.max_body_bytes or math.huge)
+    end
+  end
+  if not is_covered then
+    return nil, refusals.new("forbidden", "no grant covers it")
+  elseif request.body_bytes and request.body_bytes > largest then
+    return nil, refusals.new("too_large", "larger than the grants allow")
+  end
+  return true, largest < math.huge and largest or nil
+end
+
+return rights

@@ -1,0 +1,225 @@
+-- JSON as RFC 8259 has it and no more, read from hostile text: no duplicate key, no deep nesting, no control character
+-- in a key; so that no two readers can take the same text for different things.
+
+local strict_json = {}
+
+local find, sub, byte, char = string.find, string.sub, string.byte, string.char
+
+strict_json.null = setmetatable({}, { __name = "null" })
+
+local Object, Array = {}, {}
+
+function strict_json.is_object(value)
+  return getmetatable(value) == Object
+end
+
+function strict_json.is_array(value)
+  return getmetatable(value) == Array
+end
+
+local ESCAPES = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["/"] = "/" }
+local WORDS = { ["true"] = true, ["false"] = false, null = strict_json.null }
+-- Not JSON, but Python's json writes them and Triton reads them.
+local NOT_FINITE = {
+  NaN = 0 / 0, Infinity = math.huge, ["-Infinity"] = -math.huge, Inf = math.huge, ["-Inf"] = -math.huge,
+}
+
+-- A mistake in the text travels as an error with this table as its value; any other error is a defect of ours.
+local Mistake = {}
+local function fail(reason)
+  error(setmetatable({ reason = reason }, Mistake), 0)
+end
+
+local function utf8_from(code)
+  if code < 0x80 then
+    return char(code)
+  elseif code < 0x800 then
+    return char(0xC0 + math.floor(code / 0x40), 0x80 + code % 0x40)
+  elseif code < 0x10000 then
+    return char(0xE0 + math.floor(code / 0x1000), 0x80 + math.floor(code / 0x40) % 0x40, 0x80 + code % 0x40)
+  end
+  return char(
+    0xF0 + math.floor(code / 0x40000),
+    0x80 + math.floor(code / 0x1000) % 0x40,
+    0x80 + math.floor(code / 0x40) % 0x40,
+    0x80 + code % 0x40
+  )
+end
+
+local function escape(text, at)
+  local letter = sub(text, at + 1, at + 1)
+  if ESCAPES[letter] then
+    return ESCAPES[letter], at + 2
+  end
+  local _, last, digits = find(text, "^\\u(%x%x%x%x)", at)
+  if not last then
+    fail("an escape that JSON does not know")
+  end
+  local code = tonumber(digits, 16)
+  if code >= 0xD800 and code < 0xDC00 then
+    local _, end_, low = find(text, "^\\u(%x%x%x%x)", last + 1)
+    low = low and tonumber(low, 16)
+    if not low or low < 0xDC00 or low > 0xDFFF then
+      fail("half of a surrogate pair")
+    end
+    return utf8_from(0x10000 + (code - 0xD800) * 0x400 + low - 0xDC00), end_ + 1
+  elseif code >= 0xDC00 and code < 0xE000 then
+    fail("half of a surrogate pair")
+  end
+  return utf8_from(code), last + 1
+end
+
+-- `at` is the opening quote; gives the string and the place after the closing one.
+local function string_at(text, at)
+  local _, last, plain = find(text, '^"([^"\\%c]*)"', at)
+  if last then
+    return plain, last + 1
+  end
+  local parts = {}
+  at = at + 1
+  while true do
+    _, last, plain = find(text, '^([^"\\%c]*)', at)
+    parts[#parts + 1] = plain
+    at = last + 1
+    local next_byte = byte(text, at)
+    if next_byte == 34 then
+      return table.concat(parts), at + 1
+    elseif next_byte == 92 then
+      parts[#parts + 1], at = escape(text, at)
+    elseif next_byte == 127 then
+      parts[#parts + 1], at = "\127", at + 1
+    else
+      fail("a control character in a string, or a string without end")
+    end
+  end
+end
+
+local function number_at(text, at)
+  -- The usual number in one step: a tensor may have thousands.
+  local _, stop, plain = find(text, "^(%-?[1-9]%d*%.?%d*)[,%]}]", at)
+  if stop and byte(text, stop - 1) ~= 46 then
+    return tonumber(plain) + 0.0, stop
+  end
+  local _, last = find(text, "^-?%d+", at)
+  if not last or find(text, "^-?0%d", at) then
+    fail("a number that JSON does not know")
+  end
+  local _, fraction = find(text, "^%.%d+", last + 1)
+  last = fraction or last
+  local _, exponent = find(text, "^[eE][+-]?%d+", last + 1)
+  last = exponent or last
+  if find(text, "^[%w%.]", last + 1) then
+    fail("a number that JSON does not know")
+  end
+  return tonumber(sub(text, at, last)) + 0.0, last + 1
+end
+
+local value_at
+
+local function skip(text, at)
+  if (byte(text, at) or 33) > 32 then
+    return at
+  end
+  local _, last = find(text, "^[ \t\r\n]*", at)
+  return last + 1
+end
+
+local function object_at(text, at, depth, options)
+  local object = setmetatable({}, Object)
+  at = skip(text, at + 1)
+  if byte(text, at) == 125 then
+    return object, at + 1
+  end
+  while true do
+    if byte(text, at) ~= 34 then
+      fail("an object without a key")
+    end
+    local key
+    key, at = string_at(text, at)
+    if object[key] ~= nil then
+      fail("a key twice in one object")
+    end
+    if find(key, "%c") then
+      fail("a control character in a key")
+    end
+    at = skip(text, at)
+    if byte(text, at) ~= 58 then
+      fail("a key without a value")
+    end
+    object[key], at = value_at(text, skip(text, at + 1), depth, options)
+    at = skip(text, at)
+    local next_byte = byte(text, at)
+    if next_byte == 125 then
+      return object, at + 1
+    elseif next_byte ~= 44 then
+      fail("an object without end")
+    end
+    at = skip(text, at + 1)
+  end
+end
+
+local function array_at(text, at, depth, options)
+  local array, count = setmetatable({}, Array), 0
+  at = skip(text, at + 1)
+  if byte(text, at) == 93 then
+    return array, at + 1
+  end
+  while true do
+    count = count + 1
+    array[count], at = value_at(text, at, depth, options)
+    at = skip(text, at)
+    local next_byte = byte(text, at)
+    if next_byte == 93 then
+      return array, at + 1
+    elseif next_byte ~= 44 then
+      fail("an array without end")
+    end
+    at = skip(text, at + 1)
+  end
+end
+
+function value_at(text, at, depth, options)
+  local first = byte(text, at)
+  if first and first >= 48 and first <= 57 then
+    return number_at(text, at)
+  elseif first == 34 then
+    return string_at(text, at)
+  elseif first == 123 or first == 91 then
+    if depth >= options.max_depth then
+      fail("nested deeper than " .. options.max_depth)
+    end
+    return (first == 123 and object_at or array_at)(text, at, depth + 1, options)
+  end
+  local _, last, word = find(text, "^(%-?%a+)", at)
+  if not last then
+    return number_at(text, at)
+  elseif WORDS[word] ~= nil then
+    return WORDS[word], last + 1
+  elseif options.not_finite and NOT_FINITE[word] then
+    return NOT_FINITE[word], last + 1
+  end
+  fail("a word that JSON does not know")
+end
+
+local function whole(text, options)
+  local value, at = value_at(text, skip(text, 1), 0, options)
+  if skip(text, at) <= #text then
+    fail("something after the end")
+  end
+  return value
+end
+
+-- The value of `text`; nil and a reason when it is no JSON that everybody reads alike. Numbers are floats.
+-- options: max_depth (32); not_finite: take NaN and Infinity.
+function strict_json.decode(text, options)
+  options = options or {}
+  local ok, value = pcall(whole, text, { max_depth = options.max_depth or 32, not_finite = options.not_finite })
+  if ok then
+    return value
+  elseif getmetatable(value) == Mistake then
+    return nil, value.reason
+  end
+  error(value, 0)
+end
+
+return strict_json

@@ -1,0 +1,114 @@
+-- HAProxy's side of the door: the state kept fresh, and what the configuration calls registered. Loaded once a thread.
+
+local cjson = require("cjson")
+local door = require("door")
+local requests = require("haproxy_requests")
+local scans = require("haproxy_scans")
+
+local READ_STATE_EVERY_MS = 1000
+local DRAIN_BYTES = 65536
+
+local function content_of(path)
+  local file, reason = io.open(path, "rb")
+  if not file then
+    return nil, reason
+  end
+  local content = file:read("a")
+  file:close()
+  return content
+end
+
+local settings = cjson.decode(assert(content_of(os.getenv("AI102_DOOR") .. "/settings.json")))
+settings.secret = assert(content_of(settings.secret_file)):gsub("%s+$", "")
+
+local state, state_text
+
+-- The file is replaced in one step, so what is read is whole. One that cannot be used leaves the last in force; a door
+-- that starts does not begin with one that nobody has written for long.
+local function read_state()
+  local text = content_of(settings.state_file)
+  if not text or text == state_text then
+    return
+  end
+  local found, reason = door.state_from_json(text)
+  if found and (state or door.is_fresh(found, os.time())) then
+    state = found
+  elseif core.thread <= 1 then
+    core.Warning(settings.state_file .. ": " .. (reason or "too old to begin with") .. "; what was in force stays so")
+  end
+  state_text = text
+end
+
+read_state()
+core.register_task(function()
+  while true do
+    core.msleep(READ_STATE_EVERY_MS)
+    read_state()
+  end
+end)
+
+local function refuse(txn, name, reason)
+  txn:set_var("txn.refusal", name)
+  txn:set_var("txn.reason", reason)
+end
+
+-- An action that gives true, or a refusal, which the configuration and the log know from variables. HAProxy would go on
+-- after an action that fails, so anything but true refuses. `is_last`: nothing is judged after it.
+local function register(name, judge, is_last)
+  core.register_action(name, { "http-req" }, function(txn)
+    local ran, is_allowed, refusal = pcall(judge, txn, state, settings)
+    if not ran then
+      refuse(txn, "unavailable", "defect: " .. tostring(is_allowed))
+    elseif is_allowed ~= true then
+      refuse(txn, refusal and refusal.name or "unavailable", refusal and refusal.reason or "defect: no refusal")
+    elseif is_last then
+      txn:set_var("txn.is_judged", true)
+    end
+  end)
+end
+
+register("door_rest_head", requests.rest_head)
+register("door_rest_body", requests.rest_body, true)
+register("door_grpc_head", requests.grpc_head)
+register("door_grpc_body", requests.grpc_body, true)
+scans.register(settings)
+
+-- Reads what is left of the body first: a client that is still sending would get a reset in the place of the answer.
+local function drain(applet, most_bytes)
+  local seen = 0
+  while seen < most_bytes do
+    local part = applet:receive(DRAIN_BYTES)
+    if not part or part == "" then
+      return
+    end
+    seen = seen + #part
+  end
+end
+
+core.register_service("door_refuse", "http", function(applet)
+  local refusal = door.refusals[applet:get_var("txn.refusal")]
+  if applet.method ~= "CONNECT" and not applet.headers.expect then
+    drain(applet, settings.limits.max_body_bytes)
+  end
+  if not applet:get_var("txn.reason") then
+    applet:set_var("txn.reason", refusal.reason)
+  end
+  if applet:get_var("txn.kind") == "grpc" then
+    applet:set_var("txn.grpc_status", refusal.grpc_status)
+    applet:set_status(200)
+    applet:add_header("content-type", "application/grpc")
+    applet:add_header("grpc-status", tostring(refusal.grpc_status))
+    applet:add_header("grpc-message", refusal.message)
+    applet:start_response()
+    return
+  end
+  local body = cjson.encode({ error = refusal.message })
+  applet:set_status(refusal.rest_status)
+  applet:add_header("content-type", "application/json")
+  applet:add_header("content-length", tostring(#body))
+  if refusal.rest_status == 401 then
+    applet:add_header("www-authenticate", "Bearer")
+  end
+  applet:start_response()
+  applet:send(body)
+end)

@@ -1,0 +1,214 @@
+"""The door itself: render, check, start and watch a proxy, take a new policy while it runs, and stop it whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import IO, Literal, Self
+
+from ai102.artifact import write_text
+from ai102.errors import UserError
+from ai102.gateway import certs, haproxy, nginx
+from ai102.gateway.policy import Gateway
+from ai102.gateway.secret import secret_of
+
+ProxyName = Literal["haproxy", "nginx"]
+PROXIES: dict[str, ModuleType] = {"haproxy": haproxy, "nginx": nginx}
+# What lets each finish the requests it has.
+GRACEFUL = {"haproxy": signal.SIGUSR1, "nginx": signal.SIGQUIT}
+READY_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 5.0
+# Reads a pipe that ends when we do, even by kill -9: a door whose state nobody writes must not stay open.
+GUARDIAN = 'read _; kill -TERM "$1"; sleep 2; kill -KILL "-$1"'
+RUNNING = Path("build/gateway/running")
+
+
+def render(gateway: Gateway, home: Path, proxy: ProxyName) -> list[Path]:
+    """Write the whole configuration of one proxy for the policy; gives the files, changed or not."""
+    texts = PROXIES[proxy].files(gateway, home)
+    for path, text in texts.items():
+        write_text(path, text)
+    return sorted(texts)
+
+
+def check(gateway: Gateway, home: Path, proxy: ProxyName) -> None:
+    """UserError when a certificate is missing or over, or the proxy itself would not take its rendered files."""
+    certs.check(home / gateway.tls.certificate, "gateway.toml: tls.certificate")
+    if gateway.tls.client_ca:
+        certs.check(home / gateway.tls.client_ca, "gateway.toml: tls.client_ca")
+    command = haproxy.checking_command(home) if proxy == "haproxy" else [*nginx.command(home), "-t"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{proxy} does not take its configuration: {_complaint(done.stderr.splitlines())}")
+
+
+def reload(gateway: Gateway, home: Path, proxy: ProxyName) -> None:
+    """Let the running proxy take `gateway`; UserError for one it would not take: then the files of before are back."""
+    before = {path: path.read_text(encoding="utf-8") for path in PROXIES[proxy].files(gateway, home) if path.exists()}
+    try:
+        render(gateway, home, proxy)
+        check(gateway, home, proxy)
+        PROXIES[proxy].reload(home)
+    except UserError:
+        for path, text in before.items():
+            write_text(path, text)
+        raise
+
+
+def running_proxy(home: Path) -> ProxyName:
+    """Which proxy was started for this home; UserError when none was."""
+    try:
+        name = (home / RUNNING).read_text(encoding="utf-8").strip()
+    except FileNotFoundError as err:
+        raise UserError(f"no door runs for {home}: start it with `ai102 gateway run`") from err
+    return "nginx" if name == "nginx" else "haproxy"
+
+
+@dataclass
+class Door:
+    """A running proxy for one policy; use it as a context manager. `log`: a file for what it writes, else our own."""
+
+    gateway: Gateway
+    home: Path
+    proxy: ProxyName = "haproxy"
+    log: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._complaints: deque[str] = deque(maxlen=50)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The proxy's first process, which leads its own process group."""
+        assert self._process is not None, "the door is not started: use it in a with statement"
+        return self._process.pid
+
+    @property
+    def why(self) -> str:
+        """The proxy's last complaint."""
+        return _complaint(list(self._complaints))
+
+    def start(self) -> None:
+        """Render, check, start, and wait until it listens; UserError says what is missing, wrong or taken."""
+        command = PROXIES[self.proxy].command(self.home)
+        secret_of(self.home / self.gateway.triton.secret_file)
+        render(self.gateway, self.home, self.proxy)
+        check(self.gateway, self.home, self.proxy)
+        for name, address in self.gateway.listen.model_dump().items():
+            _check_free(f"gateway.toml: listen.{name}", address)
+        output = self.log.open("ab") if self.log else None
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, start_new_session=True
+            )
+        finally:
+            if output:
+                output.close()
+        assert self._process.stderr is not None
+        threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True).start()
+        self._guardian = subprocess.Popen(
+            ["/bin/sh", "-c", GUARDIAN, "guardian", str(self._process.pid)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            self._wait_until_listening()
+        except BaseException:
+            self.stop(at_once=True)
+            raise
+        write_text(self.home / RUNNING, self.proxy + "\n")
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit status if the proxy ends within `timeout_s`, else None."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Requests in flight may finish for some seconds; then all of it is ended. Safe to call twice."""
+        if self._process is None:
+            return
+        try:
+            if not at_once and self._process.poll() is None:
+                self._process.send_signal(GRACEFUL[self.proxy])
+                self.wait(STOP_TIMEOUT_S)
+        finally:
+            if self._guardian is not None:
+                self._guardian.kill()
+                self._guardian.communicate()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+            (self.home / RUNNING).unlink(missing_ok=True)
+
+    def _read(self, stream: IO[bytes]) -> None:
+        for raw in stream:
+            line = raw.decode("utf-8", "replace").rstrip()
+            self._complaints.append(line)
+            print(line, file=sys.stderr)  # noqa: T201 - the proxy's own words, passed on
+
+    def _wait_until_listening(self) -> None:
+        ends = time.monotonic() + READY_TIMEOUT_S
+        waiting = [self.gateway.listen.rest, self.gateway.listen.grpc]
+        while waiting and time.monotonic() < ends:
+            if self.wait(0.02) is not None:
+                time.sleep(0.1)  # its last words
+                raise UserError(f"{self.proxy} ended as soon as it was started: {self.why}")
+            waiting = [address for address in waiting if not _is_listening(address)]
+        if waiting:
+            raise UserError(f"{self.proxy} does not listen on {waiting[0]} after {READY_TIMEOUT_S:g} s: {self.why}")
+
+
+def _complaint(lines: list[str]) -> str:
+    """The first line that tells what is wrong, without the proxy's own decoration."""
+    told = [line for line in lines if "[ALERT]" in line or "[emerg]" in line] or lines
+    return told[0].split(") : ", 1)[-1].split("[emerg] ", 1)[-1].strip() if told else "it does not say why"
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _check_free(where: str, address: str) -> None:
+    """UserError when the address is taken. The proxies would share it with another of them without a word."""
+    host, port = _host_and_port(address)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen(1)
+    except OSError as err:
+        advice = "stop what listens there, or choose another" if err.errno == errno.EADDRINUSE else "choose another"
+        raise UserError(f"{where} is {address}: {err.strerror or err}: {advice}") from err
+
+
+def _is_listening(address: str) -> bool:
+    host, port = _host_and_port(address)
+    try:
+        with socket.create_connection(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port), timeout=1):
+            return True
+    except OSError:
+        return False

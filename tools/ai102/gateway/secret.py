@@ -1,0 +1,28 @@
+"""The secret between the door and its tritonservers, which their admin APIs ask for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from ai102.errors import UserError
+
+
+def secret_of(path: Path) -> str:
+    """What `path` holds, made now (mode 0600) when it is missing; UserError when it is empty or too short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.exists():
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        try:
+            os.link(temporary, path)  # two that start at once must agree on one
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    secret = path.read_text(encoding="utf-8").strip()
+    if len(secret) < 16 or not secret.isprintable() or set(secret) & set(" ,:="):
+        raise UserError(f"{path}: wanted one word of 16 letters or more; remove the file to have one made")
+    return secret

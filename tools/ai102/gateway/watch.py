@@ -1,0 +1,82 @@
+"""What `ai102 gateway run` does: keep the state fresh and a proxy up, until told to stop; and drain with patience."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ai102 import spec
+from ai102.errors import UserError
+from ai102.gateway import haproxy, state
+from ai102.gateway.policy import Gateway
+from ai102.gateway.running import PROXIES, Door, ProxyName
+
+FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S = 0.2, 30.0, 60.0
+Say = Callable[[str], None]
+
+
+def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
+    """Hold the door open until Ctrl-C or TERM; UserError when it cannot be opened in the first place.
+
+    The contract beside gateway.toml, models.toml, says which model each address of the friendly API asks.
+
+    A proxy that ends later is started again: callers are refused a connection for that moment, and replicas, issuer
+    and friendly API do not notice.
+    """
+    stop = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    contract = spec.load(home / "models.toml")
+    writer = threading.Thread(
+        target=state.sync,
+        args=(gateway, contract, home / haproxy.STATE),
+        kwargs={"stop": stop, "log": say},
+        name="state",
+        daemon=True,
+    )
+    door = Door(gateway, home, proxy)
+    try:
+        writer.start()
+        door.start()
+        say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
+            f"metrics http://{gateway.listen.status}/metrics (Ctrl-C closes it)")  # fmt: skip
+        _keep(door, stop, say)
+    finally:
+        stop.set()
+        door.stop()
+        writer.join(timeout=10)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _keep(door: Door, stop: threading.Event, say: Say) -> None:
+    since, wait_s = time.monotonic(), FIRST_WAIT_S
+    while not stop.is_set():
+        status = door.wait(0.2)
+        if status is None:
+            continue
+        if time.monotonic() - since > STEADY_S:
+            wait_s = FIRST_WAIT_S
+        say(f"{door.proxy} ended (status {status}: {door.why}); it starts again in {wait_s:g} s")
+        door.stop(at_once=True)
+        while not stop.wait(wait_s):
+            wait_s, since = min(2 * wait_s, LONGEST_WAIT_S), time.monotonic()
+            try:
+                door.start()
+            except UserError as err:
+                say(f"{err}; tries again in {wait_s:g} s")
+            else:
+                break
+
+
+def drain(gateway: Gateway, home: Path, proxy: ProxyName, name: str, wait_s: float) -> None:
+    """No new requests for the replica, and wait until it has none; UserError when it still has some after `wait_s`."""
+    room = PROXIES[proxy]
+    room.drain(gateway, home, name)
+    ends = time.monotonic() + wait_s
+    while busy := next(state.busy for state in room.states(gateway, home) if state.name == name):
+        if time.monotonic() >= ends:
+            raise UserError(f"replica {name} is drained, but still has {busy} requests after {wait_s:g} s")
+        time.sleep(0.1)

@@ -1,0 +1,79 @@
+"""Private folders for what is not whole yet or must not last: they go with their process, at the latest at the next
+start."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ai102.errors import UserError
+
+SHARED_MEMORY = Path("/dev/shm")
+IN_MEMORY = ("tmpfs", "ramfs")
+BLOCK_BYTES = 4096
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+@contextmanager
+def private_room(parent: Path, prefix: str) -> Iterator[Path]:
+    """An empty folder of mode 0700 in `parent`, removed at the end with all that is in it.
+
+    Those of processes that were killed before they could are removed first: their lock is free.
+    """
+    _sweep(parent, prefix)
+    while True:
+        room = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        lock = os.open(room, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if room.exists():
+            break
+        os.close(lock)  # another process swept it before it was locked
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+        os.close(lock)
+
+
+def refuse_too_little_space(parent: Path, content_bytes: int, files: int, what: str) -> None:
+    """Raise UserError when `parent` has no room for so many bytes in so many files and folders."""
+    space = os.statvfs(parent)
+    free, needed = space.f_bavail * space.f_frsize, content_bytes + 2 * files * BLOCK_BYTES
+    if free < needed:
+        raise UserError(f"{parent}: {free / 1e6:.0f} MB free, {what} needs {needed / 1e6:.0f} MB: make room there")
+
+
+def refuse_disk(folder: Path) -> None:
+    """Raise UserError unless `folder` is in memory-backed storage."""
+    kind = filesystem_of(folder.resolve(), MOUNTS.read_text(encoding="utf-8"))
+    if kind not in IN_MEMORY:
+        raise UserError(f"{folder} is on {kind}, not in memory: mount a tmpfs there (docker: --shm-size, --tmpfs)")
+
+
+def filesystem_of(path: Path, mountinfo: str) -> str:
+    """The type of the file system that holds the absolute `path`, from Linux's /proc/PID/mountinfo (proc(5))."""
+    best, kind = -1, "an unknown file system"
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split(" ")[4].encode().decode("unicode_escape")  # a space is written \\040
+        if path.is_relative_to(point) and len(point) >= best:  # the last of several on one place is on top
+            best, kind = len(point), after.split(" ")[0]
+    return kind
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    for room in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):  # held by a living process, another user's, or gone
+            lock = os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_uid == os.geteuid():
+                    shutil.rmtree(room, ignore_errors=True)
+            finally:
+                os.close(lock)
