@@ -163,10 +163,14 @@ def serve(
     """Start a tritonserver on the model repository; Ctrl-C stops it."""
     from contextlib import ExitStack
 
+    from ai102.masking import Masker
+    from ai102.masking.logs import masked
     from ai102.serve.server import Server, run_until_signal
 
+    masker = Masker.beside(gateway.absolute().parent)
+
     def log(line: str) -> None:
-        typer.echo(line, err=True)
+        typer.echo(masked(masker, line), err=True)
 
     with ExitStack() as opened:
         if bundle is not None:

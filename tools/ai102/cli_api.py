@@ -45,6 +45,8 @@ def serve(
     from ai102.api.serve import serve as run
     from ai102.errors import UserError
     from ai102.gateway import policy
+    from ai102.masking import Masker
+    from ai102.masking.logs import masked
 
     asked = asked_from_contract(spec.load(contract), classify, embed)
     if not (listen and url):
@@ -63,8 +65,12 @@ def serve(
         max_calls=max_calls,
         max_waiting=max_waiting,
     )
-    run(listen, url, asked, limits, _to_stdout, lambda line: typer.echo(line, err=True))
-
-
-def _to_stdout(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the access log
+    masker = Masker.beside(gateway.absolute().parent)
+    run(
+        listen,
+        url,
+        asked,
+        limits,
+        lambda line: print(masked(masker, line), flush=True),  # noqa: T201 - the access log
+        lambda line: typer.echo(masked(masker, line), err=True),
+    )

@@ -242,8 +242,11 @@ def _rights(gateway: Path) -> Rights:
 
 def _issuer(rights: Rights, home: Path, settings: Settings | None = None) -> Issuer:
     from ai102.auth.issuer import Issuer
+    from ai102.masking import Masker
+    from ai102.masking.logs import masked
 
-    return Issuer(home, rights, settings)
+    masker = Masker.beside(rights.file.absolute().parent)
+    return Issuer(home, rights, settings, mask=lambda line: masked(masker, line))
 
 
 def _me() -> Origin:

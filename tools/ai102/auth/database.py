@@ -91,7 +91,15 @@ class Change:
 class Database:
     """The file, made when missing. Any thread may use it; every `with` takes a connection of its own."""
 
-    def __init__(self, file: Path, audit_file: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        file: Path,
+        audit_file: Path,
+        clock: Callable[[], float] = time.time,
+        mask: Callable[[str], str] = lambda line: line,
+    ) -> None:
+        """`mask` is what each line of the audit file goes through; the table in the database is the whole record."""
+        self._mask = mask
         self.file = private.file(file)
         self.audit_file = private.file(audit_file)
         self._clock = clock
@@ -112,7 +120,7 @@ class Database:
             change = Change(connection, self._clock())
             yield change
         if change.lines:
-            audit.append(self.audit_file, change.lines)
+            audit.append(self.audit_file, [self._mask(line) for line in change.lines])
 
     def salt(self) -> bytes:
         """A secret of this file, for hashes that must not be looked up in a table."""

@@ -42,13 +42,14 @@ class Issuer:
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
+        mask: Callable[[str], str] = lambda line: line,
     ) -> None:
         self.settings = settings or Settings()
         self.rights = rights
         self._clock = clock
         self._pause = pause
         private.folder(home)
-        self.database = Database(home / "users.db", home / "audit.jsonl", clock)
+        self.database = Database(home / "users.db", home / "audit.jsonl", clock, mask)
         self.keys = Keys(home / "keys", self.settings, clock)
         self.hasher = Hasher(self.settings.hash_cost)
         self._salt = self.database.salt()

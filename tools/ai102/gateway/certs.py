@@ -19,7 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ai102.errors import UserError
 
 ALWAYS = ("localhost", "127.0.0.1", "::1")
-CA_DAYS, LEAF_DAYS = 3650, 397  # longer-lived server certificates are refused by browsers
+CA_DAYS, LEAF_DAYS = 3650, 397  # browsers refuse a server certificate of more days
+BACKDATED = timedelta(minutes=5)  # clocks differ
 FILES = ("ca.pem", "ca.key", "server.pem", "client.pem")
 
 
@@ -141,7 +142,7 @@ def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKe
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))  # clocks differ
+        .not_valid_before(now - BACKDATED)
         .not_valid_after(now + timedelta(days=days))
     )
 

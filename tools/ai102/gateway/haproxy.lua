@@ -5,6 +5,9 @@ local door = require("door")
 local requests = require("haproxy_requests")
 local scans = require("haproxy_scans")
 
+-- Most of a request's tables are garbage soon; collecting them less often costs little memory.
+collectgarbage("setpause", 400)
+
 local READ_STATE_EVERY_MS = 1000
 local DRAIN_BYTES = 65536
 
@@ -53,24 +56,22 @@ local function refuse(txn, name, reason)
 end
 
 -- An action that gives true, or a refusal, which the configuration and the log know from variables. HAProxy would go on
--- after an action that fails, so anything but true refuses. `is_last`: nothing is judged after it.
-local function register(name, judge, is_last)
+-- after an action that fails, so anything but true refuses.
+local function register(name, judge)
   core.register_action(name, { "http-req" }, function(txn)
     local ran, is_allowed, refusal = pcall(judge, txn, state, settings)
     if not ran then
       refuse(txn, "unavailable", "defect: " .. tostring(is_allowed))
     elseif is_allowed ~= true then
       refuse(txn, refusal and refusal.name or "unavailable", refusal and refusal.reason or "defect: no refusal")
-    elseif is_last then
+    else
       txn:set_var("txn.is_judged", true)
     end
   end)
 end
 
-register("door_rest_head", requests.rest_head)
-register("door_rest_body", requests.rest_body, true)
-register("door_grpc_head", requests.grpc_head)
-register("door_grpc_body", requests.grpc_body, true)
+register("door_rest", requests.rest)
+register("door_grpc", requests.grpc)
 scans.register(settings)
 
 -- Reads what is left of the body first: a client that is still sending would get a reset in the place of the answer.
@@ -87,13 +88,13 @@ end
 
 core.register_service("door_refuse", "http", function(applet)
   local refusal = door.refusals[applet:get_var("txn.refusal")]
-  if applet.method ~= "CONNECT" and not applet.headers.expect then
+  if applet.method ~= "CONNECT" and not applet.headers.expect and not applet.headers.upgrade then
     drain(applet, settings.limits.max_body_bytes)
   end
   if not applet:get_var("txn.reason") then
     applet:set_var("txn.reason", refusal.reason)
   end
-  if applet:get_var("txn.kind") == "grpc" then
+  if applet:get_var("txn.protocol") == "grpc" then
     applet:set_var("txn.grpc_status", refusal.grpc_status)
     applet:set_status(200)
     applet:add_header("content-type", "application/grpc")

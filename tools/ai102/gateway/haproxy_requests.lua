@@ -1,9 +1,11 @@
--- Each request judged twice: by its headers, and then by its body, or the beginning of one that no buffer holds.
+-- A request judged by its headers and by its body, or the beginning of one that no buffer holds.
 -- Every judgement gives true, or nil and a refusal.
 
 local door = require("door")
 
 local requests = {}
+
+local STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 local function refused(name, reason)
   return nil, { name = name, reason = reason }
@@ -28,32 +30,21 @@ local function length_of(headers)
   return tonumber(first(headers, "content-length") or "", 10)
 end
 
--- What the log is to know whatever the judgement. A request id of the client's own is kept when it is a plain one.
-local function begin(txn, kind)
-  local headers = txn.http:req_get_headers()
-  txn:set_var("txn.kind", kind)
-  txn:set_var("txn.method", txn.f:method())
-  txn:set_var("txn.id", door.request_id(first(headers, "x-request-id")) or txn.f:uuid())
-  txn:set_priv({ headers = headers })
-  return headers
-end
-
 local function tell(txn, verb, model, version)
   txn:set_var("txn.verb", verb)
-  txn:set_var("txn.model", model or "")
-  txn:set_var("txn.version", version or "")
+  if model and model ~= "" then
+    txn:set_var("txn.model", model)
+  end
+  if version and version ~= "" then
+    txn:set_var("txn.version", version)
+  end
 end
 
--- The caller's identity, or nil and a refusal; the second judgement finds it kept.
-local function identify(txn, state)
-  local kept = txn:get_priv()
-  if kept.identity then
-    return kept.identity
-  end
-  local identity, refusal = door.authenticate(state, first(kept.headers, "authorization"), os.time())
+-- The caller's identity, or nil and a refusal.
+local function identify(txn, state, headers)
+  local identity, refusal = door.authenticate(state, first(headers, "authorization"), os.time())
   if identity then
     txn:set_var("txn.subject", identity.sub)
-    kept.identity = identity
   end
   return identity, refusal
 end
@@ -70,65 +61,33 @@ local function decide(txn, identity, verb, model, version, body_bytes)
   })
 end
 
--- Takes away what only the door may say, and says it.
-local function replace_headers(txn, headers, secret_name, secret)
+-- Takes away what only the door may say; most of it the configuration says then, the secret is said here.
+local function replace_headers(txn, headers, verb, secret_name, secret)
   for _, name in ipairs(door.our_headers) do
     if headers[name] then
       txn.http:req_del_header(name)
     end
   end
-  txn.http:req_set_header("x-request-id", txn:get_var("txn.id"))
-  txn.http:req_set_header("x-forwarded-for", txn.f:src())
-  txn.http:req_set_header("x-forwarded-proto", "https")
-  local subject = txn:get_var("txn.subject")
-  if subject then
-    txn.http:req_set_header("x-user", subject)
-  end
-  if txn:get_var("txn.verb") == "administer" then
+  if verb == "administer" then
     txn.http:req_set_header(secret_name, secret)
   end
 end
 
--- Who asks, and whether they may, as far as headers tell.
-local function judge_caller(txn, state, route, body_bytes)
+-- Who asks, and whether they may.
+local function judge_caller(txn, state, headers, route, body_bytes)
   if route.verb == "public" then
     return true
   end
-  local identity, refusal = identify(txn, state)
+  local identity, refusal = identify(txn, state, headers)
   if not identity then
     return nil, refusal
   end
   return decide(txn, identity, route.verb, route.model, route.version, body_bytes)
 end
 
-function requests.rest_head(txn, state, settings)
-  local headers, limits = begin(txn, "rest"), settings.limits
-  if bytes_of(headers) > limits.max_header_bytes then
-    return refused("header_too_large", "more headers than allowed")
-  end
-  local route, refusal = door.rest_route(txn.f:method(), txn.f:pathq() or "", state)
-  local problem = door.header_problem(headers, route and route.kind)
-  if problem or not route then
-    return nil, problem or refusal
-  end
-  tell(txn, route.verb, route.model, route.version)
-  local length = length_of(headers)
-  if length and length > limits.max_body_bytes then
-    return refused("too_large", "a longer body than allowed")
-  end
-  local is_allowed
-  is_allowed, refusal = judge_caller(txn, state, route, length)
-  if not is_allowed then
-    return nil, refusal
-  end
-  txn:set_var("txn.kind", route.kind)
-  txn:set_var("txn.action", route.action or "")
-  return true
-end
-
 -- The body of a request to Triton itself: JSON, or JSON and then binary tensors, which may be longer than the buffer.
-local function judge_tensors(txn, headers, body, limits)
-  if txn.f:method() ~= "POST" then
+local function judge_tensors(method, action, headers, body, limits)
+  if method ~= "POST" then
     if body ~= "" then
       return refused("malformed", "a body where none belongs")
     end
@@ -144,35 +103,73 @@ local function judge_tensors(txn, headers, body, limits)
   elseif json_bytes > #body then
     return refused("malformed", "more JSON than body")
   end
-  refusal = door.json_problem(body:sub(1, json_bytes), limits, txn:get_var("txn.action"))
+  refusal = door.json_problem(body:sub(1, json_bytes), limits, action)
   return refusal == nil or nil, refusal
 end
 
 -- Without Content-Length a body may have max_json_bytes at most: then it lies whole in the buffer.
-function requests.rest_body(txn, state, settings)
-  local headers, limits = txn:get_priv().headers, settings.limits
-  local body = txn.f:req_body() or ""
-  local is_allowed, refusal = true, nil
-  if not length_of(headers) and body ~= "" then
-    if #body > limits.max_json_bytes then
-      return refused("too_large", "a long body of untold length")
-    end
-    local route = door.rest_route(txn.f:method(), txn.f:pathq() or "", state)
-    is_allowed, refusal = judge_caller(txn, state, route, #body)
+function requests.rest(txn, state, settings)
+  local headers, limits = txn.http:req_get_headers(), settings.limits
+  if bytes_of(headers) > limits.max_header_bytes then
+    return refused("header_too_large", "more headers than allowed")
   end
-  if is_allowed and txn:get_var("txn.kind") == "triton" then
-    is_allowed, refusal = judge_tensors(txn, headers, body, limits)
-    txn.http:req_del_header("authorization")
+  local method = txn.f:method()
+  local route, refusal = door.rest_route(method, txn.f:pathq() or "", state)
+  local problem = door.header_problem(headers, route and route.kind)
+  if problem or not route then
+    return nil, problem or refusal
+  end
+  tell(txn, route.verb, route.model, route.version)
+  local length, body = length_of(headers), txn.f:req_body() or ""
+  if length and length > limits.max_body_bytes then
+    return refused("too_large", "a longer body than allowed")
+  end
+  local is_allowed
+  is_allowed, refusal = judge_caller(txn, state, headers, route, length or #body)
+  if is_allowed and not length and #body > limits.max_json_bytes then
+    return refused("too_large", "a long body of untold length")
+  end
+  if is_allowed and route.kind == "triton" then
+    is_allowed, refusal = judge_tensors(method, route.action, headers, body, limits)
   end
   if not is_allowed then
     return nil, refusal
   end
-  replace_headers(txn, headers, "ai102-secret", settings.secret)
+  replace_headers(txn, headers, route.verb, "ai102-secret", settings.secret)
+  txn:set_var("txn.kind", route.kind)
   return true
 end
 
-function requests.grpc_head(txn, state, settings)
-  local headers = begin(txn, "grpc")
+-- Who asks for the model that the first message names. True and the largest message allowed, or nil and a refusal.
+local function judge_named(txn, state, headers, route, path, body)
+  local identity, refusal = identify(txn, state, headers)
+  if not identity then
+    return nil, refusal
+  end
+  local name, version = door.model_named(body, path)
+  if not name then
+    return nil, version
+  end
+  tell(txn, route.verb, name, version)
+  return decide(txn, identity, route.verb, name, version)
+end
+
+-- A body that is not whole in the buffer is scanned by the filter, part by part, before it goes on.
+local function judge_messages(txn, route, path, body, largest, settings)
+  -- No longer than this, a body lies whole in the buffer when its waiting is over.
+  if #body > settings.limits.max_json_bytes or route.streams then
+    txn:set_var("txn.scan", path)
+    txn:set_var("txn.max_message_bytes", largest)
+    return true
+  end
+  local limits = { max_elements = settings.limits.max_elements, max_message_bytes = largest }
+  local scanner = door.scanner(path, nil, nil, limits)
+  local refusal = scanner:feed(body) or scanner:finish()
+  return refusal == nil or nil, refusal
+end
+
+function requests.grpc(txn, state, settings)
+  local headers = txn.http:req_get_headers()
   if bytes_of(headers) > settings.limits.max_header_bytes then
     return refused("header_too_large", "more headers than allowed")
   end
@@ -180,65 +177,31 @@ function requests.grpc_head(txn, state, settings)
   if problem then
     return nil, problem
   end
-  local route, refusal = door.grpc_route(txn.f:pathq() or "")
+  local path, body = txn.f:pathq() or "", txn.f:req_body() or ""
+  local route, refusal = door.grpc_route(path)
   if not route then
     return nil, refusal
   elseif txn.f:method() ~= "POST" then
     return refused("method_not_allowed", "no POST")
+  elseif route.streams ~= (path == STREAM) then
+    return refused("unavailable", "defect: haproxy.cfg and the door disagree on what streams")
   end
   tell(txn, route.verb, route.model)
-  txn:set_var("txn.streams", route.streams)
+  local is_allowed, most
   if route.names_model then
-    local identity
-    identity, refusal = identify(txn, state)
-    return identity and true, refusal
+    is_allowed, most = judge_named(txn, state, headers, route, path, body)
+  else
+    is_allowed, most = judge_caller(txn, state, headers, route)
   end
-  local is_allowed
-  is_allowed, refusal = judge_caller(txn, state, route)
-  return is_allowed, refusal
-end
-
--- The model that the first message names, judged. True and the largest message allowed, or nil and a refusal.
-local function judge_named(txn, state, route, path, body)
-  local name, version = door.model_named(body, path)
-  if not name then
-    return nil, version
+  if not is_allowed then
+    return nil, most
   end
-  tell(txn, route.verb, name, version)
-  local identity, refusal = identify(txn, state)
-  if not identity then
+  local largest = math.min(most or math.huge, settings.limits.max_body_bytes)
+  is_allowed, refusal = judge_messages(txn, route, path, body, largest, settings)
+  if not is_allowed then
     return nil, refusal
   end
-  return decide(txn, identity, route.verb, name, version)
-end
-
--- A body that is not whole in the buffer is scanned by the filter, part by part, before it goes on.
-function requests.grpc_body(txn, state, settings)
-  local headers = txn:get_priv().headers
-  local path, body = txn.f:pathq(), txn.f:req_body() or ""
-  local route = door.grpc_route(path)
-  local largest = settings.limits.max_body_bytes
-  if route.names_model then
-    local is_allowed, most = judge_named(txn, state, route, path, body)
-    if not is_allowed then
-      return nil, most
-    end
-    largest = math.min(most or largest, largest)
-  end
-  -- No longer than this, a body lies whole in the buffer when its waiting is over.
-  if #body <= settings.limits.max_json_bytes and not route.streams then
-    local limits = { max_elements = settings.limits.max_elements, max_message_bytes = largest }
-    local scanner = door.scanner(path, nil, nil, limits)
-    local refusal = scanner:feed(body) or scanner:finish()
-    if refusal then
-      return nil, refusal
-    end
-  else
-    txn:set_var("txn.scan", path)
-    txn:set_var("txn.max_message_bytes", largest)
-  end
-  txn.http:req_del_header("authorization")
-  replace_headers(txn, headers, "triton-grpc-protocol-ai102-secret", settings.secret)
+  replace_headers(txn, headers, route.verb, "triton-grpc-protocol-ai102-secret", settings.secret)
   return true
 end
 

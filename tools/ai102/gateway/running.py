@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -77,12 +78,16 @@ def running_proxy(home: Path) -> ProxyName:
 
 @dataclass
 class Door:
-    """A running proxy for one policy; use it as a context manager. `log`: a file for what it writes, else our own."""
+    """A running proxy for one policy; use it as a context manager.
+
+    `log`: a file for what it writes, as it is; without one it goes to our own output, through `mask`.
+    """
 
     gateway: Gateway
     home: Path
     proxy: ProxyName = "haproxy"
     log: Path | None = None
+    mask: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,16 +120,18 @@ class Door:
         check(self.gateway, self.home, self.proxy)
         for name, address in self.gateway.listen.model_dump().items():
             _check_free(f"gateway.toml: listen.{name}", address)
-        output = self.log.open("ab") if self.log else None
+        output = self.log.open("ab") if self.log else subprocess.PIPE
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, start_new_session=True
             )
         finally:
-            if output:
+            if not isinstance(output, int):
                 output.close()
         assert self._process.stderr is not None
         threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True).start()
+        if self._process.stdout is not None:
+            threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
         self._guardian = subprocess.Popen(
             ["/bin/sh", "-c", GUARDIAN, "guardian", str(self._process.pid)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -162,9 +169,18 @@ class Door:
             self._process = None
             (self.home / RUNNING).unlink(missing_ok=True)
 
+    def _pass_on(self, stream: IO[bytes]) -> None:
+        """Its access log, many lines at a time when there are many: masking each by itself costs more."""
+        rest = b""
+        while part := os.read(stream.fileno(), 1 << 16):
+            lines, newline, rest = (rest + part).rpartition(b"\n")
+            sys.stdout.write(self.mask((lines + newline).decode("utf-8", "replace")))
+            sys.stdout.flush()
+        sys.stdout.write(self.mask(rest.decode("utf-8", "replace")))
+
     def _read(self, stream: IO[bytes]) -> None:
         for raw in stream:
-            line = raw.decode("utf-8", "replace").rstrip()
+            line = self.mask(raw.decode("utf-8", "replace").rstrip())
             self._complaints.append(line)
             print(line, file=sys.stderr)  # noqa: T201 - the proxy's own words, passed on
 

@@ -13,6 +13,8 @@ from ai102.errors import UserError
 from ai102.gateway import haproxy, state
 from ai102.gateway.policy import Gateway
 from ai102.gateway.running import PROXIES, Door, ProxyName
+from ai102.masking import Masker
+from ai102.masking.logs import masked
 
 FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S = 0.2, 30.0, 60.0
 Say = Callable[[str], None]
@@ -36,7 +38,8 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
         name="state",
         daemon=True,
     )
-    door = Door(gateway, home, proxy)
+    masker = Masker.beside(home)
+    door = Door(gateway, home, proxy, mask=lambda text: masked(masker, text))
     try:
         writer.start()
         door.start()

@@ -70,6 +70,14 @@ class MaskingFormatter(logging.Formatter):
             return f"{failure(err)} {record.levelname} {Path(record.pathname).name}:{record.lineno}"
 
 
+def masked(masker: Masker, line: str) -> str:
+    """The line masked, or a mark in the place of one that the masker fails on."""
+    try:
+        return masker.mask(line)
+    except Exception as err:  # noqa: BLE001  whatever the defect, the line must not be lost and must not leak
+        return failure(err)
+
+
 def failure(err: BaseException) -> str:
     """What stands in the place of a line that could not be masked; nothing of the line is in it."""
     return f"[masking failed: {type(err).__name__}]"

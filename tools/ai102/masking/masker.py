@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ai102.masking import keys, marks, names, patterns
 from ai102.masking.folding import Folded
 from ai102.masking.pattern import Pattern
-from ai102.masking.rules import Rule, Rules, load
+from ai102.masking.rules import Kind, Rule, Rules, load
 
 DEEPEST = 32
 MOST_PASSES = 8
@@ -57,6 +57,12 @@ class Masker:
     @classmethod
     def of(cls, path: Path = Path("masking.toml")) -> Masker:
         return cls(load(path))
+
+    @classmethod
+    def beside(cls, folder: Path) -> Masker:
+        """By the folder's masking.toml; where there is none, everything of every kind is replaced."""
+        file = folder / "masking.toml"
+        return cls.of(file) if file.exists() else cls(Rules(rules=tuple(Rule(kind=kind) for kind in get_args(Kind))))
 
     def mask(self, text: str) -> str:
         """`text` with all that the rules name masked; masking it again changes nothing."""

@@ -30,7 +30,8 @@ TRIGGERS = ("pass", "pwd", "secret", "signature", "token", "credential", "author
             "key", "密码", "密钥", "口令", "令牌")  # fmt: skip
 SUFFIX = r"(?:[_-]?(?:access[_-]?)?(?:key|value|hash|id))?"
 SEPARATOR = r"\\{0,4}(?:[\"']\]?)?\s{0,8}(?:=>|:=|={1,3}(?![=>])|:(?![=:])|是|为)\s{0,8}"
-IN_TUPLE = r"[\"']\s{0,4},\s{0,4}b?(?=[\"'])"  # ("password", "..."), as header lists are printed
+# ("password", "..."), as header lists are printed; not the key that follows in "refused":"no token","bytes":1
+IN_TUPLE = r"[\"']\s{0,4},\s{0,4}b?(?=[\"'])(?![\"'][^\"'\r\n]{0,64}[\"']\s{0,4}:)"
 QUOTED = (
     rf"b?\"((?!{MASKED})(?:[^\"\\\r\n]|\\.)++)|b?'((?!{MASKED})(?:[^'\\\r\n]|\\.)++)"
     rf"|\\{{1,4}}[\"']((?!{MASKED})[^\"'\\\r\n]++(?:\\++[^\"'\\\r\n]++)*+)"

@@ -41,6 +41,8 @@ function keep(value) {
 }
 
 async function ask(path, options = {}) {
+  const typed = token ? "" : $("token").value.trim();  // and "Use it" not pressed
+  if (typed) keep(typed);
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const began = performance.now();
   let response;
@@ -58,7 +60,12 @@ async function ask(path, options = {}) {
     throw new Refusal(response.status, response.status === 401 ? null : body);
   }
   if (!body) throw new Error("The server's answer cannot be read.");
-  return { body, took: performance.now() - began };
+  const took = performance.now() - began;
+  if (typed) {
+    $("token-form").hidden = true;
+    if (path !== "/v1/models") greet();
+  }
+  return { body, took };
 }
 
 function demandToken() {

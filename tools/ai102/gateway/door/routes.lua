@@ -32,6 +32,7 @@ local MODEL = {
 local ISSUER = {
   ["/auth/token"] = { WRITE, "public" },
   ["/auth/revoke"] = { WRITE, "public" },
+  ["/auth/me"] = { READ, "public" }, -- the issuer looks at the token itself
   ["/.well-known/jwks.json"] = { READ, "public" },
   ["/.well-known/openid-configuration"] = { READ, "public" },
 }

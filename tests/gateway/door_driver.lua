@@ -1,0 +1,123 @@
+-- Lets the tests call the door: one JSON object {n, "1": name, "2": argument, ...} a line in, one JSON answer a line out.
+-- Bytes travel as {"hex": "..."}.
+
+package.path = arg[1] .. "/?.lua;" .. package.path
+local cjson = require("cjson")
+local door = require("door")
+local rights = require("rights")
+local protobuf = require("protobuf")
+local addresses = require("addresses")
+
+local state
+local calls = {}
+
+function calls.load(text)
+  local reason
+  state, reason = door.state_from_json(text)
+  return { ok = state ~= nil, reason = reason }
+end
+
+function calls.authenticate(authorization, now_s)
+  return door.authenticate(state, authorization, now_s)
+end
+
+function calls.rest_route(method, path, ...)
+  return door.rest_route(method, path, state, ...)
+end
+
+function calls.decide(grants, request)
+  local allowed, second = door.decide({ grants = rights.grants_from(grants) }, request)
+  if allowed then
+    return { allowed = true, largest = second }
+  end
+  return nil, second
+end
+
+function calls.model_named(bytes, method)
+  local name, second = door.model_named(bytes, method)
+  if name then
+    return { name = name, version = second }
+  end
+  return nil, second
+end
+
+function calls.scan(method, name, version, chunks, limits)
+  local scanner = door.scanner(method, name, version, limits)
+  for _, chunk in ipairs(chunks) do
+    local refusal = scanner:feed(chunk)
+    if refusal then
+      return nil, refusal
+    end
+  end
+  return nil, scanner:finish()
+end
+
+function calls.scan_in_steps(method, name, bytes, step)
+  local scanner = door.scanner(method, name, "")
+  for at = 1, #bytes, step do
+    local refusal = scanner:feed(bytes:sub(at, at + step - 1))
+    if refusal then
+      return nil, refusal
+    end
+  end
+  return nil, scanner:finish()
+end
+
+function calls.json_problem(text, limits, action)
+  return nil, door.json_problem(text, limits, action)
+end
+
+function calls.header_problem(headers, kind)
+  return nil, door.header_problem(headers, kind)
+end
+
+function calls.within(address, network)
+  local bytes, parsed = addresses.bytes_from(address), addresses.network_from(network)
+  return { known = bytes ~= nil, within = bytes ~= nil and parsed ~= nil and addresses.within(bytes, parsed) }
+end
+
+function calls.fields()
+  local rows = {}
+  for method, row in pairs(require("routes").GRPC) do
+    rows[method] = { name = row.name_field, version = row.version_field, streams = row.streams }
+  end
+  return rows
+end
+
+function calls.max_fields()
+  return { count = protobuf.MAX_FIELDS }
+end
+
+local function plain(value)
+  if value == cjson.null then
+    return nil
+  elseif type(value) ~= "table" then
+    return value
+  elseif value.hex then
+    return (value.hex:gsub("%x%x", function(pair)
+      return string.char(tonumber(pair, 16))
+    end))
+  end
+  local copy = {}
+  for key, one in pairs(value) do
+    copy[key] = plain(one)
+  end
+  return copy
+end
+
+for line in io.lines() do
+  local request = cjson.decode(line)
+  local name, arguments = request["1"], {}
+  request.n = math.floor(request.n)
+  for place = 2, request.n do
+    arguments[place - 1] = plain(request[tostring(place)])
+  end
+  local call = calls[name] or door[name]
+  local unpack = table.unpack or unpack
+  local value, refusal = call(unpack(arguments, 1, request.n - 1))
+  if type(value) == "table" and value.grants then
+    value = { sub = value.sub, jti = value.jti, sid = value.sid, grants = #value.grants }
+  end
+  io.write(cjson.encode({ value = value, refusal = refusal }), "\n")
+  io.flush()
+end

@@ -1,0 +1,145 @@
+"""nginx and its replicas: drained, undrained, killed and reloaded under load, and how requests are spread."""
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ai102.gateway import nginx, running
+from ai102.gateway.running import Door
+from ai102.serve.server import Server
+from tests.gateway.attackers import Target, asked, connected, request
+from tests.gateway.attacks_over_rest import BODY, JSON
+from tests.gateway.conftest import Home, MakeHome, needs, wait_until
+from tests.gateway.nginx_load import Load, calls_in_turn
+
+pytestmark = [pytest.mark.e2e, needs("nginx")]
+MANY = {"requests_per_10s": 10_000_000}
+
+
+@pytest.fixture
+def home(make_home: MakeHome) -> Iterator[Home]:
+    home = make_home(limits=MANY)
+    with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+        yield home
+
+
+def target_of(home: Home, token: str) -> Target:
+    return Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, token)
+
+
+def replica_of_each(home: Home) -> list[str]:
+    """Which replica each answered request went to, as the log tells it."""
+    lines = (home.folder / "log").read_text(encoding="utf-8").splitlines()
+    return [row["replica"] for row in map(json.loads, lines) if row["replica"]]
+
+
+def states(home: Home) -> dict[str, tuple[bool, bool]]:
+    """By replica, whether it is up and whether it is drained."""
+    return {state.name: (state.is_up, state.is_drained) for state in nginx.states(home.gateway, home.folder)}
+
+
+def busy(home: Home, name: str) -> int:
+    return next(state.busy for state in nginx.states(home.gateway, home.folder) if state.name == name)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_draining_and_undraining_under_load_fails_no_request(protocol: str, home: Home, caller: str) -> None:
+    with Load(target_of(home, caller), protocol).running() as load:
+        load.wait_for(100)
+        nginx.drain(home.gateway, home.folder, "b")
+        assert states(home) == {"a": (True, False), "b": (True, True), "c": (True, False)}
+        wait_until(lambda: busy(home, "b") == 0, "the drained replica has no request")
+        before = len(replica_of_each(home))
+        load.wait_for(100)
+        assert set(replica_of_each(home)[before:]) == {"a", "c"}
+        nginx.undrain(home.gateway, home.folder, "b")
+        before = len(replica_of_each(home))
+        load.wait_for(100)
+        assert set(replica_of_each(home)[before:]) == {"a", "b", "c"}
+    assert load.failed == {}
+
+
+def test_a_reload_under_load_fails_no_call_and_keeps_what_is_drained(home: Home, caller: str) -> None:
+    nginx.drain(home.gateway, home.folder, "b")
+    with Load(target_of(home, caller), "grpc").running() as load:
+        load.wait_for(100)
+        for _ in range(3):
+            running.reload(home.gateway, home.folder, "nginx")
+            load.wait_for(200)
+    assert (load.failed, states(home)["b"]) == ({}, (True, True))
+
+
+def test_a_caller_that_leaves_keeps_no_replica_busy(home: Home, caller: str) -> None:
+    target = target_of(home, caller)
+    slow = json.dumps(json.loads(BODY) | {"parameters": {"sleep_ms": 1000}}).encode()
+    with connected(target) as connection:
+        connection.sendall(request("POST /v2/models/echo/infer", target.bearer, JSON, body=slow))
+        wait_until(lambda: sum(busy(home, name) for name in "abc") == 1, "the request is at a replica")
+    wait_until(lambda: sum(busy(home, name) for name in "abc") == 0, "no replica is busy")
+
+
+def test_an_error_of_nginx_keeps_no_replica_busy(make_home: MakeHome, caller: str) -> None:
+    home = make_home([("127.0.0.1:9", "127.0.0.1:10")])
+    with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+        assert asked(target_of(home, caller), request("GET /v2", f"Authorization: Bearer {caller}")) == 503
+        assert busy(home, "a") == 0
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_replica_killed_under_load_fails_at_most_one_request_in_a_thousand(
+    protocol: str, make_home: MakeHome, echo_repository: Path, caller: str
+) -> None:
+    free = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Server(echo_repository, **free)) for _ in range(3)]  # type: ignore[arg-type]
+        home = make_home([(server.http_url, server.grpc_url) for server in servers], limits=MANY)
+        stack.enter_context(Door(home.gateway, home.folder, "nginx", home.folder / "log"))
+        with Load(target_of(home, caller), protocol).running() as load:
+            load.wait_for(300)
+            os.killpg(servers[1].pid, signal.SIGKILL)
+            wait_until(lambda: states(home)["b"] == (False, False), "the door knows that it is gone")
+            load.wait_for(1000)
+    allowed = 0 if protocol == "grpc" else load.done / 1000
+    assert sum(load.failed.values()) <= allowed, load.outcomes
+
+
+@pytest.mark.parametrize(
+    ("balance", "weights", "expected"),
+    [
+        ("roundrobin", (1, 1, 1), {"a": 8, "b": 8, "c": 8}),
+        ("roundrobin", (4, 1, 1), {"a": 16, "b": 4, "c": 4}),
+        ("leastconn", (1, 1, 1), {"a": 8, "b": 8, "c": 8}),
+    ],
+)
+def test_requests_one_after_the_other_are_spread_by_weight(
+    balance: str, weights: tuple[int, ...], expected: dict[str, int], make_home: MakeHome, caller: str
+) -> None:
+    home = with_balance(make_home(), balance, weights)
+    assert spread(home, caller, 24) == expected
+
+
+def test_one_source_keeps_its_replica(make_home: MakeHome, caller: str) -> None:
+    home = with_balance(make_home(), "source", (1, 1, 1))
+    assert list(spread(home, caller, 12).values()) == [12]
+
+
+def with_balance(home: Home, balance: str, weights: tuple[int, ...]) -> Home:
+    content = home.gateway.model_dump()
+    content["triton"]["balance"] = balance
+    for replica, weight in zip(content["triton"]["replicas"], weights, strict=True):
+        replica["weight"] = weight
+    return Home(home.folder, type(home.gateway).model_validate(content), home.tokens)
+
+
+def spread(home: Home, token: str, count: int) -> dict[str, int]:
+    """How many of `count` calls over one connection, and so by one worker, each replica got."""
+    with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+        calls_in_turn(target_of(home, token), count)
+        wait_until(lambda: len(replica_of_each(home)) == count, "the log has them")
+        return dict(sorted(Counter(replica_of_each(home)).items()))

@@ -1,0 +1,109 @@
+"""What is told before a door opens, and what the rendered configuration has in it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ai102.errors import UserError
+from ai102.gateway import certs, haproxy, running
+from ai102.gateway.policy import Gateway
+from ai102.gateway.running import Door
+from ai102.gateway.secret import secret_of
+from tests.gateway.conftest import needs, policy
+
+REPLICAS = [("127.0.0.1:18000", "127.0.0.1:18001"), ("127.0.0.1:18010", "127.0.0.1:18011")]
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return policy(REPLICAS)
+
+
+def test_a_missing_proxy_is_one_line_with_the_package(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    for proxy in ("haproxy", "nginx"):
+        with pytest.raises(UserError, match=rf"^{proxy} is not installed: apt-get install {proxy}"):
+            Door(gateway, tmp_path, proxy).start()  # type: ignore[arg-type]
+
+
+def test_the_secret_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "build" / "secret"
+    first = secret_of(path)
+    assert (secret_of(path), len(first) >= 32, oct(path.stat().st_mode & 0o777)) == (first, True, "0o600")
+    path.write_text("short")
+    with pytest.raises(UserError, match="wanted one word of 16 letters or more"):
+        secret_of(path)
+
+
+def test_the_whole_configuration_of_haproxy_is_rendered_and_no_secret_is_in_it(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    secret = secret_of(tmp_path / gateway.triton.secret_file)
+    written = running.render(gateway, tmp_path, "haproxy")
+    names = {path.name for path in written}
+    assert {"haproxy.cfg", "settings.json", "haproxy.lua", "haproxy_scans.lua", "door.lua", "jwt.lua"} <= names
+    assert not any(secret in path.read_text(encoding="utf-8") for path in written)
+
+
+@needs("haproxy")
+@pytest.mark.parametrize("balance", ["roundrobin", "leastconn", "source"])
+@pytest.mark.parametrize("folder", ["plain", 'with "quotes", $dollars, \\ and spaces #'])
+def test_haproxy_takes_every_balance_in_any_folder(balance: str, folder: str, tmp_path: Path) -> None:
+    home = tmp_path / folder
+    certs.make(home / "build" / "gateway" / "certs")
+    gateway = policy(REPLICAS, triton={"balance": balance}, services={"api": "127.0.0.1:1", "issuer": "127.0.0.1:2"})
+    secret_of(home / gateway.triton.secret_file)
+    haproxy.command(home)
+    running.render(gateway, home, "haproxy")
+    running.check(gateway, home, "haproxy")
+
+
+@needs("haproxy")
+def test_a_policy_that_haproxy_does_not_take_is_told_in_its_words(tmp_path: Path) -> None:
+    gateway = policy([("no.such.host.example:1", "no.such.host.example:2")], listen={"rest": "no.such.host.example:3"})
+    certs.make(tmp_path / "build" / "gateway" / "certs")
+    with pytest.raises(UserError, match=r"haproxy does not take its configuration: .*no\.such\.host\.example"):
+        Door(gateway, tmp_path).start()
+
+
+@needs("haproxy")
+def test_an_address_that_is_taken_is_told_before_the_proxy_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        certs.make(tmp_path / "build" / "gateway" / "certs")
+        with pytest.raises(UserError, match=rf"listen\.grpc is {address}: Address already in use: stop what listens"):
+            Door(policy(REPLICAS, listen={"grpc": address}), tmp_path).start()
+
+
+@needs("haproxy")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reload"], "no door runs for"),
+        (["drain", "a"], "no door runs for"),
+        (["status"], "no door runs for"),
+        (["run"], "tls.certificate: there is no "),
+        (["render", "--policy", "nowhere.toml"], "nowhere.toml: no such file"),
+    ],
+)
+def test_a_mistake_at_the_command_line_is_one_line_and_exit_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    for name in ("gateway.toml", "models.toml"):
+        shutil.copy(name, tmp_path)
+    code = (
+        "import sys, typer; from ai102.cli_gateway import app; from ai102.errors import UserError\n"
+        "try: app()\nexcept UserError as err: print(err, file=sys.stderr); sys.exit(2)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, env=os.environ,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr

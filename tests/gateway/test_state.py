@@ -1,0 +1,304 @@
+"""state.json: what an issuer publishes is read with suspicion, and what it said last holds while it is silent."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from ai102.gateway import issuers
+from ai102.gateway.issuers import Known
+from ai102.gateway.jwks import keys_from_jwks, revoked_from
+from ai102.gateway.policy import Gateway
+from ai102.gateway.state import state_from, sync
+from ai102.spec import Contract, load
+from tests.gateway.door_core import core, in_both_luas
+
+OURS, FOREIGN = "https://ai102.example", "https://login.example"
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    return load(Path(__file__).parents[2] / "models.toml")
+
+
+def rsa_jwk(bits: int = 2048, **changes: Any) -> dict[str, Any]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits).public_key()
+    return RSAAlgorithm.to_jwk(key, as_dict=True) | {"kid": "r", "use": "sig", "alg": "RS256"} | changes
+
+
+def ec_jwk(curve: ec.EllipticCurve, **changes: Any) -> dict[str, Any]:
+    return ECAlgorithm.to_jwk(ec.generate_private_key(curve).public_key(), as_dict=True) | {"kid": "e"} | changes
+
+
+GOOD = rsa_jwk()
+JWKS = {"keys": [GOOD]}
+NOTHING: dict[str, Any] = {"jti": {}, "sid": {}, "sub": {}}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("rows", "kids", "reason"),
+    [
+        ([GOOD], ["r"], ""),
+        ([ec_jwk(ec.SECP256R1())], ["e"], ""),
+        ([without("use"), ec_jwk(ec.SECP256R1(), alg="ES256", key_ops=["verify"])], ["r", "e"], ""),
+        ([without("kid")], [], "key 0: no kid"),
+        ([GOOD | {"kid": 5}], [], "no kid"),
+        ([GOOD | {"kid": "a\nb"}], [], "no kid"),
+        ([GOOD, rsa_jwk()], ["r"], "key 1: its kid is another key's too"),
+        ([GOOD | {"use": "enc"}], [], "not for signatures"),
+        ([GOOD | {"key_ops": ["encrypt"]}], [], "not for signatures"),
+        ([GOOD | {"alg": "PS256"}], [], "neither RS256 nor ES256"),
+        ([GOOD | {"alg": "HS256"}], [], "neither RS256 nor ES256"),
+        ([{"kty": "oct", "k": "c2VjcmV0", "kid": "o"}], [], "neither RS256 nor ES256"),
+        ([GOOD | {"kty": ["RSA"]}], [], "neither RS256 nor ES256"),
+        ([rsa_jwk(1024)], [], "an RSA key of 1024 bits"),
+        ([GOOD | {"e": "Aw"}], [], "unusual exponent"),
+        ([GOOD | {"n": "!!"}], [], "key 0"),
+        ([GOOD | {"n": 5}], [], "not readable"),
+        ([without("n")], [], "not readable"),
+        ([GOOD | {"d": "AQAB"}], [], "a private key, published"),
+        ([ec_jwk(ec.SECP384R1())], [], "not on the curve P-256"),
+        ([ec_jwk(ec.SECP256R1()) | {"x": "AAAA"}], [], "not readable"),
+        ([5, None, "x", []], [], "no object"),
+        ([GOOD | {"kid": f"k{number}"} for number in range(20)], [f"k{n}" for n in range(16)], "more than 16 keys"),
+    ],
+)
+def test_a_key_is_taken_when_it_signs_and_is_strong(rows: list[Any], kids: list[str], reason: str) -> None:
+    keys, left_out = keys_from_jwks(json.dumps({"keys": rows}).encode())
+    assert list(keys) == kids
+    assert reason in "; ".join(left_out)
+
+
+@pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{}", b'{"keys": {}}', b"\xff", b"[" * 100_000])
+def test_what_is_no_key_set_is_an_error(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        keys_from_jwks(text)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b'{"jti": []}', b'{"jti": {"a": "1"}}', b'{"sub": {"a": true}}', b'{"sid": null}']
+)
+def test_what_is_no_list_of_revocations_is_an_error(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        revoked_from(text)
+
+
+class StandIn:
+    """An issuer that says what it is told to; `asked` counts the questions by path."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {"/jwks": JWKS, "/revoked": NOTHING}
+        self.status = 200
+        self.asked: dict[str, int] = {}
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                stand_in.asked[self.path] = stand_in.asked.get(self.path, 0) + 1
+                answer = stand_in.answers[self.path]
+                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                etag = f'"{hash(body)}"'
+                is_known = self.headers.get("If-None-Match") == etag and stand_in.status == 200
+                self.send_response(304 if is_known else stand_in.status)
+                self.send_header("ETag", etag)
+                self.send_header("Content-Length", "0" if is_known else str(len(body)))
+                self.end_headers()
+                if not is_known:
+                    self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def issuer() -> Iterator[StandIn]:
+    stand_in = StandIn()
+    yield stand_in
+    with contextlib.suppress(OSError):
+        stand_in.close()
+
+
+def gateway(stand_in: StandIn, **changes: Any) -> Gateway:
+    ours = {"issuer": OURS, "audience": "ai102", "jwks": f"{stand_in.url}/jwks", "revoked": f"{stand_in.url}/revoked"}
+    return Gateway.model_validate(
+        {
+            "triton": {"replicas": [{"name": "a", "http": "127.0.0.1:1", "grpc": "127.0.0.1:2"}]},
+            "issuers": [ours | changes],
+            "roles": {"viewer": {}},
+            "grants": [{"role": "viewer", "verbs": ["describe"], "models": ["*"]}],
+        }
+    )
+
+
+class Synced:
+    """A sync that runs beside the test."""
+
+    def __init__(self, policy: Gateway, contract: Contract, path: Path) -> None:
+        self.path, self.log = path, list[str]()
+        self.stop, self.fetch_now = threading.Event(), threading.Event()
+        options: dict[str, Any] = {"stop": self.stop, "log": self.log.append, "fetch_now": self.fetch_now}
+        self.thread = threading.Thread(target=sync, args=(policy, contract, path), kwargs=options)
+
+    def __enter__(self) -> "Synced":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+    @property
+    def ours(self) -> dict[str, Any]:
+        return dict(json.loads(self.path.read_text())["issuers"][OURS]) if self.path.exists() else {}
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 8
+        while not holds():
+            assert time.monotonic() < deadline, f"not within 8 s: {what}; log: {self.log}"
+            time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ai102.gateway.state.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(issuers, "OURS_EVERY_S", 0.05)
+
+
+def test_keys_and_revocations_come_and_stay_when_the_issuer_goes(
+    issuer: StandIn, contract: Contract, tmp_path: Path
+) -> None:
+    with Synced(gateway(issuer), contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: "r" in synced.ours.get("keys", {}), "the key")
+        issuer.answers["/revoked"] = NOTHING | {"jti": {"gone": 5}}
+        synced.until(lambda: synced.ours["revoked"]["jti"] == {"gone": 5}, "the revocation")
+        issuer.close()
+        synced.until(lambda: any("stays in force" in line for line in synced.log), "a word about it")
+        assert (list(synced.ours["keys"]), synced.ours["revoked"]["jti"]) == (["r"], {"gone": 5})
+    told = len(synced.log)
+    with Synced(gateway(issuer), contract, tmp_path / "state.json") as again:
+        again.until(lambda: bool(again.log), "a word after the restart")
+        assert (list(again.ours["keys"]), again.ours["revoked"]["jti"]) == (["r"], {"gone": 5})
+    assert told <= 4, "it repeats itself"
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "words"),
+    [
+        ("/revoked", b"[]", "no JSON object"), ("/jwks", b"<html>", "JSONDecodeError"),
+        ("/jwks", b"x" * 300_000, "more than 262144 bytes"), ("/revoked", {"jti": 5}, "no table of times"),
+    ],
+)  # fmt: skip
+def test_a_broken_answer_changes_nothing(
+    issuer: StandIn, contract: Contract, tmp_path: Path, path: str, answer: Any, words: str
+) -> None:
+    with Synced(gateway(issuer), contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: "r" in synced.ours.get("keys", {}), "the key")
+        issuer.answers[path] = answer
+        synced.until(lambda: any(words in line for line in synced.log), words)
+        assert list(synced.ours["keys"]) == ["r"]
+
+
+def test_an_error_of_the_issuers_changes_nothing(issuer: StandIn, contract: Contract, tmp_path: Path) -> None:
+    with Synced(gateway(issuer), contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: "r" in synced.ours.get("keys", {}), "the key")
+        issuer.status, issuer.answers["/jwks"] = 500, {"keys": []}
+        synced.until(lambda: any("status 500" in line for line in synced.log), "a word about it")
+        assert list(synced.ours["keys"]) == ["r"]
+        issuer.status, issuer.answers["/jwks"] = 200, {"keys": [GOOD | {"kid": "new"}]}
+        synced.until(lambda: list(synced.ours["keys"]) == ["new"], "the new key, and the old one gone")
+        synced.until(lambda: any("well again" in line for line in synced.log), "a word about it")
+
+
+def test_keys_without_the_revocations_that_go_with_them_open_nothing(
+    issuer: StandIn, contract: Contract, tmp_path: Path
+) -> None:
+    issuer.answers["/revoked"] = b"?"
+    with Synced(gateway(issuer), contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: bool(synced.log), "a word about it")
+        synced.until(lambda: synced.ours.get("keys") == {}, "a state")
+        issuer.answers["/revoked"] = NOTHING
+        synced.until(lambda: "r" in synced.ours["keys"], "the key")
+
+
+def test_keys_of_another_address_are_forgotten(issuer: StandIn, contract: Contract, tmp_path: Path) -> None:
+    state = state_from(gateway(issuer), contract, {OURS: Known({"old": {"alg": "RS256", "pem": "x"}}, NOTHING, 5)}, 6)
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    issuer.status = 500
+    with Synced(gateway(issuer), contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: bool(synced.log), "a word")
+        assert list(synced.ours["keys"]) == ["old"]
+    elsewhere = gateway(issuer, jwks=f"{issuer.url}/jwks?2")
+    issuer.answers["/jwks?2"] = JWKS
+    with Synced(elsewhere, contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: synced.ours["keys"] == {}, "the old key gone")
+
+
+def test_a_foreign_issuer_is_asked_seldom_and_at_once_when_told(
+    issuer: StandIn, contract: Contract, tmp_path: Path
+) -> None:
+    foreign = gateway(issuer, issuer=FOREIGN, revoked="")
+    with Synced(foreign, contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: issuer.asked == {"/jwks": 1}, "one question")
+        synced.fetch_now.set()
+        synced.until(lambda: issuer.asked == {"/jwks": 2}, "another")
+        row = json.loads(synced.path.read_text())["issuers"][FOREIGN]
+    assert (row["trusts_grants"], list(row["keys"]), issuer.asked) == (False, ["r"], {"/jwks": 2})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9}', '{"version": 1, "issuers": 5}', '{"version": 1}'])
+def test_a_broken_file_is_written_anew(issuer: StandIn, contract: Contract, tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_text(text)
+
+    def has_key() -> bool:
+        return "r" in synced.ours["keys"]
+
+    with Synced(gateway(issuer), contract, tmp_path / "state.json") as synced:
+        synced.until(lambda: synced.path.read_text() != text, "a new file")
+        synced.until(has_key, "the key")
+
+
+def test_a_defect_ends_the_sync(
+    issuer: StandIn, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, *_: Any) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(issuers.Watch, "once", broken)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    with pytest.raises(ZeroDivisionError):
+        sync(gateway(issuer), contract, tmp_path / "state.json", stop=threading.Event(), log=print)
+
+
+def test_routes_and_classes_are_those_of_the_contract(issuer: StandIn, contract: Contract) -> None:
+    state = state_from(gateway(issuer), contract, {}, 6)
+    assert state["routes"] == {"/v1/classify": "classify_image", "/v1/embed": "embed_text"}
+    assert state["classes"]["score_image"] == ["scores"]
+    assert "label" not in state["classes"].get("classify_image", [])
+
+
+@in_both_luas
+def test_the_door_takes_what_is_written(lua: str, issuer: StandIn, contract: Contract) -> None:
+    keys, _ = keys_from_jwks(json.dumps({"keys": [GOOD, ec_jwk(ec.SECP256R1())]}).encode())
+    state = state_from(gateway(issuer), contract, {OURS: Known(keys, NOTHING, 5)}, 6)
+    assert core(lua).ask("load", json.dumps(state)) == {"ok": True}
