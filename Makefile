@@ -42,7 +42,7 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	$(BIN)/ruff check tools tests loadtest
 	$(BIN)/mypy
 	$(BIN)/ai102 configure --check
-	$(BIN)/pytest -q -m "not e2e and not slow"
+	$(BIN)/pytest -q -n auto -m "not e2e and not slow"
 
 rtx: setup
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \

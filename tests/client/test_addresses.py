@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from ai102.client.addresses import REST_S, Balancer, addresses_from_url, is_here
+from ai102.client.addresses import REST_S, Balancer, Target, addresses_from_url, is_here, target_from_url
 from ai102.errors import UserError
 
 
@@ -38,6 +38,23 @@ def test_what_is_no_url_of_a_triton_is_refused_in_one_line(url: str) -> None:
     with pytest.raises(UserError, match=r"write \w+://") as caught:
         addresses_from_url(url)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://door:8080", Target("http", True, ("door:8080",))),
+        ("grpcs://a:8081,b:8081", Target("grpc", True, ("a:8081", "b:8081"))),
+        ("grpc://a:8001", Target("grpc", False, ("a:8001",))),
+    ],
+)
+def test_a_url_says_whether_it_is_inside_tls(url: str, wanted: Target) -> None:
+    assert target_from_url(url) == wanted
+
+
+def test_where_tls_is_not_spoken_its_urls_are_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match="TLS, which is not spoken here: write grpc://HOST:PORT"):
+        addresses_from_url("grpcs://a:1")
 
 
 def test_addresses_take_turns() -> None:

@@ -109,6 +109,25 @@ def test_pauses_double_up_to_the_longest_and_are_drawn_from_nothing() -> None:
     assert play.pauses == [0.0]
 
 
+def busy(retry_after_s: float) -> BusyError:
+    err = BusyError("mood: the queue is full", "503", "mood")
+    err.retry_after_s = retry_after_s
+    return err
+
+
+def test_a_server_that_says_when_to_come_back_is_left_alone_so_long() -> None:
+    play = Play([busy(2.0), TOLD])
+    assert play.run(retry=Retry(pause_s=0.5)) == TOLD
+    assert play.pauses == pytest.approx([2.5])
+
+
+def test_what_is_to_be_asked_past_the_deadline_is_not_waited_for() -> None:
+    play = Play([busy(60.0), TOLD])
+    with pytest.raises(BusyError):
+        play.run(timeout_s=10.0)
+    assert play.pauses == []
+
+
 def test_each_try_gets_what_is_left_of_the_deadline() -> None:
     play = Play([BUSY, TOLD], takes_s=1.0)
     play.run(timeout_s=3.0, retry=Retry(pause_s=0.5))

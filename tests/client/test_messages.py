@@ -24,15 +24,21 @@ from ai102.client.errors import (
     BadAnswerError,
     BadRequestError,
     BusyError,
+    ForbiddenError,
     InferenceError,
     ModelNotFoundError,
+    RateLimitedError,
     RefusedError,
     ServerFailedError,
+    TooLargeError,
+    UnauthenticatedError,
     WrongProtocolError,
     error_from_answer,
 )
+from ai102.client.exchange import Retry
 from ai102.client.grpc_messages import grpc_answer, grpc_request
 from ai102.client.http_messages import JSON_SIZE, http_answer, http_request
+from ai102.client.inference import Session, checked_headers
 from ai102.client.tensors import raw_from_array
 
 HEADERS = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -166,13 +172,23 @@ def test_descriptions_index_and_statistics_are_alike_over_both() -> None:
         ("UNAVAILABLE", "Request for unknown model: 'mood' is not found", ModelNotFoundError),
         ("503", "Exceeds maximum queue size", BusyError),
         ("UNAVAILABLE", "Exceeds maximum queue size", BusyError),
-        ("403", "This API is restricted, expecting header 'key'", RefusedError),
+        ("403", "This API is restricted, expecting header 'key'", ForbiddenError),
         ("UNAVAILABLE", "This protocol is restricted, expecting header 'triton-grpc-protocol-key'", RefusedError),
         ("UNAVAILABLE", "explicit model load / unload is not allowed if polling is enabled", RefusedError),
         ("500", "the model failed", ServerFailedError),
         ("INTERNAL", "the model failed", ServerFailedError),
         ("UNIMPLEMENTED", "ModelInfer RPC doesn't support models with decoupled transaction policy", BadRequestError),
         ("418", "a teapot", InferenceError),
+        ("401", "A valid token is needed.", UnauthenticatedError),
+        ("UNAUTHENTICATED", "A valid token is needed.", UnauthenticatedError),
+        ("403", "This is not allowed.", ForbiddenError),
+        ("PERMISSION_DENIED", "This is not allowed.", ForbiddenError),
+        ("413", "The request is larger than allowed.", TooLargeError),
+        ("RESOURCE_EXHAUSTED", "The request is larger than allowed.", TooLargeError),
+        ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 4)", TooLargeError),
+        ("429", "Too many requests; try again later.", RateLimitedError),
+        ("RESOURCE_EXHAUSTED", "Too many requests; try again later.", RateLimitedError),
+        ("RESOURCE_EXHAUSTED", "the queue is full", BusyError),
     ],
 )
 def test_each_status_has_its_error(status: str, sentence: str, kind: type[InferenceError]) -> None:
@@ -198,3 +214,38 @@ def test_what_another_server_says_is_not_taken_for_tritons_word(
 ) -> None:
     with pytest.raises(kind, match=words):
         http_answer(CALLS[0], URL, status, {}, body)
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [("3", 3.0), ("0", 0.0), ("", None), ("soon", None), ("-1", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
+)
+def test_when_to_come_back_is_read_from_the_header(told: str, wanted: float | None) -> None:
+    with pytest.raises(RateLimitedError) as caught:
+        http_answer(CALLS[0], URL, 429, {"Retry-After": told}, b'{"error":"Too many requests; try again later."}')
+    assert caught.value.retry_after_s == wanted
+    assert str(caught.value).endswith("try again later" if wanted is None else f"try again in {wanted:g} s")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "headers", "words"),
+    [
+        ("http", {"Authorization": "a", "authorization": "b"}, "one is there twice"),
+        ("http", {"x y": "a"}, "is no header"),
+        ("http", {"x": "a\nb"}, "is no header"),
+        ("http", {"Host": "a"}, "client's own"),
+        ("grpc", {"x!y": "a"}, "does not go over gRPC"),
+        ("grpc", {"grpc-timeout": "1S"}, "does not go over gRPC"),
+    ],
+)
+def test_what_is_no_header_is_refused_and_its_value_not_shown(
+    protocol: str, headers: dict[str, str], words: str
+) -> None:
+    with pytest.raises(BadRequestError, match=words) as caught:
+        checked_headers(headers, protocol)
+    assert not any(repr(value) in str(caught.value) for value in headers.values())
+
+
+def test_a_header_of_a_call_takes_the_place_of_the_clients_in_capitals_or_not() -> None:
+    session = Session("http://a:1", 1.0, Retry(), None, {"Authorization": "old", "x-team": "search"})
+    assert session._told({"authorization": "new"}) == {"x-team": "search", "authorization": "new"}

@@ -54,6 +54,9 @@ class Way:
         address = self.address(to) if isinstance(to, Server) else to
         return (Awaited if self.is_async else Client)(f"{self.protocol}://{address}", **options)
 
+    def connect_securely(self, address: str, **options: Any) -> Any:
+        return (Awaited if self.is_async else Client)(f"{self.protocol}s://{address}", **options)
+
     def warm_up(self) -> None:
         with self.connect("127.0.0.1:1", timeout_s=2.0) as client, contextlib.suppress(InferenceError):
             client.models()

@@ -37,7 +37,11 @@ def test_what_had_no_effect_is_not_told(words: str, told: set[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "host", "sentence"),
     [
-        ("", "a:1", '"a:1" is no address of a Triton: write http://HOST:PORT or grpc://HOST:PORT'),
+        (
+            "",
+            "a:1",
+            '"a:1" is no address of a Triton: write http://HOST:PORT or grpc://HOST:PORT, with TLS https:// or grpcs://',
+        ),
         (
             "--protocol mixed",
             "grpc://a:1",

@@ -85,11 +85,18 @@ def test_a_mistake_is_one_line_and_leaves_nothing(words: str, told: str, here: P
     assert sorted(path.name for path in here.iterdir()) == ["k", "public", "repository"]
 
 
+# Whoever runs the tests in the background, or in several processes, has them inherit that SIGINT is ignored.
+INTERRUPTIBLE = """import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("ai102", run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_bundle_in_memory_lasts_until_the_signal(number: signal.Signals, here: Path) -> None:
     ai102("keys", "new", "a")
     ai102("bundle", "seal", "repository", "b")
-    command = [sys.executable, "-m", "ai102", "bundle", "open", "b", "--memory"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "bundle", "open", "b", "--memory"]
     with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True, env=os.environ) as run:
         assert run.stdout is not None
         folder = Path(run.stdout.readline().split()[0])

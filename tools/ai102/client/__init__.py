@@ -8,17 +8,23 @@ from ai102.client.errors import (
     BadRequestError,
     BusyError,
     DeadlineError,
+    ForbiddenError,
     InferenceError,
     ModelNotFoundError,
     NoServerError,
+    RateLimitedError,
     RefusedError,
     ServerFailedError,
     SharedMemoryError,
+    TlsError,
+    TooLargeError,
+    UnauthenticatedError,
     WrongProtocolError,
 )
 from ai102.client.exchange import Retry
 from ai102.client.inference import Label
 from ai102.client.tensors import bytes_array
+from ai102.client.tls import Tls
 
 __all__ = [
     "AsyncClient",
@@ -27,15 +33,21 @@ __all__ = [
     "BusyError",
     "Client",
     "DeadlineError",
+    "ForbiddenError",
     "InferenceError",
     "Label",
     "ModelNotFoundError",
     "ModelState",
     "NoServerError",
+    "RateLimitedError",
     "RefusedError",
     "Retry",
     "ServerFailedError",
     "SharedMemoryError",
+    "Tls",
+    "TlsError",
+    "TooLargeError",
+    "UnauthenticatedError",
     "WrongProtocolError",
     "bytes_array",
 ]

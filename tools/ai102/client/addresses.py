@@ -7,27 +7,47 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ai102.errors import UserError
 
-PROTOCOLS = ("http", "grpc")
+# The protocol of each scheme, and whether it is inside TLS.
+SCHEMES = {"http": ("http", False), "grpc": ("grpc", False), "https": ("http", True), "grpcs": ("grpc", True)}
 # A server that did not answer is left alone for so long, unless no other is left.
 REST_S = 5.0
 
 
-def addresses_from_url(url: str) -> tuple[str, tuple[str, ...]]:
-    """The protocol and each HOST:PORT of "grpc://a:8001,b:8001". Raises UserError when it is no such URL."""
-    protocol, separator, rest = url.partition("://")
+class Target(NamedTuple):
+    """What a URL says: "http" or "grpc", inside TLS or not, and each HOST:PORT."""
+
+    protocol: str
+    is_tls: bool
+    addresses: tuple[str, ...]
+
+
+def target_from_url(url: str) -> Target:
+    """From "grpc://a:8001,b:8001" or "https://door:8080". Raises UserError when it is no such URL."""
+    scheme, separator, rest = url.partition("://")
     hosts = tuple(host.strip().rstrip("/") for host in rest.split(","))
-    if not separator or protocol not in PROTOCOLS or not all(hosts):
-        raise UserError(f'"{url}" is no address of a Triton: write http://HOST:PORT or grpc://HOST:PORT')
+    if not separator or scheme not in SCHEMES or not all(hosts):
+        raise UserError(
+            f'"{url}" is no address of a Triton: write http://HOST:PORT or grpc://HOST:PORT, with TLS https:// or grpcs://'
+        )
     for host in hosts:
         _, colon, port = host.rpartition(":")
         if "/" in host or not colon or not port.isdigit() or not 0 < int(port) < 65536:
-            raise UserError(
-                f'"{host}" in "{url}" is no HOST:PORT: write {protocol}://127.0.0.1:8001, several by commas'
-            )
-    return protocol, hosts
+            raise UserError(f'"{host}" in "{url}" is no HOST:PORT: write {scheme}://127.0.0.1:8001, several by commas')
+    return Target(*SCHEMES[scheme], hosts)
+
+
+def addresses_from_url(url: str) -> tuple[str, tuple[str, ...]]:
+    """The protocol and each HOST:PORT of a URL without TLS. Raises UserError when it is no such URL."""
+    target = target_from_url(url)
+    if target.is_tls:
+        raise UserError(
+            f'"{url}" is for TLS, which is not spoken here: write {target.protocol}://HOST:PORT of the server itself'
+        )
+    return target.protocol, target.addresses
 
 
 def host_and_port(address: str) -> tuple[str, int]:

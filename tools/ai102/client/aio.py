@@ -18,6 +18,7 @@ from ai102.client.through_memory import Steps
 
 if TYPE_CHECKING:
     from ai102.client.sealing import Seal
+    from ai102.client.tls import Secure, Tls
 
 
 class AsyncClient:
@@ -35,11 +36,12 @@ class AsyncClient:
         shared_memory: bool | None = None,
         headers: Mapping[str, str] | None = None,
         seal: Seal | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        """Raises UserError when the URL is of another kind; connects on first use."""
+        """Raises UserError when the URL is of another kind, or `tls` does not fit; connects on first use."""
         self.url = url
-        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {}, seal)
-        self._send = _sender(self._session.protocol)
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {}, seal, tls)
+        self._send = _sender(self._session.protocol, self._session.secure)
         self._is_closed = False
 
     async def infer(
@@ -141,12 +143,12 @@ class AsyncClient:
         await self.close()
 
 
-def _sender(protocol: str) -> Any:
+def _sender(protocol: str, secure: Secure | None) -> Any:
     # Imported here: either library takes a while to load, and only one is needed.
     if protocol == "http":
         from ai102.client.http_senders import AsyncHttpSender
 
-        return AsyncHttpSender()
+        return AsyncHttpSender(secure)
     from ai102.client.grpc_senders import AsyncGrpcSender
 
-    return AsyncGrpcSender()
+    return AsyncGrpcSender(secure)

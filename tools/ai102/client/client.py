@@ -18,6 +18,7 @@ from ai102.client.through_memory import Steps
 
 if TYPE_CHECKING:
     from ai102.client.sealing import Seal
+    from ai102.client.tls import Secure, Tls
 
 
 class Client:
@@ -29,6 +30,8 @@ class Client:
     server is busy. Large tensors go to a server on this host through shared memory if it allows that:
     `shared_memory=False` keeps them on the wire, `True` makes a refusal an error. `headers` go with every call: over
     gRPC a restricted one wants `{"triton-grpc-protocol-KEY": VALUE}`, over HTTP `{KEY: VALUE}`.
+    `grpcs://door:8081` and `https://door:8080` speak TLS; `tls` says whom to trust and who we are, where the system's
+    authorities do not do. A door wants a token besides: `headers={"authorization": "Bearer TOKEN"}`.
     With `seal`, a key of ai102.seal or a folder of them, every inference goes to sealed_MODEL as an encrypted payload
     that only its model opens.
     """
@@ -42,11 +45,12 @@ class Client:
         shared_memory: bool | None = None,
         headers: Mapping[str, str] | None = None,
         seal: Seal | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        """Raises UserError when the URL is of another kind; connects on first use."""
+        """Raises UserError when the URL is of another kind, or `tls` does not fit; connects on first use."""
         self.url = url
-        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {}, seal)
-        self._send = _sender(self._session.protocol)
+        self._session = Session(url, timeout_s, retry or Retry(), shared_memory, headers or {}, seal, tls)
+        self._send = _sender(self._session.protocol, self._session.secure)
         self._is_closed = False
 
     def infer(
@@ -157,12 +161,12 @@ class Client:
         self.close()
 
 
-def _sender(protocol: str) -> Any:
+def _sender(protocol: str, secure: Secure | None) -> Any:
     # Imported here: either library takes a while to load, and only one is needed.
     if protocol == "http":
         from ai102.client.http_senders import HttpSender
 
-        return HttpSender()
+        return HttpSender(secure)
     from ai102.client.grpc_senders import GrpcSender
 
-    return GrpcSender()
+    return GrpcSender(secure)

@@ -71,7 +71,8 @@ def exchange(
 
     Raises the last InferenceError when every try failed, and DeadlineError when the deadline is over, which covers
     tries and pauses alike. Only a call that changes nothing is repeated, unless it never reached a server. A server
-    that is gone costs no try while there is another to ask. `note` is told of every try that failed.
+    that is gone costs no try while there is another to ask. A server that says when to come back is left alone for
+    so long, or its error raised where that is past the deadline. `note` is told of every try that failed.
     """
     clock, ends = balancer.clock, deadline.ends
     tried: list[str] = []
@@ -95,6 +96,10 @@ def exchange(
                 raise
             longest = min(retry.longest_pause_s, retry.pause_s * 2 ** (len(tried) - 1))
             pause = 0.0 if has_another else longest * random()
+            if isinstance(err, BusyError) and err.retry_after_s is not None:
+                pause += err.retry_after_s
+                if clock() + pause >= ends:
+                    raise
             if clock() + pause >= ends:
                 raise too_late(url, deadline.timeout_s, call.model, len(tried)) from err
             yield Pause(pause)

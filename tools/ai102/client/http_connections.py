@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ai102.client.addresses import host_and_port
 from ai102.client.http_messages import HttpRequest
+from ai102.client.tls import Secure
 
 # Connections kept open to each server; more are opened when more threads ask at once, and closed again.
 KEPT_OPEN = 32
@@ -59,18 +61,62 @@ class Connection(socket.socket):
         return bool(poll.poll(0))
 
 
+class TlsConnection(ssl.SSLSocket):
+    """The same inside TLS."""
+
+    ends = 0.0
+
+    def _limit(self) -> None:
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline is over")
+        self.settimeout(left)
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self._limit()
+        return super().recv_into(*args, **kwargs)
+
+    def send(self, *args: Any) -> int:  # what its sendall calls, as often as it takes
+        self._limit()
+        return super().send(*args)
+
+    @property
+    def is_stale(self) -> bool:
+        """As above; what TLS itself has to say now and then, such as a session ticket, is read and no reason."""
+        if self.pending():
+            return True
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        if not poll.poll(0):
+            return False
+        self.settimeout(0)
+        try:
+            self.recv(1)
+        except ssl.SSLWantReadError:
+            return False
+        except OSError:
+            pass
+        return True
+
+
+AnyConnection = Connection | TlsConnection
+
+
 class Connections:
     """The idle connections of one client, by address; threads may share it."""
 
-    def __init__(self) -> None:
-        self._idle: dict[str, deque[Connection]] = {}
+    def __init__(self, secure: Secure | None = None) -> None:
+        self._idle: dict[str, deque[AnyConnection]] = {}
+        self._secure = secure
+        if secure is not None:
+            secure.context.sslsocket_class = TlsConnection
         self._lock = threading.Lock()
         self._is_closed = False
 
     @contextmanager
-    def borrow(self, address: str, ends: float, connect_timeout_s: float) -> Iterator[Connection]:
+    def borrow(self, address: str, ends: float, connect_timeout_s: float) -> Iterator[AnyConnection]:
         """A connection, closed unless the block ends well. Raises OSError when none can be opened."""
-        connection = self._take(address) or _connected(address, min(ends - time.monotonic(), connect_timeout_s))
+        connection = self._take(address) or self._opened(address, min(ends - time.monotonic(), connect_timeout_s))
         connection.ends = ends
         try:
             yield connection
@@ -79,7 +125,21 @@ class Connections:
             raise
         self._keep(address, connection)
 
-    def _take(self, address: str) -> Connection | None:
+    def _opened(self, address: str, timeout_s: float) -> AnyConnection:
+        ends = time.monotonic() + timeout_s
+        plain = _connected(address, timeout_s)
+        if self._secure is None:
+            return plain
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(plain.close)
+            plain.settimeout(max(ends - time.monotonic(), 0.001))
+            name = self._secure.server_name or host_and_port(address)[0]
+            # An end without TLS's own word for it is no end of an answer.
+            wrapped = self._secure.context.wrap_socket(plain, server_hostname=name, suppress_ragged_eofs=False)
+            on_failure.pop_all()
+        return wrapped  # type: ignore[return-value]  # of the context's sslsocket_class
+
+    def _take(self, address: str) -> AnyConnection | None:
         idle = self._idle.get(address)
         while idle:
             try:
@@ -91,7 +151,7 @@ class Connections:
             connection.close()
         return None
 
-    def _keep(self, address: str, connection: Connection) -> None:
+    def _keep(self, address: str, connection: AnyConnection) -> None:
         with self._lock:
             idle = self._idle.setdefault(address, deque())
             if connection.fileno() >= 0 and len(idle) < KEPT_OPEN and not self._is_closed:
@@ -108,7 +168,7 @@ class Connections:
                         idle.pop().close()
 
 
-def ask(connection: Connection, request: HttpRequest, host: str) -> HttpResponse:
+def ask(connection: AnyConnection, request: HttpRequest, host: str) -> HttpResponse:
     """Raises OSError and http.client.HTTPException."""
     size = sum(len(part) for part in request.parts)
     lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {host}", f"Content-Length: {size}"]

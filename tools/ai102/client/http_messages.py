@@ -25,7 +25,7 @@ from ai102.client.calls import (
     Statistics,
     Unregister,
 )  # fmt: skip
-from ai102.client.errors import BadAnswerError, error_from_answer, no_triton
+from ai102.client.errors import BadAnswerError, error_from_answer, no_triton, seconds_from_retry_after, wrong_protocol
 from ai102.client.tensors import Raw
 
 BINARY = {"binary_data": True}
@@ -65,11 +65,14 @@ def http_answer(call: Call, url: str, status: int, headers: Mapping[str, str], b
     """What the call asked for. Raises the InferenceError that the status stands for."""
     if status != 200:
         sentence = _sentence(body)
+        if status == 415:  # of the door's port for gRPC: Triton takes what we send, and so does the door's for HTTP
+            raise wrong_protocol(url)
         if status in NO_TRITON and sentence in (None, "Not Found", "Method Not Allowed"):
             raise no_triton(url, f"HTTP {status}")
         # What a proxy in between says is shown as it is, cut short.
         words = sentence or body[:200].decode("utf-8", "replace").strip() or "no reason given"
-        raise error_from_answer(str(status), words, call.model)
+        retry_after_s = seconds_from_retry_after(headers.get("Retry-After", ""))
+        raise error_from_answer(str(status), words, call.model, retry_after_s)
     try:
         match call:
             case Infer():

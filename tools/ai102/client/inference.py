@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai102.client import tensors
-from ai102.client.addresses import Balancer, addresses_from_url, is_here
+from ai102.client.addresses import Balancer, is_here, target_from_url
 from ai102.client.calls import Answer, Call, Describe, Description, Infer
 from ai102.client.errors import (
     BadAnswerError,
@@ -27,11 +27,14 @@ from ai102.client.errors import (
 from ai102.client.exchange import Deadline, Retry, exchange
 from ai102.client.tensors import Arrays
 from ai102.client.through_memory import Memory, Steps
+from ai102.client.tls import Secure, Tls, secure_from_tls
+from ai102.errors import UserError
 
 if TYPE_CHECKING:
     from ai102.client.sealing import Seal
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_METADATA = re.compile(r"[A-Za-z0-9_.-]+")
 # The client says these itself.
 _OWN_HEADERS = {
     "host", "connection", "content-length", "content-type", "transfer-encoding", "inference-header-content-length",
@@ -53,24 +56,33 @@ class Session:
     timeout_s: float
     retry: Retry
     shared_memory: bool | None  # None: where it pays and the server allows it
-    headers: Mapping[str, str] = field(default_factory=dict)  # of every call
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # of every call, tokens among them
     seal: Seal | None = None  # None: payloads travel as they are
-    protocol: str = ""
+    tls: Tls | None = None  # None: the system's authorities, where the URL is for TLS
+    protocol: str = field(init=False)
+    secure: Secure | None = field(init=False)
     balancer: Balancer = field(init=False)
     memory: Memory | None = field(init=False)
     described: dict[str, Description] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises UserError when the URL is none."""
-        self.protocol, addresses = addresses_from_url(self.url)
+        """Raises UserError when the URL is none, or `tls` does not go with it."""
+        self.protocol, is_tls, addresses = target_from_url(self.url)
+        if self.tls is not None and not is_tls:
+            raise UserError(f"{self.url}: tls is given, but nothing is secret there: write {self.protocol}s://")
+        self.secure = secure_from_tls(self.tls or Tls(), self.protocol) if is_tls else None
         self.balancer = Balancer(addresses, time.monotonic)
-        self.headers = checked_headers(self.headers)
+        self.headers = checked_headers(self.headers, self.protocol)
         self.memory = None
+        if is_tls and self.shared_memory:
+            raise SharedMemoryError(
+                f"{self.url}: shared memory goes past TLS; leave it out, or name the server itself without TLS"
+            )
         if self.seal is not None and self.shared_memory:
             raise SharedMemoryError(
                 f"{self.url}: shared memory holds tensors in clear; leave it out, or leave seal out"
             )
-        if self.shared_memory is False or self.seal is not None:
+        if self.shared_memory is False or self.seal is not None or is_tls:
             return
         # One server on this host: a region is known to the server it was registered with, and to no other.
         if len(addresses) == 1 and is_here(addresses[0]):
@@ -141,7 +153,9 @@ class Session:
         if not headers and not traceparent:
             return self.headers
         more = {"traceparent": traceparent} if traceparent else {}
-        return {**self.headers, **checked_headers({**(headers or {}), **more})}
+        told = checked_headers({**(headers or {}), **more}, self.protocol)
+        said = {name.lower() for name in told}
+        return {**{name: value for name, value in self.headers.items() if name.lower() not in said}, **told}
 
     def _batches(self, model: str, inputs: Arrays, headers: Mapping[str, str], deadline: Deadline) -> Steps:
         """The inputs, cut where they hold more rows than the model takes at once."""
@@ -226,13 +240,18 @@ def _best(answers: NDArray[Any]) -> list[Label]:
     return [Label(row[-1], float(row[0])) for row in rows]
 
 
-def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Raises BadRequestError for what neither protocol carries."""
+def checked_headers(headers: Mapping[str, str], protocol: str) -> Mapping[str, str]:
+    """Raises BadRequestError for what the protocol does not carry."""
+    if len({name.lower() for name in headers}) < len(headers):
+        raise BadRequestError(f"headers {', '.join(sorted(headers))}: one is there twice, in capitals or not: keep one")
     for name, value in headers.items():
         if name.lower() in _OWN_HEADERS:
             raise BadRequestError(f"header {name} is the client's own to set: leave it out")
         if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
-            raise BadRequestError(f"{name!r}: {value!r} is no header: wanted a token, and printable ASCII after it")
+            # Never the value: it may be a token.
+            raise BadRequestError(f"{name!r} is no header: wanted a token, and printable ASCII after it")
+        if protocol == "grpc" and (not _METADATA.fullmatch(name) or name.lower().startswith("grpc-")):
+            raise BadRequestError(f"header {name} does not go over gRPC: wanted letters, digits, _ - . and no grpc-")
     return headers
 
 
