@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -112,18 +114,9 @@ def open_(
             header = room.open_into(file, folder, ring_of(home), progress)
         screen.say(f"opened {folder}: {header.content_bytes / 1e6:.1f} MB, {header.entries} files and folders")
         return
-    with room.opened_in_memory(file, ring_of(home)) as repository:
+    with room.opened_in_memory(file, ring_of(home)) as repository, contextlib.suppress(KeyboardInterrupt):
         typer.echo(f"{repository} (Ctrl-C removes it)")
-        _wait_for_signal()
-
-
-def _wait_for_signal() -> None:
-    import signal
-
-    try:
         signal.pause()  # TERM raises SystemExit
-    except KeyboardInterrupt:
-        return
 
 
 def ring_of(home: Path) -> Keys | KeyFolder:
