@@ -53,7 +53,8 @@ proxies:
 	@tools/proxies.sh
 
 e2e: engine
-	$(BIN)/pytest -q -n auto --dist loadfile -m "e2e or slow"
+	$(BIN)/pytest -q -n auto --dist loadfile -m "(e2e or slow) and not alone"
+	$(BIN)/pytest -q -m "(e2e or slow) and alone"
 
 format: setup  ## put the code into its format
 	$(BIN)/ruff format tools tests loadtest

@@ -19,7 +19,7 @@ from tests.client.conftest import regions, wait_until
 from tests.client.ways import LARGE, SLOW_FILES, Way, asks_slow
 from tests.e2e.conftest import StartServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks"), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

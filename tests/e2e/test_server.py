@@ -19,7 +19,7 @@ from ai102.serve.server import Server
 from .conftest import Files, StartServer, write_repository
 from .onnx_files import addition, external, identity
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 PLATFORM = 'platform: "onnxruntime_onnx"\ninstance_group { kind: KIND_CPU count: 1 }\n'

@@ -42,7 +42,7 @@ function calls.model_named(bytes, method)
 end
 
 function calls.scan(method, name, version, chunks, limits)
-  local scanner = door.scanner(method, name, version, limits)
+  local scanner = door.scanner(method, name, version, limits or {})
   for _, chunk in ipairs(chunks) do
     local refusal = scanner:feed(chunk)
     if refusal then
@@ -53,7 +53,7 @@ function calls.scan(method, name, version, chunks, limits)
 end
 
 function calls.scan_in_steps(method, name, bytes, step)
-  local scanner = door.scanner(method, name, "")
+  local scanner = door.scanner(method, name, "", {})
   for at = 1, #bytes, step do
     local refusal = scanner:feed(bytes:sub(at, at + step - 1))
     if refusal then
@@ -67,8 +67,39 @@ function calls.json_problem(text, limits, action)
   return nil, door.json_problem(text, limits, action)
 end
 
-function calls.header_problem(headers, kind)
-  return nil, door.header_problem(headers, kind)
+function calls.header_problem(headers, kind, max_bytes)
+  return nil, (door.header_problem(headers, kind, max_bytes))
+end
+
+function calls.json_length(headers)
+  local refusal, once = door.header_problem(headers)
+  if refusal then
+    return nil, refusal
+  end
+  return door.json_length(once)
+end
+
+-- As the glue does: the model read from the first chunk, the limits told then, what need not be read skipped.
+function calls.scan_named(method, chunks, limits)
+  local scanner = door.scanner(method)
+  local refusal = scanner:feed(table.remove(chunks, 1))
+  local name, version = scanner:named()
+  if not name then
+    return nil, version
+  end
+  refusal = refusal or scanner:judge(limits or {})
+  for _, chunk in ipairs(chunks) do
+    local count = math.min(scanner:skippable(), #chunk)
+    refusal = refusal or scanner:skip(count)
+    if count < #chunk then
+      refusal = refusal or scanner:feed(chunk:sub(count + 1))
+    end
+  end
+  refusal = refusal or scanner:finish()
+  if refusal then
+    return nil, refusal
+  end
+  return { name = name, version = version }
 end
 
 function calls.within(address, network)

@@ -74,6 +74,7 @@ LOAD = SERVICE + "RepositoryModelLoad"
 TWO_NAMES = b"\x12\x10\x0a\x0eclassification\x0a\x01o\x0a\x01s"
 NAME = b"\x0a\x01a"
 GOOD = frame(request())
+LONG = request() + b"\x3a\x90\x4e" + bytes(10_000)
 
 # what, method, body, answer of the scanner that was told model "a"
 TABLE: list[tuple[str, str, bytes, str | None]] = [
@@ -186,6 +187,30 @@ def test_the_model_is_read_from_the_head_of_the_first_message(
     lua: str, method: str, body: bytes, expected: Any
 ) -> None:
     assert core(lua).ask("model_named", body, method) == expected
+
+
+@in_both_luas
+@pytest.mark.parametrize(
+    ("chunks", "limits", "expected"),
+    [
+        ([GOOD], {}, {"name": "a", "version": ""}),
+        ([frame(request("a", "3"))], {}, {"name": "a", "version": "3"}),
+        ([frame(LONG)[:40], frame(LONG)[40:5000], frame(LONG)[5000:]], {}, {"name": "a", "version": ""}),
+        ([frame(LONG)[:40], frame(LONG)[40:]], {"max_message_bytes": 9000}, LARGE),
+        ([frame(LONG)], {"max_message_bytes": 9000}, LARGE),
+        ([frame(LONG + b"\x12\x012")[:40], frame(LONG + b"\x12\x012")[40:]], {}, MALFORMED),
+        ([frame(LONG + b"\x0a\x01b")[:40], frame(LONG + b"\x0a\x01b")[40:]], {}, MALFORMED),
+        ([frame(LONG)[:40], frame(LONG)[40:9000]], {}, MALFORMED),
+        ([frame(with_parameter("classification", of_output))], {}, MALFORMED),
+        ([frame(with_parameter("classification", of_output))], CLASSES, {"name": "a", "version": ""}),
+        ([frame(built(lambda m: m.inputs[0].shape.extend([1000])))], CLASSES, LARGE),
+        ([frame(bytes(1000))[:5]], {}, MALFORMED),
+    ],
+)
+def test_what_was_read_before_the_model_was_judged_is_judged_too(
+    lua: str, chunks: list[bytes], limits: dict[str, Any], expected: Any
+) -> None:
+    assert core(lua).ask("scan_named", INFER, chunks, limits) == expected
 
 
 @in_both_luas

@@ -6,7 +6,7 @@ import pytest
 
 from tests.gateway.door_core import core, in_both_luas
 
-MALFORMED, KIND = "malformed", "unsupported_media_type"
+MALFORMED, KIND, LARGE = "malformed", "unsupported_media_type", "header_too_large"
 USUAL = {"host": "h", "content-type": "application/json", "content-length": "5"}
 
 # what differs from the usual (None: left out), kind, answer
@@ -82,6 +82,13 @@ def test_headers_pass_when_they_can_be_read_in_one_way(
 ) -> None:
     headers = {name: value for name, value in {**USUAL, **changes}.items() if value is not None}
     assert core(lua).ask("header_problem", headers, kind) == expected, core(lua).reason
+
+
+@in_both_luas
+@pytest.mark.parametrize(("value", "expected"), [("a" * 80, None), ("a" * 81, LARGE), (["a" * 40, "a" * 41], LARGE)])
+def test_headers_of_more_bytes_than_allowed_are_refused(lua: str, value: Any, expected: str | None) -> None:
+    # Each value counts with its name and four bytes more.
+    assert core(lua).ask("header_problem", {"x-long": value}, "triton", 90) == expected
 
 
 @in_both_luas

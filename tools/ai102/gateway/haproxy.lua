@@ -72,7 +72,9 @@ end
 
 register("door_rest", requests.rest)
 register("door_grpc", requests.grpc)
-scans.register(settings)
+scans.register(settings, function()
+  return state
+end)
 
 -- Reads what is left of the body first: a client that is still sending would get a reset in the place of the answer.
 local function drain(applet, most_bytes)
@@ -88,7 +90,9 @@ end
 
 core.register_service("door_refuse", "http", function(applet)
   local refusal = door.refusals[applet:get_var("txn.refusal")]
-  if applet.method ~= "CONNECT" and not applet.headers.expect and not applet.headers.upgrade then
+  local headers = applet.headers
+  -- The body of an upgrade has no end that HAProxy would tell.
+  if applet.method ~= "CONNECT" and not headers.expect and not headers.upgrade then
     drain(applet, settings.limits.max_body_bytes)
   end
   if not applet:get_var("txn.reason") then

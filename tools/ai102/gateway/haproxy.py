@@ -22,6 +22,8 @@ STATE = Path("build/gateway/state.json")
 MODULES = {"lua-cjson": "cjson.so", "lua-luaossl": "_openssl.so"}
 BACKENDS = ("triton_http", "triton_grpc")
 RELOAD_TIMEOUT_S = 20.0
+# Of a long body, what is looked at before all of it has come.
+HEAD_BYTES = 8192
 # What HAProxy answers by itself: HTTP status, gRPC status, sentence.
 ERRORS = (
     (400, 3, "The request is malformed."),
@@ -139,6 +141,7 @@ def _cfg(gateway: Gateway, home: Path) -> str:
     return environment.get_template("haproxy.cfg.j2").render(
         folder=str(folder_of(home)),
         buffer_bytes=_buffer_bytes(gateway),
+        head_bytes=HEAD_BYTES,
         limits=gateway.limits,
         listen=gateway.listen,
         tls=_tls(gateway, home),

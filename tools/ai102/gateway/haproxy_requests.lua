@@ -11,27 +11,14 @@ local function refused(name, reason)
   return nil, { name = name, reason = reason }
 end
 
-local function bytes_of(headers)
-  local bytes = 0
-  for name, values in pairs(headers) do
-    for _, value in pairs(values) do
-      bytes = bytes + #name + #value + 4
-    end
-  end
-  return bytes
-end
-
--- HAProxy counts the values of a header from 0.
-local function first(headers, name)
-  return headers[name] and headers[name][0]
-end
-
-local function length_of(headers)
-  return tonumber(first(headers, "content-length") or "", 10)
+local function length_of(once)
+  return tonumber(once["content-length"] or "", 10)
 end
 
 local function tell(txn, verb, model, version)
-  txn:set_var("txn.verb", verb)
+  if verb then
+    txn:set_var("txn.verb", verb)
+  end
   if model and model ~= "" then
     txn:set_var("txn.model", model)
   end
@@ -41,8 +28,8 @@ local function tell(txn, verb, model, version)
 end
 
 -- The caller's identity, or nil and a refusal.
-local function identify(txn, state, headers)
-  local identity, refusal = door.authenticate(state, first(headers, "authorization"), os.time())
+local function identify(txn, state, once)
+  local identity, refusal = door.authenticate(state, once.authorization, os.time())
   if identity then
     txn:set_var("txn.subject", identity.sub)
   end
@@ -74,63 +61,64 @@ local function replace_headers(txn, headers, verb, secret_name, secret)
 end
 
 -- Who asks, and whether they may.
-local function judge_caller(txn, state, headers, route, body_bytes)
+local function judge_caller(txn, state, once, route, body_bytes)
   if route.verb == "public" then
     return true
   end
-  local identity, refusal = identify(txn, state, headers)
+  local identity, refusal = identify(txn, state, once)
   if not identity then
     return nil, refusal
   end
   return decide(txn, identity, route.verb, route.model, route.version, body_bytes)
 end
 
--- The body of a request to Triton itself: JSON, or JSON and then binary tensors, which may be longer than the buffer.
-local function judge_tensors(method, action, headers, body, limits)
+-- The body of a request to Triton itself, of which `held` bytes are here: JSON, or JSON and then binary tensors.
+local function judge_tensors(txn, method, route, once, held, limits)
   if method ~= "POST" then
-    if body ~= "" then
+    if held > 0 then
       return refused("malformed", "a body where none belongs")
     end
     return true
   end
-  local json_bytes, refusal = door.json_length(headers)
+  local json_bytes, refusal = door.json_length(once)
   if refusal then
     return nil, refusal
   end
-  json_bytes = json_bytes or length_of(headers) or #body
+  json_bytes = json_bytes or length_of(once) or held
   if json_bytes > limits.max_json_bytes then
     return refused("too_large", "more JSON than allowed")
-  elseif json_bytes > #body then
+  elseif json_bytes > held then
     return refused("malformed", "more JSON than body")
   end
-  refusal = door.json_problem(body:sub(1, json_bytes), limits, action)
+  local body = txn:get_var("txn.head")
+  if not body or #body < json_bytes then
+    body = txn.f:req_body() or ""
+  end
+  refusal = door.json_problem(body:sub(1, json_bytes), limits, route.action)
   return refusal == nil or nil, refusal
 end
 
 -- Without Content-Length a body may have max_json_bytes at most: then it lies whole in the buffer.
 function requests.rest(txn, state, settings)
   local headers, limits = txn.http:req_get_headers(), settings.limits
-  if bytes_of(headers) > limits.max_header_bytes then
-    return refused("header_too_large", "more headers than allowed")
-  end
   local method = txn.f:method()
   local route, refusal = door.rest_route(method, txn.f:pathq() or "", state)
-  local problem = door.header_problem(headers, route and route.kind)
+  local problem, once = door.header_problem(headers, route and route.kind, limits.max_header_bytes)
   if problem or not route then
     return nil, problem or refusal
   end
   tell(txn, route.verb, route.model, route.version)
-  local length, body = length_of(headers), txn.f:req_body() or ""
+  local length, held = length_of(once), txn.f:req_body_len()
   if length and length > limits.max_body_bytes then
     return refused("too_large", "a longer body than allowed")
   end
   local is_allowed
-  is_allowed, refusal = judge_caller(txn, state, headers, route, length or #body)
-  if is_allowed and not length and #body > limits.max_json_bytes then
+  is_allowed, refusal = judge_caller(txn, state, once, route, length or held)
+  if is_allowed and not length and held > limits.max_json_bytes then
     return refused("too_large", "a long body of untold length")
   end
   if is_allowed and route.kind == "triton" then
-    is_allowed, refusal = judge_tensors(method, route.action, headers, body, limits)
+    is_allowed, refusal = judge_tensors(txn, method, route, once, held, door.limits_for(limits, state, route.model))
   end
   if not is_allowed then
     return nil, refusal
@@ -140,44 +128,49 @@ function requests.rest(txn, state, settings)
   return true
 end
 
--- Who asks for the model that the first message names. True and the largest message allowed, or nil and a refusal.
-local function judge_named(txn, state, headers, route, path, body)
-  local identity, refusal = identify(txn, state, headers)
-  if not identity then
+-- The messages of a call, and the rights to the model that they name. A body that is not whole in the buffer is judged
+-- by its head, and scanned by the filter, part by part, before it goes on.
+local function judge_messages(txn, state, identity, route, path, limits)
+  local head = txn:get_var("txn.head") or route.streams and ""
+  local body = head or txn.f:req_body() or ""
+  local scanner = door.scanner(path)
+  local refusal = scanner:feed(body)
+  if refusal then
     return nil, refusal
   end
-  local name, version = door.model_named(body, path)
-  if not name then
-    return nil, version
+  local model, version = route.model, nil
+  if route.names_model then
+    model, version = scanner:named()
+    if not model then
+      return nil, version
+    end
+    tell(txn, nil, model, version)
   end
-  tell(txn, route.verb, name, version)
-  return decide(txn, identity, route.verb, name, version)
-end
-
--- A body that is not whole in the buffer is scanned by the filter, part by part, before it goes on.
-local function judge_messages(txn, route, path, body, largest, settings)
+  local is_allowed, most = true, nil
+  if identity then
+    is_allowed, most = decide(txn, identity, route.verb, model, version)
+  end
+  if not is_allowed then
+    return nil, most
+  end
+  local largest = math.min(most or math.huge, limits.max_body_bytes)
   -- No longer than this, a body lies whole in the buffer when its waiting is over.
-  if #body > settings.limits.max_json_bytes or route.streams then
+  if head or #body > limits.max_json_bytes then
     txn:set_var("txn.scan", path)
     txn:set_var("txn.max_message_bytes", largest)
     return true
   end
-  local limits = { max_elements = settings.limits.max_elements, max_message_bytes = largest }
-  local scanner = door.scanner(path, nil, nil, limits)
-  local refusal = scanner:feed(body) or scanner:finish()
+  refusal = scanner:judge(door.limits_for(limits, state, model, largest)) or scanner:finish()
   return refusal == nil or nil, refusal
 end
 
 function requests.grpc(txn, state, settings)
   local headers = txn.http:req_get_headers()
-  if bytes_of(headers) > settings.limits.max_header_bytes then
-    return refused("header_too_large", "more headers than allowed")
-  end
-  local problem = door.header_problem(headers, "grpc")
+  local problem, once = door.header_problem(headers, "grpc", settings.limits.max_header_bytes)
   if problem then
     return nil, problem
   end
-  local path, body = txn.f:pathq() or "", txn.f:req_body() or ""
+  local path = txn.f:pathq() or ""
   local route, refusal = door.grpc_route(path)
   if not route then
     return nil, refusal
@@ -187,22 +180,19 @@ function requests.grpc(txn, state, settings)
     return refused("unavailable", "defect: haproxy.cfg and the door disagree on what streams")
   end
   tell(txn, route.verb, route.model)
-  local is_allowed, most
-  if route.names_model then
-    is_allowed, most = judge_named(txn, state, headers, route, path, body)
-  else
-    is_allowed, most = judge_caller(txn, state, headers, route)
+  local identity
+  if route.verb ~= "public" then
+    identity, refusal = identify(txn, state, once)
+    if not identity then
+      return nil, refusal
+    end
   end
-  if not is_allowed then
-    return nil, most
+  local is_allowed
+  is_allowed, refusal = judge_messages(txn, state, identity, route, path, settings.limits)
+  if is_allowed then
+    replace_headers(txn, headers, route.verb, "triton-grpc-protocol-ai102-secret", settings.secret)
   end
-  local largest = math.min(most or math.huge, settings.limits.max_body_bytes)
-  is_allowed, refusal = judge_messages(txn, route, path, body, largest, settings)
-  if not is_allowed then
-    return nil, refusal
-  end
-  replace_headers(txn, headers, route.verb, "triton-grpc-protocol-ai102-secret", settings.secret)
-  return true
+  return is_allowed, refusal
 end
 
 return requests

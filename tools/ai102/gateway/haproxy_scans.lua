@@ -18,17 +18,15 @@ function Scan:new()
 end
 
 -- What is to be looked for in the body of an allowed gRPC request.
-local function scanner_for(txn, limits)
+local function scanner_for(txn, limits, state)
   local path = txn:get_var("txn.scan")
   if not path then
     return nil
   end
   local route = door.grpc_route(path)
   local name = route.names_model and txn:get_var("txn.model") or nil
-  return door.scanner(path, name, name and txn:get_var("txn.version"), {
-    max_elements = limits.max_elements,
-    max_message_bytes = txn:get_var("txn.max_message_bytes"),
-  })
+  local wanted = door.limits_for(limits, state, name, txn:get_var("txn.max_message_bytes"))
+  return door.scanner(path, name, name and txn:get_var("txn.version"), wanted)
 end
 
 -- A body may take as long as an answer; a stream, as long as it likes; what is refused already, as long as headers.
@@ -42,7 +40,7 @@ end
 function Scan:http_headers(txn, message)
   if not message.channel:is_resp() and (not message:eom() or txn:get_var("txn.scan")) then
     self.ends_s = core.now().sec + longest_s(txn, self.limits)
-    self.scanner = scanner_for(txn, self.limits)
+    self.scanner = scanner_for(txn, self.limits, self.state())
     filter.register_data_filter(self, message.channel)
   end
   return filter.CONTINUE
@@ -65,23 +63,27 @@ function Scan:http_payload(txn, message)
   elseif not self.scanner then
     return
   end
-  local part = message:body()
-  if not part or part == "" then
-    return
-  end
+  local held = message:input()
   if not self.is_refused then
-    local refusal = self.scanner:feed(part)
+    -- Most of a tensor goes by without a copy of it.
+    local passed = math.min(self.scanner:skippable(), held)
+    local refusal = self.scanner:skip(passed)
+    if not refusal and passed < held then
+      refusal = self.scanner:feed(message:body(passed, held - passed) or "")
+    end
     if refusal then
       refuse(self, txn, refusal)
     end
   end
   if self.is_refused then
+    local part = message:body() or ""
     message:set(SPOILT:rep(#part), 0, #part)
   end
 end
 
-function scans.register(settings)
-  Scan.limits = settings.limits
+-- `state` gives the state of now.
+function scans.register(settings, state)
+  Scan.limits, Scan.state = settings.limits, state
   core.register_filter(Scan.id, Scan, function(found)
     return found
   end)

@@ -110,13 +110,14 @@ end
 local function received(variables, route, refusal, kind)
   variables.door_id = door.request_id(variables.http_x_request_id) or variables.request_id
   local headers = ngx.req.get_headers(0, true)
-  refuse_if(door.header_problem(headers, kind) or not route and refusal)
-  return headers
+  local problem, once = door.header_problem(headers, kind)
+  refuse_if(problem or not route and refusal)
+  return once
 end
 
 -- The JSON that Triton will parse: all of the body, or what stands before binary tensors.
-local function json_of(headers, held)
-  local length, refusal = door.json_length(headers)
+local function json_of(once, held)
+  local length, refusal = door.json_length(once)
   refuse_if(refusal)
   length = length or held.size
   if length > settings.max_json_bytes then
@@ -131,7 +132,7 @@ end
 function glue.rest()
   local variables, method = ngx.var, ngx.req.get_method()
   local route, refusal = door.rest_route(method, variables.request_uri, state)
-  local headers = received(variables, route, refusal, route and route.kind)
+  local once = received(variables, route, refusal, route and route.kind)
   local upstream = route.kind == "triton" and "triton_http" or settings.services[route.kind]
   if not upstream then
     return answers.refuse_as("not_found", "no such service here")
@@ -147,7 +148,7 @@ function glue.rest()
   if largest and held.size > largest then
     return answers.refuse_as("too_large", "larger than the grants allow")
   elseif route.kind == "triton" and method == "POST" then
-    refuse_if(door.json_problem(json_of(headers, held), settings, route.action))
+    refuse_if(door.json_problem(json_of(once, held), door.limits_for(settings, state, route.model), route.action))
   elseif route.kind == "triton" and held.size > 0 then
     return answers.refuse_as("malformed", "a body where none is taken")
   end
@@ -174,19 +175,19 @@ function glue.grpc()
   if route.streams then
     return open_stream(variables, identity)
   end
-  local held = body.read()
+  local held, scanner = body.read(), door.scanner(path)
+  local head = held.data or body.head(held, HEAD_BYTES)
+  refuse_if(scanner:feed(head))
   local model, version = route.model, nil
   if route.names_model then
-    model, version = door.model_named(body.head(held, HEAD_BYTES), path)
+    model, version = scanner:named()
     if not model then
       return answers.refuse(version)
     end
   end
   allowed(variables, identity, route.verb, model, version, held.size)
-  local scanner = door.scanner(path, route.names_model and model or nil, version, settings)
-  refuse_if(body.each_part(held, function(part)
-    return scanner:feed(part)
-  end) or scanner:finish())
+  refuse_if(scanner:judge(door.limits_for(settings, state, model)))
+  refuse_if(body.scan_rest(held, #head, scanner) or scanner:finish())
 end
 
 -- Log phase of both; the access log is written after it.

@@ -48,18 +48,23 @@ function body.head(held, count)
   end)
 end
 
--- Gives `take` the body part by part until it returns something, which is returned.
-function body.each_part(held, take)
+-- Lets `scanner` read what follows the first `at` bytes, as far as it must; gives its refusal.
+function body.scan_rest(held, at, scanner)
   if held.data then
-    return take(held.data)
+    return nil
   end
   return with_file(held.path, function(file)
-    local part, found = file:read(PART_BYTES), nil
-    while part and not found do
-      found = take(part)
-      part = file:read(PART_BYTES)
+    while at < held.size do
+      local passed = math.min(scanner:skippable(), held.size - at)
+      local refusal = scanner:skip(passed)
+      file:seek("set", at + passed)
+      local part = file:read(PART_BYTES) or ""
+      refusal = refusal or scanner:feed(part)
+      if refusal or passed + #part == 0 then
+        return refusal
+      end
+      at = at + passed + #part
     end
-    return found
   end)
 end
 

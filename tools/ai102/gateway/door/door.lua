@@ -112,33 +112,44 @@ door.json_problem = guarded(json_guard.problem, 1)
 door.json_length = guarded(headers.json_length)
 door.header_problem = guarded(headers.problem, 1)
 
--- What door.scanner and door.json_problem want as limits for a request to `model`: `limits` of the policy, and which
--- outputs may be asked for their classes.
-function door.limits_for(limits, state, model)
+-- What door.scanner and door.json_problem want as limits for a request to `model`: `limits` of the policy, which outputs
+-- may be asked for their classes, and how long a message may be (nil: as long as a body).
+function door.limits_for(limits, state, model, max_message_bytes)
   return {
     max_json_bytes = limits.max_json_bytes,
     max_elements = limits.max_elements,
-    max_message_bytes = limits.max_message_bytes,
+    max_message_bytes = max_message_bytes,
     classes = state and model and state.classes[model] or nil,
   }
 end
 
--- door.scanner(method, name, version, limits): an object with :feed(chunk) and :finish(), each giving nil or a refusal.
-function door.scanner(...)
-  local inner = protobuf.scanner(...)
-  local scanner = {}
-  local function ask(method, chunk)
-    -- After a defect nothing more is believed.
-    inner.refusal = guarded(inner[method], 1)(inner, chunk)
+-- A scanner's answer is its refusal, or a defect: after one nothing more is believed.
+local function asking(name)
+  local ask = guarded(function(inner, argument)
+    return inner[name](inner, argument)
+  end, 1)
+  return function(self, argument)
+    local inner = self.inner
+    inner.refusal = ask(inner, argument)
     return inner.refusal
   end
-  function scanner.feed(_, chunk)
-    return ask("feed", chunk)
-  end
-  function scanner.finish()
-    return ask("finish")
-  end
-  return scanner
+end
+
+local Scanner = { feed = asking("feed"), judge = asking("judge"), skip = asking("skip"), finish = asking("finish") }
+Scanner.__index = Scanner
+
+function Scanner:named()
+  return self.inner:named()
+end
+
+function Scanner:skippable()
+  return self.inner:skippable()
+end
+
+-- door.scanner(method, name, version, limits): an object with :feed(chunk), :skip(count), :judge(limits) and :finish(),
+-- each giving nil or a refusal, and with :named() and :skippable().
+function door.scanner(...)
+  return setmetatable({ inner = protobuf.scanner(...) }, Scanner)
 end
 
 return door

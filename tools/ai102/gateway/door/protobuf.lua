@@ -11,6 +11,8 @@ local protobuf = {}
 protobuf.MAX_FIELDS = 8192
 local MAX_TEXT = 1024
 
+local byte = string.byte
+
 local function malformed(reason)
   return refusals.new("malformed", reason)
 end
@@ -48,10 +50,14 @@ end
 
 -- The varint at `at`: its value and the place after it; nil when bytes are missing; false when it is none.
 local function varint_at(data, at, max_bytes)
+  local first = byte(data, at)
+  if first and first < 128 then
+    return first, at + 1
+  end
   -- Floats: Lua 5.3's integers would wrap around.
   local value, scale = 0.0, 1.0
   for place = at, at + max_bytes - 1 do
-    local one = data:byte(place)
+    local one = byte(data, place)
     if not one then
       return nil
     end
@@ -155,16 +161,17 @@ end
 
 -- Called at the end of each message within a message, the outermost included.
 function Scanner:close_level(level)
-  if level.elements and level.elements > self.max_elements then
-    return refusals.new("too_large", "a tensor of more elements than allowed")
+  if level.elements and level.elements > self.most_elements then
+    self.most_elements = level.elements
   end
   self.message.has_empty = self.message.has_empty or level.elements == 0
   self.message.wants_classes = self.message.wants_classes or level.classifies
-  if level.classifies and not self.classes[level.name or ""] then
-    return malformed("classes of an output that is not known to have any")
+  if level.classifies then
+    self.classified[#self.classified + 1] = level.name or ""
   end
-  if #self.levels > 0 then
-    return nil
+  local refusal = self.limits and self:excess()
+  if refusal or #self.levels > 0 then
+    return refusal
   end
   local message = self.message
   if message.wants_classes and message.has_empty then
@@ -186,6 +193,22 @@ function Scanner:close_level(level)
   self.message = nil
 end
 
+-- What has been read so far, held against the limits.
+function Scanner:excess()
+  local limits = self.limits
+  if self.most_bytes > (limits.max_message_bytes or math.huge) then
+    return refusals.new("too_large", "a message larger than allowed")
+  elseif self.most_elements > (limits.max_elements or math.huge) then
+    return refusals.new("too_large", "a tensor of more elements than allowed")
+  end
+  for place = #self.classified, 1, -1 do
+    if not (limits.classes and limits.classes[self.classified[place]]) then
+      return malformed("classes of an output that is not known to have any")
+    end
+    self.classified[place] = nil
+  end
+end
+
 function Scanner:open_frame(data, at)
   local flag, a, b, c, d = data:byte(at, at + 4)
   if not d then
@@ -196,8 +219,10 @@ function Scanner:open_frame(data, at)
     return false, malformed("a second message")
   end
   local size = ((a * 256 + b) * 256 + c) * 256 + d
-  if self.max_message_bytes and size > self.max_message_bytes then
-    return false, refusals.new("too_large", "a message larger than allowed")
+  self.most_bytes = math.max(self.most_bytes, size)
+  local refusal = self.limits and self:excess()
+  if refusal then
+    return false, refusal
   end
   self.message = { fields = 0 }
   self.levels = { { stop = self.base + at + 5 + size, fields = self.fields } }
@@ -306,7 +331,7 @@ function Scanner:feed(chunk)
   if self.refusal then
     return self.refusal
   end
-  local data = self.rest .. chunk
+  local data = self.rest == "" and chunk or self.rest .. chunk
   local at, refusal = self:read(data)
   if refusal then
     self.refusal = refusal
@@ -316,10 +341,43 @@ function Scanner:feed(chunk)
   self.base = self.base + at - 1
 end
 
+-- How many of the next bytes nobody needs to read: they may be told to `skip`, which is as good as to feed them.
+function Scanner:skippable()
+  return self.refusal and 0 or self.skipping
+end
+
+function Scanner:skip(count)
+  self.skipping = self.skipping - count
+  self.base = self.base + count
+  return self:feed("") -- a message may end here
+end
+
+-- The model and version ("" for none) that the first message names, once it was fed; nil and a refusal.
+function Scanner:named()
+  if self.refusal then
+    return nil, self.refusal
+  elseif self.row.names_model and not self.name then
+    return nil, malformed("no model named, or not at the start")
+  end
+  return self.name, self.version or ""
+end
+
+-- Holds what was read and what will be against `limits`; gives a refusal as feed does.
+function Scanner:judge(limits)
+  self.limits = limits
+  if self.name then
+    self.version = self.version or "" -- one that comes later was not judged
+  end
+  self.refusal = self.refusal or self:excess()
+  return self.refusal
+end
+
 -- A refusal when the body may not end here.
 function Scanner:finish()
   if self.refusal then
     return self.refusal
+  elseif not self.limits then
+    self.refusal = refusals.new("unavailable", "defect: a body that was not judged")
   elseif self.message or self.rest ~= "" or (self.messages == 0 and not self.row.streams) then
     self.refusal = malformed("a message cut short")
   end
@@ -328,7 +386,7 @@ end
 
 -- limits: max_elements of one tensor, max_message_bytes, each nil for any; classes: a set of the outputs whose classes
 -- may be asked for (Triton 2.51 dies when asked for the classes of strings, or of an empty output), nil for none.
--- `name` nil: the first one named holds.
+-- `name` nil: the first one named holds. `limits` nil: they are told to `judge`, when it is known which model is named.
 function protobuf.scanner(method, name, version, limits)
   local row = routes.GRPC[method]
   return setmetatable({
@@ -336,9 +394,10 @@ function protobuf.scanner(method, name, version, limits)
     fields = fields_of(row),
     name = name,
     version = name and (version or "") or nil,
-    max_elements = limits and limits.max_elements or math.huge,
-    classes = limits and limits.classes or {},
-    max_message_bytes = limits and limits.max_message_bytes,
+    limits = limits,
+    most_bytes = 0, -- of one message
+    most_elements = 0, -- of one tensor
+    classified = {}, -- outputs asked for their classes, not yet judged
     base = 0, -- bytes read before the first of `data`
     rest = "",
     skipping = 0,
@@ -349,14 +408,8 @@ end
 -- The model and version ("" for none) that the first message names, from the first bytes of a request's body.
 function protobuf.model_named(bytes, method)
   local scanner = protobuf.scanner(method)
-  -- A refusal after the name may be about bytes that the scanner proper will see and refuse too.
-  local refusal = scanner:feed(bytes)
-  if refusal then
-    return nil, refusal
-  elseif scanner.row.names_model and not scanner.name then
-    return nil, malformed("no model named, or not at the start")
-  end
-  return scanner.name, scanner.version or ""
+  scanner:feed(bytes)
+  return scanner:named()
 end
 
 return protobuf
