@@ -17,7 +17,7 @@ from tests.client.conftest import wait_until
 from tests.client.ways import ECHO_FILES, SLOW_FILES, Way, asks_slow
 from tests.e2e.conftest import write_repository
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("nothing_leaks")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("nothing_leaks"), pytest.mark.alone]
 X = np.ones((1, 2), np.float32)
 
 
