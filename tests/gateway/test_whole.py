@@ -219,6 +219,29 @@ def test_a_provider_that_is_not_our_issuer_is_believed_about_roles_and_nothing_e
     assert door.ask("/v2/repository/index", token, b"{}", "application/json")[0] == 403
 
 
+def test_a_reload_gives_a_running_door_other_grants_and_a_proxy_that_comes_back_has_them_too(door: House) -> None:
+    token, file = door.provider.token("eve", ["ml-team"]), door.folder / "gateway.toml"
+    before = file.read_text(encoding="utf-8")
+    wait_until(lambda: door.described(token) == 200, "a caller describes every model")
+    try:
+        file.write_text(before.replace('models = ["*"]', 'models = ["embed_text"]', 1), encoding="utf-8")
+        ai102(door.folder, "gateway", "reload")
+        wait_until(lambda: door.described(token) == 403, "a caller describes one model")
+        os.kill(proxy_of(door.folder), signal.SIGKILL)
+        seen: set[int] = set()
+
+        def is_back() -> bool:
+            seen.add(door.described(token))
+            return {0, 403} <= seen
+
+        wait_until(is_back, "the proxy was gone and is back")
+        assert 200 not in seen
+    finally:
+        file.write_text(before, encoding="utf-8")
+        ai102(door.folder, "gateway", "reload")
+    wait_until(lambda: door.described(token) == 200, "a caller describes every model again")
+
+
 def test_while_the_issuer_is_dead_tokens_go_on_and_logins_wait(door: House) -> None:
     token = door.login()["access_token"]
     pid = pid_of(door.folder, "auth", "serve")
@@ -259,3 +282,11 @@ def pid_of(folder: Path, *words: str) -> int:
         except OSError:
             continue
     raise AssertionError(f"no process runs ai102 {' '.join(words)}")
+
+
+def proxy_of(folder: Path) -> int:
+    """The first process of the proxy that `ai102 gateway run` keeps up there."""
+    parent = pid_of(folder, "gateway", "run")
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    found = [child for child in children if Path(f"/proc/{child}/exe").readlink().name in ("haproxy", "nginx")]
+    return int(found[0])

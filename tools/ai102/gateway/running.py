@@ -33,6 +33,8 @@ STOP_TIMEOUT_S = 5.0
 # Reads a pipe that ends when we do, even by kill -9: a door whose state nobody writes must not stay open.
 GUARDIAN = 'read _; kill -TERM "$1"; sleep 2; kill -KILL "-$1"'
 RUNNING = Path("build/gateway/running")
+# The policy that the running door took last, at its start or by a reload.
+TAKEN = Path("build/gateway/taken.json")
 
 
 def render(gateway: Gateway, home: Path, proxy: ProxyName) -> list[Path]:
@@ -65,6 +67,12 @@ def reload(gateway: Gateway, home: Path, proxy: ProxyName) -> None:
         for path, text in before.items():
             write_text(path, text)
         raise
+    write_text(home / TAKEN, gateway.model_dump_json())
+
+
+def taken(home: Path) -> Gateway:
+    """The policy that the running door took last; `ai102 gateway run` asks, since reloads are commands of their own."""
+    return Gateway.model_validate_json((home / TAKEN).read_text(encoding="utf-8"))
 
 
 def running_proxy(home: Path) -> ProxyName:
@@ -141,6 +149,7 @@ class Door:
         except BaseException:
             self.stop(at_once=True)
             raise
+        write_text(self.home / TAKEN, self.gateway.model_dump_json())
         write_text(self.home / RUNNING, self.proxy + "\n")
 
     def wait(self, timeout_s: float) -> int | None:

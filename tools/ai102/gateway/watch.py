@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ai102 import spec
 from ai102.errors import UserError
-from ai102.gateway import haproxy, state
+from ai102.gateway import haproxy
 from ai102.gateway.policy import Gateway
-from ai102.gateway.running import PROXIES, Door, ProxyName
+from ai102.gateway.running import PROXIES, Door, ProxyName, taken
+from ai102.gateway.writer import Writer
 from ai102.masking import Masker
 from ai102.masking.logs import masked
 
@@ -30,33 +31,28 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     """
     stop = threading.Event()
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    contract = spec.load(home / "models.toml")
-    writer = threading.Thread(
-        target=state.sync,
-        args=(gateway, contract, home / haproxy.STATE),
-        kwargs={"stop": stop, "log": say},
-        name="state",
-        daemon=True,
-    )
+    writer = Writer(spec.load(home / "models.toml"), home / haproxy.STATE, say)
     masker = Masker.beside(home)
     door = Door(gateway, home, proxy, mask=lambda text: masked(masker, text))
     try:
-        writer.start()
+        writer.follow(gateway)
         door.start()
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
             f"metrics http://{gateway.listen.status}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(door, stop, say)
+        _keep(door, writer, stop, say)
     finally:
-        stop.set()
         door.stop()
-        writer.join(timeout=10)
+        writer.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _keep(door: Door, stop: threading.Event, say: Say) -> None:
+def _keep(door: Door, writer: Writer, stop: threading.Event, say: Say) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
-    while not stop.is_set():
+    while not stop.is_set() and not writer.is_broken:
+        if (policy := taken(door.home)) != door.gateway:
+            door.gateway = policy
+            writer.follow(policy)
         status = door.wait(0.2)
         if status is None:
             continue
