@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ai102.errors import UserError
-from ai102.gateway import nginx
+from ai102.gateway import nginx, rendering
 from ai102.gateway.policy import Gateway
 from tests.gateway.conftest import policy
 
@@ -86,7 +86,7 @@ def test_what_nginx_cannot_be_told_is_refused(folder: str, http: str, complaint:
 
 
 def test_a_missing_nginx_is_told_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(nginx, "PROGRAM_PATHS", str(tmp_path))
+    monkeypatch.setattr(rendering, "MORE_PLACES", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="apt-get install nginx-light libnginx-mod-http-lua"):
         nginx.check_installed()

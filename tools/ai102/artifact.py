@@ -75,6 +75,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write `path` whole, with `mode` from the start, and on the disk before it takes its name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def make(path: Path, made_from: Mapping[str, str], write: Write) -> bool:
     """Let `write(temporary)` make `path`, unless it was made from the same and is still intact.
 

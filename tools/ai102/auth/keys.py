@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ai102.artifact import write_bytes
 from ai102.auth import private
 from ai102.auth.settings import Settings
 from ai102.errors import UserError
@@ -152,12 +153,12 @@ class Keys:
         pem = made.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        private.write(self.folder / f"{key.kid}.pem", pem)
+        write_bytes(self.folder / f"{key.kid}.pem", pem)
         return key
 
     def _write(self, entries: list[Entry]) -> None:
         index = {"version": 1, "keys": [asdict(entry) for entry in entries]}
-        private.write(self.folder / INDEX, json.dumps(index, indent=1).encode())
+        write_bytes(self.folder / INDEX, json.dumps(index, indent=1).encode())
         for file in self.folder.glob("*.pem"):
             if file.stem not in {entry.kid for entry in entries}:
                 file.unlink()

@@ -38,17 +38,3 @@ def file(path: Path) -> Path:
         raise UserError(f"{path}: is a folder; a file was wanted: move it away") from err
     check(path)
     return path
-
-
-def write(path: Path, content: bytes) -> None:
-    """Replace the file whole, with mode 0600 from the start and on the disk before it takes its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ai102.artifact import write_bytes
 from ai102.errors import UserError
 
 ALWAYS = ("localhost", "127.0.0.1", "::1")
@@ -52,10 +52,10 @@ def make(folder: Path, names: Sequence[str] = (), *, client: str = "client", for
     ca = _authority(ca_key)
     server = _leaf("ai102 gateway", _alternatives((*ALWAYS, *names)), ExtendedKeyUsageOID.SERVER_AUTH, ca, ca_key)
     own = _leaf(client, None, ExtendedKeyUsageOID.CLIENT_AUTH, ca, ca_key)
-    _write(folder / "ca.key", _pem_from_key(ca_key), 0o600)
-    _write(folder / "server.pem", server, 0o600)
-    _write(folder / "client.pem", own, 0o600)
-    _write(folder / "ca.pem", ca.public_bytes(Encoding.PEM), 0o644)
+    write_bytes(folder / "ca.key", _pem_from_key(ca_key))
+    write_bytes(folder / "server.pem", server)
+    write_bytes(folder / "client.pem", own)
+    write_bytes(folder / "ca.pem", ca.public_bytes(Encoding.PEM), 0o644)
     return [_made(folder / name, is_new=True) for name in FILES if name.endswith(".pem")]
 
 
@@ -163,11 +163,3 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 def _pem_from_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-    temporary.replace(path)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ai102.errors import UserError
 from ai102.gateway import haproxy_sockets as sockets
 from ai102.gateway.policy import Gateway
+from ai102.gateway.rendering import check_lua, lua_of, places_of, program_at, rendered, services_of
 from ai102.gateway.replica_state import ReplicaState, check_name
 
-ROOM = Path(__file__).parent
 FOLDER = Path("build/gateway/haproxy")
-STATE = Path("build/gateway/state.json")
-MODULES = {"lua-cjson": "cjson.so", "lua-luaossl": "_openssl.so"}
 BACKENDS = ("triton_http", "triton_grpc")
 RELOAD_TIMEOUT_S = 20.0
 # Of a long body, what is looked at before all of it has come.
@@ -39,8 +34,7 @@ ERRORS = (
 def files(gateway: Gateway, home: Path) -> dict[Path, str]:
     """Every file of the configuration, by its absolute path; `home` is the folder of gateway.toml."""
     folder = folder_of(home)
-    lua = sorted({*ROOM.glob("haproxy*.lua"), *(ROOM / "door").glob("*.lua")})
-    texts = {folder / "lua" / path.name: path.read_text(encoding="utf-8") for path in lua}
+    texts = lua_of("haproxy", folder)
     texts[folder / "settings.json"] = json.dumps(_settings(gateway, home), indent=1) + "\n"
     texts[folder / "haproxy.cfg"] = _cfg(gateway, home)
     return texts
@@ -63,12 +57,8 @@ def checking_command(home: Path) -> list[str]:
 
 def check_installed() -> str:
     """HAProxy's path; UserError names the packages that are missing."""
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        raise UserError("haproxy is not installed: apt-get install haproxy")
-    missing = [package for package, place in MODULES.items() if not any(Path("/usr/lib").glob(f"*/lua/5.[34]/{place}"))]
-    if missing:
-        raise UserError(f"the door's Lua needs {' and '.join(missing)}: apt-get install {' '.join(missing)}")
+    program = program_at("haproxy", "haproxy")
+    check_lua("5.[34]")
     return program
 
 
@@ -129,16 +119,9 @@ def folder_of(home: Path) -> Path:
 
 
 def _cfg(gateway: Gateway, home: Path) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOM),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["word"] = _word
-    services = {"api": gateway.services.api, "issuer": gateway.services.issuer}
-    return environment.get_template("haproxy.cfg.j2").render(
+    return rendered(
+        "haproxy.cfg.j2",
+        {"word": _word},
         folder=str(folder_of(home)),
         buffer_bytes=_buffer_bytes(gateway),
         head_bytes=HEAD_BYTES,
@@ -147,7 +130,7 @@ def _cfg(gateway: Gateway, home: Path) -> str:
         tls=_tls(gateway, home),
         balance=gateway.triton.balance,
         replicas=gateway.triton.replicas,
-        services={name: place for name, place in services.items() if place},
+        services=services_of(gateway),
         errors=ERRORS,
     )
 
@@ -167,11 +150,7 @@ def _tls(gateway: Gateway, home: Path) -> str:
 
 def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
     """What the Lua of HAProxy needs to know."""
-    return {
-        "state_file": str((home / STATE).absolute()),
-        "secret_file": str((home / gateway.triton.secret_file).absolute()),
-        "limits": gateway.limits.model_dump(mode="json"),
-    }
+    return places_of(gateway, home) | {"limits": gateway.limits.model_dump(mode="json")}
 
 
 def _word(text: str) -> str:

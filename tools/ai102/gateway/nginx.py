@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import json
 import os
-import shutil
 import signal
 import socket
-import stat
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jinja2
 
 from ai102.errors import UserError
 from ai102.gateway.policy import Gateway
+from ai102.gateway.rendering import check_lua, lua_of, places_of, program_at, rendered, services_of
 from ai102.gateway.replica_state import ReplicaState, check_name
 
-ROOM = Path(__file__).parent
-PROGRAM_PATHS = "/usr/sbin:/usr/local/sbin"  # often not on a user's own PATH
 MODULES = Path("/usr/lib/nginx/modules")
 FOLDER = Path("build/gateway/nginx")
-STATE = Path("build/gateway/state.json")
 # Of a path of a unix socket, with the zero at its end.
 MAX_SOCKET_PATH = 107
 # In nginx's quoted strings these end the string, start a variable or an escape.
@@ -38,9 +32,7 @@ def files(gateway: Gateway, home: Path) -> dict[Path, str]:
     Raises UserError for a name that has no address and a path that nginx cannot be told.
     """
     folder = _folder(home)
-    lua = {path.name: path for place in (ROOM, ROOM / "door") for path in sorted(place.glob("*.lua"))}
-    own = {name: path for name, path in lua.items() if path.parent != ROOM or name.startswith("nginx")}
-    texts = {folder / "lua" / name: path.read_text(encoding="utf-8") for name, path in own.items()}
+    texts = lua_of("nginx", folder)
     texts[folder / "settings.json"] = json.dumps(_settings(gateway, home), indent=1) + "\n"
     texts[folder / "nginx.conf"] = _conf(gateway, home)
     return texts
@@ -53,7 +45,6 @@ def command(home: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # it holds the socket that drains
     remove_stale_socket(folder / "admin.sock")
-    _append_to_stdout()
     # Started by root, its workers would be somebody else, who may not read the state and the secret.
     user = " user root;" if os.geteuid() == 0 else ""
     return [program, "-p", f"{folder}/", "-c", str(folder / "nginx.conf"), "-g", f"daemon off;{user}"]
@@ -61,14 +52,10 @@ def command(home: Path) -> list[str]:
 
 def check_installed() -> str:
     """nginx's path; UserError names the packages that are missing."""
-    program = shutil.which("nginx") or shutil.which("nginx", path=PROGRAM_PATHS)
-    if program is None:
-        raise UserError("nginx is not installed: apt-get install nginx-light libnginx-mod-http-lua")
+    program = program_at("nginx", "nginx-light libnginx-mod-http-lua")
     if not (MODULES / "ngx_http_lua_module.so").exists():
         raise UserError("nginx has no Lua, which the door is written in: apt-get install libnginx-mod-http-lua")
-    for package, place in {"lua-cjson": "cjson.so", "lua-luaossl": "_openssl.so"}.items():
-        if not any(Path("/usr/lib").glob(f"*/lua/5.1/{place}")):
-            raise UserError(f"the door's Lua needs {package}: apt-get install {package}")
+    check_lua("5.1")
     return program
 
 
@@ -99,20 +86,14 @@ def states(gateway: Gateway, home: Path) -> list[ReplicaState]:
 
 
 def _conf(gateway: Gateway, home: Path) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOM),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     client_ca = gateway.tls.client_ca
-    services = {name: place for name, place in _services(gateway).items() if place}
-    return environment.get_template("nginx.conf.j2").render(
+    return rendered(
+        "nginx.conf.j2",
+        {},
         modules=MODULES,
         listen=gateway.listen,
         limits=gateway.limits,
-        services=services,
+        services=services_of(gateway),
         socket=_nginx_path(_socket(home)),
         certificate=_nginx_path(home / gateway.tls.certificate),
         client_ca=_nginx_path(home / client_ca) if client_ca else "",
@@ -122,9 +103,7 @@ def _conf(gateway: Gateway, home: Path) -> str:
 def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
     """What the Lua of nginx needs to know."""
     limits = gateway.limits
-    return {
-        "state_file": str((home / STATE).absolute()),
-        "secret_file": str((home / gateway.triton.secret_file).absolute()),
+    return places_of(gateway, home) | {
         "balance": gateway.triton.balance,
         "replicas": [
             {
@@ -135,16 +114,12 @@ def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
             }
             for replica in gateway.triton.replicas
         ],
-        "services": {name: name for name, place in _services(gateway).items() if place},
+        "services": {name: name for name in services_of(gateway)},
         "requests_per_10s": limits.requests_per_10s,
         "max_body_bytes": limits.max_body_bytes,
         "max_json_bytes": limits.max_json_bytes,
         "max_elements": limits.max_elements,
     }
-
-
-def _services(gateway: Gateway) -> dict[str, str]:
-    return {"api": gateway.services.api, "issuer": gateway.services.issuer}
 
 
 def _host_and_port(where: str, address: str) -> dict[str, str | int]:
@@ -187,12 +162,6 @@ def remove_stale_socket(path: Path) -> None:
             probe.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             path.unlink(missing_ok=True)
-
-
-def _append_to_stdout() -> None:
-    """nginx opens our output anew for its access log: in a file, it and we must not write over each other."""
-    if stat.S_ISREG(os.fstat(1).st_mode):
-        fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_APPEND)
 
 
 def _ask(home: Path, method: str, path: str) -> Any:

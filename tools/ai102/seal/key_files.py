@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from ai102.artifact import write_bytes
 from ai102.errors import UserError
 from ai102.seal.envelope import KEY_BYTES, KEY_ID
 from ai102.seal.keys import (
@@ -50,7 +51,7 @@ def new(folder: Path, key_id: str, now: datetime) -> str:
     with _changing(folder):
         key_id = _made(folder, key_id, now)
         if not active_id_of(folder) and len(_facts(folder)) == 1:
-            _write(folder / ACTIVE, f"{key_id}\n")
+            write_bytes(folder / ACTIVE, f"{key_id}\n".encode())
     return key_id
 
 
@@ -70,7 +71,7 @@ def rotate(folder: Path, key_id: str, retire: str, now: datetime) -> tuple[str, 
         if not key_id:
             key_id = before if retire and retire != before else _made(folder, "", now)
         if key_id != before:
-            _write(folder / ACTIVE, f"{key_id}\n")
+            write_bytes(folder / ACTIVE, f"{key_id}\n".encode())
         if retire:
             _rewrite(folder, facts[retire], RETIRED)
     return key_id, before
@@ -98,7 +99,8 @@ def _made(folder: Path, key_id: str, now: datetime) -> str:
         raise UserError(f"{folder}: there is a key {key_id}; give the new one another id")
     day = now.strftime("%Y-%m-%d")
     key_id = key_id or next(name for name in (day, *(f"{day}-{n}" for n in range(2, 10_000))) if name not in taken)
-    _write(folder / f"{key_id}{SUFFIX}", text_from_secret(secrets.token_bytes(KEY_BYTES), now.strftime(TIME), OPEN))
+    text = text_from_secret(secrets.token_bytes(KEY_BYTES), now.strftime(TIME), OPEN)
+    write_bytes(folder / f"{key_id}{SUFFIX}", text.encode())
     return key_id
 
 
@@ -109,7 +111,7 @@ def _rewrite(folder: Path, facts: KeyFacts, status: str) -> None:
         text = text.replace(f"Status: {facts.status}\n", f"Status: {status}\n", 1)
     else:  # the base64 alone
         text = f"-----BEGIN AI102 KEY-----\nStatus: {status}\n\n{text.strip()}\n-----END AI102 KEY-----\n"
-    _write(file, text)
+    write_bytes(file, text.encode())
 
 
 def _facts(folder: Path) -> list[KeyFacts]:
@@ -129,21 +131,6 @@ def _changing(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(place)
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all, on the disk before it has its name, and private from the start."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(
-            os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
-        ) as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _age_days(created: str, now: datetime) -> float | None:
