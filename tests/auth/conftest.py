@@ -17,8 +17,9 @@ from ai102.auth.audit import Origin
 from ai102.auth.issuer import Issuer
 from ai102.auth.keys import Keys
 from ai102.auth.rights import Rights
-from ai102.auth.serve import listening, server_for, url_of
+from ai102.auth.serve import listening, server_for
 from ai102.auth.settings import HashCost, Settings
+from ai102.serve.addresses import url_of
 
 POLICY = """
 [[triton.replicas]]

@@ -75,8 +75,6 @@ def quantize(
 
 
 app.add_typer(cli_engine.app, name="engine", help="All of the road; or: doctor, build-script, verify-gpu.")
-
-
 app.add_typer(cli_gateway.app, name="gateway", help="The guarded door: render, certs, run, reload, drain, status.")
 app.add_typer(cli_auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
 app.add_typer(cli_api.app, name="api", help="The friendly API and its page: serve.")

@@ -42,6 +42,7 @@ def serve(
     """Issue tokens over HTTP, behind the door; Ctrl-C stops it."""
     from ai102.auth import serve as room
     from ai102.auth.settings import Settings
+    from ai102.serve.addresses import url_of
 
     rights = _rights(gateway)
     address = listen or rights.gateway.services.issuer
@@ -54,7 +55,7 @@ def serve(
         typer.echo("warning: passwords travel here unencrypted: only the door may reach this address", err=True)
 
     def ready() -> None:
-        typer.echo(f"ready: {room.url_of(listener)} issues as {rights.ours.issuer} (Ctrl-C stops it)")
+        typer.echo(f"ready: {url_of(listener)} issues as {rights.ours.issuer} (Ctrl-C stops it)")
         sys.stdout.flush()
 
     with issuer.database:

@@ -11,7 +11,7 @@ from ai102 import artifact, plans
 from ai102.builds import Builds
 from ai102.client import Client
 from ai102.repository import configure
-from ai102.spec import Budget, ServedModel
+from ai102.spec import SEALED, Budget, ServedModel
 from ai102.workspace import Workspace
 
 # What the manifest tells about each bound of a budget.
@@ -63,7 +63,7 @@ def rows(workspace: Workspace, url: str | None = None) -> list[Row]:
 
 def _row(workspace: Workspace, model: ServedModel, is_fresh: bool, state: str) -> Row:
     if model.kind == "sealed":
-        return Row(model.name, model.kind, model.name.removeprefix("sealed_"), config_is_fresh=is_fresh, server=state)
+        return Row(model.name, model.kind, model.name.removeprefix(SEALED), config_is_fresh=is_fresh, server=state)
     if model.network is None:
         steps = " > ".join(step.model for step in workspace.contract.ensembles[model.name].steps)
         return Row(model.name, "ensemble", steps, config_is_fresh=is_fresh, server=state)

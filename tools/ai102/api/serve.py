@@ -17,6 +17,7 @@ from ai102.api.edge import Edge
 from ai102.api.limits import Limits
 from ai102.client import AsyncClient
 from ai102.errors import UserError
+from ai102.serve.addresses import tcp_listener, url_of
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
@@ -54,8 +55,7 @@ async def _run(
     # Shared memory would tie the answers to one server, and Triton's side of it is no caller's behind the door.
     async with AsyncClient(url, timeout_s=limits.deadline_s, shared_memory=False) as client:
         config = config_for(application(asked, client, limits, log).asgi, limits)
-        host, port = listener.getsockname()[:2]
-        say(f"ready: http://{f'[{host}]' if ':' in host else host}:{port} asks {url} (Ctrl-C stops it)")
+        say(f"ready: {url_of(listener)} asks {url} (Ctrl-C stops it)")
         await uvicorn.Server(config).serve(sockets=[listener])
 
 
@@ -78,26 +78,17 @@ def config_for(asgi: Edge, limits: Limits) -> uvicorn.Config:
 
 def listener_on(listen: str) -> socket.socket:
     """A socket that listens on HOST:PORT. Raises UserError when that is no address, none of ours, or taken."""
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise UserError(f'"{listen}" is no address to listen on: write HOST:PORT, such as 127.0.0.1:8090')
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP: asyncio turns Nagle's algorithm off for no other, and each answer would wait 40 ms.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, int(port)))
-        listener.listen(BACKLOG)  # only this tells that another listens there: SO_REUSEADDR lets two bind
+        return tcp_listener(listen, BACKLOG)
+    except ValueError as err:
+        raise UserError(f'"{listen}" is no address to listen on: write HOST:PORT, such as 127.0.0.1:8090') from err
     except OSError as err:
-        listener.close()
         what = (
             "stop what listens there, or choose another with --listen (port 0: any free one)"
             if err.errno in (errno.EADDRINUSE, errno.EACCES)
             else "give an address of this machine with --listen"
         )
         raise UserError(f"cannot listen on {listen} ({err.strerror or err}): {what}") from err
-    return listener
 
 
 def _ignored(number: int, frame: object) -> None:

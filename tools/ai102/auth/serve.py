@@ -11,8 +11,10 @@ import uvicorn
 from ai102.auth.app import app_for
 from ai102.auth.issuer import Issuer
 from ai102.errors import UserError
+from ai102.serve.addresses import tcp_listener
 
 MAX_CONNECTIONS = 1000
+BACKLOG = 2048
 MAX_HEADER_BYTES = 16 << 10
 
 
@@ -48,26 +50,12 @@ def server_for(issuer: Issuer, ready: Callable[[], None]) -> Server:
 
 def listening(address: str) -> socket.socket:
     """A socket on HOST:PORT (0: any free port); UserError when it cannot be had."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise UserError(f'"{address}" is no address: write HOST:PORT, for example 127.0.0.1:8091')
-    # asyncio turns Nagle's algorithm off only where it reads TCP here; without that an answer takes 40 ms.
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((host, int(port)))
-        found.listen(2048)
+        return tcp_listener(address, BACKLOG)
+    except ValueError as err:
+        raise UserError(f'"{address}" is no address: write HOST:PORT, for example 127.0.0.1:8091') from err
     except OSError as err:
-        found.close()
         raise UserError(f"{address}: {err.strerror}: end what listens there or name another address") from err
-    return found
-
-
-def url_of(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_loopback(listener: socket.socket) -> bool:

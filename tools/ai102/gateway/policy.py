@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from ai102.errors import UserError
-from ai102.spec.mistakes import lines_from_validation
-from ai102.spec.table import Positive, Table
+from ai102.spec.mistakes import table_from_file
+from ai102.spec.table import Positive, Table, checked_networks
 
 Verb = Literal["infer", "describe", "administer"]
 Balance = Literal["roundrobin", "leastconn", "source"]
@@ -121,12 +118,7 @@ class Grant(Table):
     @field_validator("networks")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as err:
-                raise ValueError(f'"{network}" is not a network ({err}); write for example "10.0.0.0/8"') from err
-        return networks
+        return checked_networks(networks)
 
     @field_validator("hours_utc")
     @classmethod
@@ -185,14 +177,7 @@ class Gateway(Table):
 
 def load(path: Path) -> Gateway:
     """The policy in `path`; UserError has one line per mistake: table and key, what is wrong, what to write."""
-    try:
-        return Gateway.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as err:
-        raise UserError(f"{path}: no such file; run this in the folder that holds gateway.toml") from err
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
-        raise UserError(f"{path}: not valid TOML: {err}") from err
-    except ValidationError as err:
-        raise UserError("\n".join(f"{path.name}: {line}" for line in lines_from_validation(err, Gateway))) from err
+    return table_from_file(path, Gateway)
 
 
 def _refuse_doubles(table: str, values: list[str]) -> None:

@@ -19,6 +19,7 @@ from types import ModuleType, TracebackType
 from typing import IO, Literal, Self
 
 from ai102.artifact import write_text
+from ai102.client.addresses import host_and_port
 from ai102.errors import UserError
 from ai102.gateway import certs, haproxy, nginx
 from ai102.gateway.policy import Gateway
@@ -211,14 +212,9 @@ def _complaint(lines: list[str]) -> str:
     return told[0].split(") : ", 1)[-1].split("[emerg] ", 1)[-1].strip() if told else "it does not say why"
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
 def _check_free(where: str, address: str) -> None:
     """UserError when the address is taken. The proxies would share it with another of them without a word."""
-    host, port = _host_and_port(address)
+    host, port = host_and_port(address)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family) as probe:
@@ -231,7 +227,7 @@ def _check_free(where: str, address: str) -> None:
 
 
 def _is_listening(address: str) -> bool:
-    host, port = _host_and_port(address)
+    host, port = host_and_port(address)
     try:
         with socket.create_connection(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port), timeout=1):
             return True

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ai102.errors import UserError
 from ai102.masking.patterns import KINDS
-from ai102.spec.mistakes import lines_from_validation
-from ai102.spec.table import Table
+from ai102.spec.mistakes import table_from_file
+from ai102.spec.table import Table, checked_networks
 
 Kind = Literal["secret", "token", "email", "identity", "card", "phone", "landline", "ip", "name"]
 Action = Literal["replace", "hash", "seal", "keep"]
@@ -63,12 +61,7 @@ class Rule(Table):
     @field_validator("spare")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as err:
-                raise ValueError(f'"{network}" is not a network ({err}); write for example "10.0.0.0/8"') from err
-        return networks
+        return checked_networks(networks)
 
     @field_validator("names")
     @classmethod
@@ -112,14 +105,7 @@ def refuse_name(name: str) -> None:
 
 def load(path: Path) -> Rules:
     """The rules in `path`, names of names_file read in; UserError has one line per mistake."""
-    try:
-        rules = Rules.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as err:
-        raise UserError(f"{path}: no such file; run this in the folder that holds masking.toml") from err
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
-        raise UserError(f"{path}: not valid TOML: {err}") from err
-    except ValidationError as err:
-        raise UserError("\n".join(f"{path.name}: {line}" for line in lines_from_validation(err, Rules))) from err
+    rules = table_from_file(path, Rules)
     home = path.parent
     return rules.model_copy(
         update={

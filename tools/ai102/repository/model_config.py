@@ -10,8 +10,8 @@ import numpy as np
 from tritonclient.grpc import model_config_pb2 as pb
 from tritonclient.utils import triton_to_np_dtype
 
-from ai102.repository.serving_config import data_type, serve_in_one_process, serve_network, warm_shapes
-from ai102.spec import Contract, Ensemble, Network, ServedModel, Step, Tensor, network_step
+from ai102.repository.serving_config import data_type, serve_in_one_process, serve_network, sized, warm_runs
+from ai102.spec import SEALED, Contract, Ensemble, Network, ServedModel, Step, Tensor, network_step
 
 Target = Literal["onnxruntime", "tensorrt"]
 
@@ -148,7 +148,7 @@ def _config_of_sealed(model: ServedModel, models: Mapping[str, ServedModel]) -> 
     config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
     if model.max_batch_size:
         config.dynamic_batching.SetInParent()  # what has queued up is opened and asked at once
-    inside = models[model.name.removeprefix("sealed_")]
+    inside = models[model.name.removeprefix(SEALED)]
     config.parameters["model"].string_value = inside.name
     config.parameters["outputs"].string_value = ",".join(tensor.name for tensor in inside.outputs)
     return config
@@ -166,8 +166,13 @@ def _told_step(step: Step, model: ServedModel, network: Network) -> dict[str, An
         return told | {"parameters": parameters(model, network)}
     types = {tensor.name: np.dtype(triton_to_np_dtype(tensor.type)).name for tensor in model.inputs}
     is_plain = "object" not in types.values() and model.max_batch_size > 0
-    shapes = warm_shapes(network) if is_plain else ()
-    return told | {"warm": [{name: (types[name], dims) for name, dims in sizes.items()} for sizes in shapes]}
+    runs = warm_runs(network) if is_plain else ()
+    return told | {
+        "warm": [
+            {tensor.name: (types[tensor.name], [batch, *sized(tensor, length)]) for tensor in network.inputs}
+            for length, batch in runs
+        ]
+    }
 
 
 def _input(tensor: Tensor, *, is_outer: bool = False) -> pb.ModelInput:

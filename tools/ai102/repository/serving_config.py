@@ -96,41 +96,40 @@ def warmup_file(tensor: Tensor, length: int) -> str:
     return f"{name}.{length}" if -1 in tensor.dims else name
 
 
-def _warmup(network: Network) -> Iterator[pb.ModelWarmup]:
-    if network.warmup is None:
-        return
-    has_lengths = any(-1 in tensor.dims for tensor in network.inputs)
-    for length in warm_lengths(network) if has_lengths else (1,):
-        for batch in network.warmup.batch_sizes:
-            name = f"batch {batch}" + (f", length {length}" if has_lengths else "")
-            made = pb.ModelWarmup(name=name, batch_size=batch, count=1)
-            for tensor in network.inputs:
-                value = made.inputs[tensor.name]
-                value.data_type = data_type(tensor)
-                value.dims.extend(length if size == -1 else size for size in tensor.dims or [1])
-                value.input_data_file = warmup_file(tensor, length)
-            yield made
-
-
-def warm_shapes(network: Network) -> Iterator[dict[str, tuple[int, ...]]]:
-    """The shape of each input, batch included, for each run that warms the network up."""
-    has_lengths = any(-1 in tensor.dims for tensor in network.inputs)
-    for length in warm_lengths(network) if has_lengths else (1,):
+def warm_runs(network: Network) -> Iterator[tuple[int, int]]:
+    """(length, batch size) of each run that warms the network up; the length is that of dims of -1."""
+    for length in warm_lengths(network) if _has_lengths(network) else (1,):
         for batch in network.warmup.batch_sizes if network.warmup else ():
-            yield {
-                tensor.name: (batch, *(length if size == -1 else size for size in tensor.dims))
-                for tensor in network.inputs
-            }
+            yield length, batch
+
+
+def sized(tensor: Tensor, length: int) -> list[int]:
+    """The tensor's dims at that length, without the batch."""
+    return [length if size == -1 else size for size in tensor.dims]
+
+
+def _has_lengths(network: Network) -> bool:
+    return any(-1 in tensor.dims for tensor in network.inputs)
+
+
+def _warmup(network: Network) -> Iterator[pb.ModelWarmup]:
+    for length, batch in warm_runs(network):
+        name = f"batch {batch}" + (f", length {length}" if _has_lengths(network) else "")
+        made = pb.ModelWarmup(name=name, batch_size=batch, count=1)
+        for tensor in network.inputs:
+            value = made.inputs[tensor.name]
+            value.data_type = data_type(tensor)
+            value.dims.extend(sized(tensor, length) or [1])
+            value.input_data_file = warmup_file(tensor, length)
+        yield made
 
 
 def _catch_graphs(cuda: pb.ModelOptimizationPolicy.Cuda, network: Network) -> None:
     cuda.graphs = True
-    assert network.warmup is not None  # the contract sees to it
-    for length in warm_lengths(network):
-        for batch in network.warmup.batch_sizes:
-            spec = cuda.graph_spec.add(batch_size=batch)
-            for tensor in network.inputs:
-                spec.input[tensor.name].dim.extend(length if size == -1 else size for size in tensor.dims)
+    for length, batch in warm_runs(network):
+        spec = cuda.graph_spec.add(batch_size=batch)
+        for tensor in network.inputs:
+            spec.input[tensor.name].dim.extend(sized(tensor, length))
 
 
 def data_type(tensor: Tensor) -> int:

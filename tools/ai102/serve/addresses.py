@@ -38,6 +38,34 @@ def chosen_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
     return chosen
 
 
+def tcp_listener(address: str, backlog: int) -> socket.socket:
+    """A socket that listens on HOST:PORT (port 0: any free one), for a server of asyncio.
+
+    Raises ValueError when that is no address, OSError when it is none of ours or taken.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f'"{address}" is no HOST:PORT')
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP: asyncio turns Nagle's algorithm off for no other, and each answer would wait 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+        listener.listen(backlog)  # only this tells that another listens there: SO_REUSEADDR lets two bind
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where the socket listens, for people."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def reachable_url(host: str, port: int) -> str:
     """host:port for a client on this machine; a server that listens everywhere is reached on the loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

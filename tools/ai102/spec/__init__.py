@@ -2,11 +2,12 @@
 
 from ai102.spec.contract import Contract, contract_from_text, load
 from ai102.spec.ensemble import Ensemble, Step
-from ai102.spec.served import ServedModel, network_step
+from ai102.spec.served import SEALED, ServedModel, network_step
 from ai102.spec.tables import Budget, Method, Network, Precision, Recipe, Tensor, TensorRTOptions
 from ai102.spec.tasks import TASKS, TEXT_TASKS, Task
 
 __all__ = [
+    "SEALED",
     "TASKS",
     "TEXT_TASKS",
     "Budget",

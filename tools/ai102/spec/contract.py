@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ai102.errors import UserError
 from ai102.spec.ensemble import Ensemble
-from ai102.spec.mistakes import lines_from_validation
+from ai102.spec.mistakes import table_from_file, table_from_text
 from ai102.spec.served import ServedModel, model_of_ensemble, model_that_seals, models_of_network
 from ai102.spec.table import Name, Table
 from ai102.spec.tables import Network
@@ -57,20 +55,9 @@ def load(path: Path) -> Contract:
 
     Raises UserError with one line per mistake: file, table and key, what is wrong, what to write.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as err:
-        raise UserError(f"{path}: no such file; run this in the folder that holds models.toml") from err
-    except UnicodeDecodeError as err:
-        raise UserError(f"{path}: not valid TOML: {err}") from err
-    return contract_from_text(text, path)
+    return table_from_file(path, Contract)
 
 
 def contract_from_text(text: str, path: Path) -> Contract:
     """The contract that `text` is; `path` names it in errors, which are those of `load`."""
-    try:
-        return Contract.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as err:
-        raise UserError(f"{path}: not valid TOML: {err}") from err
-    except ValidationError as err:
-        raise UserError("\n".join(f"{path.name}: {line}" for line in lines_from_validation(err, Contract))) from err
+    return table_from_text(text, path, Contract)

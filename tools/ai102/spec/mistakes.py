@@ -1,13 +1,42 @@
-"""What pydantic found wrong in a TOML file, as lines for the person who wrote it."""
+"""TOML files that people write: read into a checked object, or one line for each mistake in them."""
 
 from __future__ import annotations
 
 import difflib
 import re
+import tomllib
 from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from ai102.errors import UserError
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def table_from_file(path: Path, root: type[T]) -> T:
+    """All of the file as a `root`. Raises UserError with one line per mistake: table and key, what is wrong, what to
+    write.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise UserError(f"{path}: no such file; run this in the folder that holds {path.name}") from err
+    except UnicodeDecodeError as err:
+        raise UserError(f"{path}: not valid TOML: {err}") from err
+    return table_from_text(text, path, root)
+
+
+def table_from_text(text: str, path: Path, root: type[T]) -> T:
+    """The same of a text; `path` names it in errors."""
+    try:
+        return root.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as err:
+        raise UserError(f"{path}: not valid TOML: {err}") from err
+    except ValidationError as err:
+        raise UserError("\n".join(f"{path.name}: {line}" for line in lines_from_validation(err, root))) from err
 
 
 def lines_from_validation(err: ValidationError, root: type[BaseModel]) -> Iterator[str]:

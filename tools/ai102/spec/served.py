@@ -12,6 +12,8 @@ from ai102.spec.tables import Network, Tensor, TensorType
 Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "label_tokens", "ensemble", "sealed"]
 
 
+# What the name of the model that seals an ensemble begins with.
+SEALED = "sealed_"
 # The first and the past-the-last character of each token in the text, both 0 for tokens that stand for none.
 TOKEN_SPANS = Tensor(name="spans", type="INT32", dims=(-1, 2))
 
@@ -130,7 +132,7 @@ def model_that_seals(ensemble: ServedModel) -> ServedModel:
     One model and not three steps: a step that opens, served by itself, would decrypt for whoever reaches Triton.
     """
     envelope = _one("envelope", "BYTES")
-    return ServedModel(f"sealed_{ensemble.name}", "sealed", (envelope,), (envelope,), ensemble.max_batch_size, None)
+    return ServedModel(SEALED + ensemble.name, "sealed", (envelope,), (envelope,), ensemble.max_batch_size, None)
 
 
 def network_step(ensemble: Ensemble, models: Mapping[str, ServedModel]) -> ServedModel:
