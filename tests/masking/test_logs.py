@@ -125,3 +125,18 @@ def test_uvicorns_logs_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
 def test_rules_that_are_not_there_are_told_before_uvicorn_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         logs.uvicorn_log_config(tmp_path / "masking.toml")
+
+
+def test_of_several_lines_at_once_only_the_one_that_cannot_be_masked_becomes_a_mark(
+    masker: Masker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Masker.mask
+
+    def mask(self: Masker, text: str) -> str:
+        if "broken" in text:
+            raise RuntimeError
+        return plain(self, text)
+
+    monkeypatch.setattr(Masker, "mask", mask)
+    text = "call 13800138000\nbroken 13800138000\ncall 13800138000\n"
+    assert logs.masked(masker, text) == "call [phone]\n[masking failed: RuntimeError]\ncall [phone]\n"

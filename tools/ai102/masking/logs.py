@@ -70,12 +70,15 @@ class MaskingFormatter(logging.Formatter):
             return f"{failure(err)} {record.levelname} {Path(record.pathname).name}:{record.lineno}"
 
 
-def masked(masker: Masker, line: str) -> str:
-    """The line masked, or a mark in the place of one that the masker fails on."""
+def masked(masker: Masker, text: str) -> str:
+    """The text, one line or several, masked; a line that the masker fails on is replaced by a mark."""
     try:
-        return masker.mask(line)
+        return masker.mask(text)
     except Exception as err:  # noqa: BLE001  whatever the defect, the line must not be lost and must not leak
-        return failure(err)
+        lines = text.splitlines(keepends=True)
+        if len(lines) > 1:
+            return "".join(masked(masker, line) for line in lines)
+        return failure(err) + ("\n" if text.endswith("\n") else "")
 
 
 def failure(err: BaseException) -> str:
