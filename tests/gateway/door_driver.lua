@@ -33,8 +33,11 @@ function calls.decide(grants, request)
   return nil, second
 end
 
+-- What the first message names, from the first bytes of a request's body.
 function calls.model_named(bytes, method)
-  local name, second = door.model_named(bytes, method)
+  local scanner = door.scanner(method)
+  scanner:feed(bytes)
+  local name, second = scanner:named()
   if name then
     return { name = name, version = second }
   end

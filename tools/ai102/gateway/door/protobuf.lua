@@ -405,11 +405,4 @@ function protobuf.scanner(method, name, version, limits)
   }, Scanner)
 end
 
--- The model and version ("" for none) that the first message names, from the first bytes of a request's body.
-function protobuf.model_named(bytes, method)
-  local scanner = protobuf.scanner(method)
-  scanner:feed(bytes)
-  return scanner:named()
-end
-
 return protobuf
