@@ -20,6 +20,8 @@ from .mutations_seeds import PARTS
 # Triton completes each config in a process of its own and waits for it, most of the time idle.
 AT_ONCE = (16, 1)
 LOAD_TIMEOUT_S = 15
+# Seen once in many hundred starts: the server ended while it loaded the parts, which are sound, all at once.
+START_TRIES = 3
 OPTIONS = (f"--model-load-thread-count={AT_ONCE[0]}",)
 FREE_PORTS: dict[str, Any] = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 # The config is what is judged: these name what the machine or the pip package lacks.
@@ -67,7 +69,7 @@ def verdicts(repository: Path, names: Sequence[str]) -> dict[str, Verdict]:
     for at_once in AT_ONCE:
         suspects: dict[str, Verdict] = {}
         while left:
-            judged, cut = one_server(repository, left, at_once)
+            judged, cut = one_that_starts(repository, left, at_once)
             found |= judged
             suspects |= cut
             left = [name for name in left if name not in found and name not in suspects]
@@ -75,8 +77,24 @@ def verdicts(repository: Path, names: Sequence[str]) -> dict[str, Verdict]:
     return found | suspects
 
 
+def one_that_starts(
+    repository: Path, names: Sequence[str], at_once: int
+) -> tuple[dict[str, Verdict], dict[str, Verdict]]:
+    """`one_server`, and another where it did not get as far as the first of `names`."""
+    for _ in range(START_TRIES - 1):
+        try:
+            return one_server(repository, names, at_once)
+        except InferenceServerException as err:
+            if err.status() != CUT:
+                raise
+    return one_server(repository, names, at_once)
+
+
 def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[dict[str, Verdict], dict[str, Verdict]]:
-    """The verdicts until the server ends or hangs, and what it was loading then."""
+    """The verdicts until the server ends or hangs, and what it was loading then.
+
+    Raises InferenceServerException when it did not get as far as the first of `names`.
+    """
     found: dict[str, Verdict] = {}
     cut: dict[str, Verdict] = {}
     polled: dict[str, str] = {}
