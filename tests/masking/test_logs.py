@@ -127,6 +127,15 @@ def test_rules_that_are_not_there_are_told_before_uvicorn_starts(tmp_path: Path)
         logs.uvicorn_log_config(tmp_path / "masking.toml")
 
 
+@pytest.mark.parametrize("has_rules", [True, False])
+def test_a_folder_stands_for_its_rules_or_for_all_kinds(has_rules: bool, tmp_path: Path) -> None:
+    if has_rules:
+        (tmp_path / "masking.toml").write_text('[[rules]]\nkind = "email"\n')
+    formatter = logs.masking_formatter(str(tmp_path))
+    record = logging.makeLogRecord({"msg": "bob@example.com 13800138000"})
+    assert formatter.format(record) == ("[email] 13800138000" if has_rules else "[email] [phone]")
+
+
 def test_of_several_lines_at_once_only_the_one_that_cannot_be_masked_becomes_a_mark(
     masker: Masker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,7 @@ def serve(
     from ai102.errors import UserError
     from ai102.gateway import policy
     from ai102.masking import Masker
-    from ai102.masking.logs import masked
+    from ai102.masking.logs import masked, uvicorn_log_config
 
     asked = asked_from_contract(spec.load(contract), classify, embed)
     if not (listen and url):
@@ -65,7 +65,8 @@ def serve(
         max_calls=max_calls,
         max_waiting=max_waiting,
     )
-    masker = Masker.beside(gateway.absolute().parent)
+    home = gateway.absolute().parent
+    masker = Masker.beside(home)
     run(
         listen,
         url,
@@ -73,4 +74,5 @@ def serve(
         limits,
         lambda line: print(masked(masker, line), flush=True),  # noqa: T201 - the access log
         lambda line: typer.echo(masked(masker, line), err=True),
+        uvicorn_log_config(home),
     )

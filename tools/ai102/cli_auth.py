@@ -42,6 +42,7 @@ def serve(
     """Issue tokens over HTTP, behind the door; Ctrl-C stops it."""
     from ai102.auth import serve as room
     from ai102.auth.settings import Settings
+    from ai102.masking.logs import uvicorn_log_config
     from ai102.serve.addresses import url_of
 
     rights = _rights(gateway)
@@ -59,7 +60,7 @@ def serve(
         sys.stdout.flush()
 
     with issuer.database:
-        room.server_for(issuer, ready).run([listener])
+        room.server_for(issuer, ready, uvicorn_log_config(gateway.absolute().parent)).run([listener])
 
 
 @app.command()

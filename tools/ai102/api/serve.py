@@ -8,8 +8,10 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from ai102.api.app import application
 from ai102.api.asked import Asked
@@ -25,10 +27,17 @@ MAX_HEADER_BYTES = 16 << 10
 
 
 def serve(
-    listen: str, url: str, asked: Asked, limits: Limits, log: Callable[[str], None], say: Callable[[str], None]
+    listen: str,
+    url: str,
+    asked: Asked,
+    limits: Limits,
+    log: Callable[[str], None],
+    say: Callable[[str], None],
+    log_config: dict[str, Any] = LOGGING_CONFIG,
 ) -> None:
     """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton at `url`; returns after Ctrl-C or TERM.
 
+    `log` gets a line for each request, `log_config` is for uvicorn's own log, which tells of our defects.
     Calls in flight then have `limits.deadline_s` to finish. Raises UserError when the address cannot be listened on.
     """
     listener = listener_on(listen)
@@ -36,7 +45,7 @@ def serve(
         # uvicorn raises the signal again once it has stopped; by then it means nothing more.
         previous = {number: signal.signal(number, _ignored) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            asyncio.run(_run(listener, url, asked, limits, log, say))
+            asyncio.run(_run(listener, url, asked, limits, log, say, log_config))
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -51,18 +60,20 @@ async def _run(
     limits: Limits,
     log: Callable[[str], None],
     say: Callable[[str], None],
+    log_config: dict[str, Any],
 ) -> None:
     # Shared memory would tie the answers to one server, and Triton's side of it is no caller's behind the door.
     async with AsyncClient(url, timeout_s=limits.deadline_s, shared_memory=False) as client:
-        config = config_for(application(asked, client, limits, log).asgi, limits)
+        config = config_for(application(asked, client, limits, log).asgi, limits, log_config)
         say(f"ready: {url_of(listener)} asks {url} (Ctrl-C stops it)")
         await uvicorn.Server(config).serve(sockets=[listener])
 
 
-def config_for(asgi: Edge, limits: Limits) -> uvicorn.Config:
+def config_for(asgi: Edge, limits: Limits, log_config: dict[str, Any] = LOGGING_CONFIG) -> uvicorn.Config:
     """How uvicorn runs the application: its own log tells of our defects alone, and it waits for calls in flight."""
     return uvicorn.Config(
         asgi,
+        log_config=log_config,
         log_level="error",
         access_log=False,
         server_header=False,

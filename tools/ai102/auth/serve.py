@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from ai102.auth.app import app_for
 from ai102.auth.issuer import Issuer
@@ -30,11 +32,12 @@ class Server(uvicorn.Server):
         self._ready()
 
 
-def server_for(issuer: Issuer, ready: Callable[[], None]) -> Server:
+def server_for(issuer: Issuer, ready: Callable[[], None], log_config: dict[str, Any] = LOGGING_CONFIG) -> Server:
     """A server whose `run([socket])` blocks; `should_exit = True` ends it from another thread."""
     issuer.hasher.dummy  # noqa: B018 - made before the first login, not during it
     config = uvicorn.Config(
         app_for(issuer),
+        log_config=log_config,
         log_level="warning",
         access_log=False,  # addresses may hold what somebody should have put into the body
         proxy_headers=False,  # forms.origin_of does it, for one hop

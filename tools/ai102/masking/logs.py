@@ -93,7 +93,8 @@ def masking_formatter(rules: str, inner: str = "logging.Formatter", **arguments:
 
 
 def uvicorn_log_config(rules: Path) -> dict[str, Any]:
-    """For `uvicorn.run(log_config=...)`: uvicorn's own configuration with every formatter masked by `rules`.
+    """For `uvicorn.run(log_config=...)`: uvicorn's own configuration with every formatter masked by `rules`, a file, or
+    a folder that may hold a masking.toml.
 
     Its access formatter needs the record's arguments, so a MaskingFilter must not be put before it.
     """
@@ -116,4 +117,5 @@ def install(masker: Masker, logger: logging.Logger | None = None) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _masker(rules: str) -> Masker:
-    return Masker.of(Path(rules))
+    path = Path(rules)
+    return Masker.beside(path) if path.is_dir() else Masker.of(path)
