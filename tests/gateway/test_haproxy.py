@@ -1,13 +1,11 @@
 """Real HAProxy before real replicas: who gets through, who is refused and how, and what the log says."""
 
-import json
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +14,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from ai102.gateway.running import Door
 from ai102.serve.server import Server
+from tests.gateway.access_log import row_of, rows
 from tests.gateway.asking import Asker, binary_body, infer_message, tensor_json
 from tests.gateway.conftest import Home, MakeHome, needs, wait_until
 from tests.gateway.tokens import TokenMaker
@@ -50,16 +49,6 @@ def asker(home: Home, door: Door) -> Iterator[Asker]:
     asking = Asker(home)
     yield asking
     asking.close()
-
-
-def lines(log: Path) -> list[dict[str, Any]]:
-    # HAProxy's own notices, as when it stops, begin with no brace.
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
-
-
-def logged(log: Path, request_id: str) -> dict[str, Any]:
-    wait_until(lambda: any(line.get("id") == request_id for line in lines(log)), f"a line for {request_id}")
-    return next(line for line in lines(log) if line.get("id") == request_id)
 
 
 def test_the_routes_of_both_protocols_answer_those_who_may(asker: Asker, caller: str, operator: str) -> None:
@@ -169,29 +158,29 @@ def test_a_stream_that_turns_to_another_model_is_cut(asker: Asker, caller: str) 
 def test_what_only_the_door_may_say_is_taken_from_the_client(asker: Asker, caller: str, log: Path) -> None:
     spoofed = {"x-user": "root", "ai102-secret": "guess", "x-forwarded-for": "10.0.0.1", "x-request-id": "spoof-1"}
     assert asker.status("POST", INFER, caller, json=tensor_json(), headers=spoofed) == 200
-    assert (logged(log, "spoof-1")["subject"], logged(log, "spoof-1")["address"]) == ("ann", "127.0.0.1")
+    assert (row_of(log, "spoof-1")["subject"], row_of(log, "spoof-1")["address"]) == ("ann", "127.0.0.1")
 
 
 def test_a_line_of_the_log_tells_who_asked_what(asker: Asker, caller: str, log: Path) -> None:
     asker.status("POST", INFER, caller, json=tensor_json(), headers={"x-request-id": "fine-1"})
     asker.call(infer_message("hidden"), caller, metadata={"x-request-id": "bad-1"})
     keys = ("protocol", "subject", "verb", "model", "status", "grpc_status", "refused", "backend")
-    seen = [[logged(log, name)[key] for key in keys] for name in ("fine-1", "bad-1")]
+    seen = [[row_of(log, name)[key] for key in keys] for name in ("fine-1", "bad-1")]
     assert seen == [
         ["rest", "ann", "infer", "echo", 200, None, "", "triton_http"],
         ["grpc", "ann", "infer", "hidden", 200, 7, "no grant covers it", "refusals"],
     ]
-    assert logged(log, "fine-1")["bytes_in"] > 100 < logged(log, "fine-1")["bytes_out"]
-    assert logged(log, "fine-1")["milliseconds"]["all"] >= 0
+    assert row_of(log, "fine-1")["bytes_in"] > 100 < row_of(log, "fine-1")["bytes_out"]
+    assert row_of(log, "fine-1")["milliseconds"]["all"] >= 0
 
 
 def test_a_hostile_request_breaks_no_line_of_the_log_and_no_token_is_in_it(
     home: Home, asker: Asker, caller: str, log: Path
 ) -> None:
-    count = len(lines(log))
+    count = len(rows(log))
     head = b'GET /v2/models/"},{"a":"\\%0a HTTP/1.1\r\nHost: x\r\nUser-Agent: "},{"\r\nX-Request-Id: "},{"x\r\n'
     assert b" 404 " in raw(home, head + f"Authorization: Bearer {caller}\r\n\r\n".encode())[0]
-    wait_until(lambda: len(lines(log)) > count, "a line for it")
+    wait_until(lambda: len(rows(log)) > count, "a line for it")
     assert caller.split(".")[2] not in log.read_text(encoding="utf-8")
 
 

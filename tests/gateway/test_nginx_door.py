@@ -1,6 +1,7 @@
 """A real nginx before real replicas: what passes, what goes on to whom, and what is refused beside the attacks."""
 
 import json
+import re
 import socket
 import ssl
 import urllib.error
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
+from tests.gateway.access_log import row_of, rows, whole_lines
 from tests.gateway.attackers import CLOSED, Target, asked, called, connected, request, status_of
 from tests.gateway.attacks_over_grpc import INFER, SERVICE, message
 from tests.gateway.attacks_over_rest import BODY, JSON
@@ -125,28 +127,25 @@ def test_only_who_may_ask_every_model_may_open_a_stream(target: Target, operator
 def test_every_line_of_the_log_is_json_and_has_no_token(home: Home, target: Target) -> None:
     asked(target, b"\x00\x01 nonsense\r\n\r\n")
     asked(target, request('GET /v2/"quoted"', "Authorization: Bearer a.b.c", 'X-Request-Id: a"b'))
-    assert over_both(target, target.token) == (200, OK)
-    wait_until(lambda: len(rows(home)) >= 4, "the log has them")
-    good = [row for row in rows(home) if row["subject"] == "ann" and row["replica"] and row["protocol"] == "grpc"][-1]
-    assert {name: good[name] for name in ("verb", "model", "status", "grpc_status", "refused")} == {
-        "verb": "infer", "model": "echo", "status": 200, "grpc_status": 0, "refused": "",
+    metadata = [*bearer(target.token), ("x-request-id", "fine-1")]
+    assert called(target, INFER, message("echo"), metadata=metadata) == OK
+    good = row_of(home.folder / "log", "fine-1")
+    assert {name: good[name] for name in ("subject", "verb", "model", "status", "grpc_status", "refused")} == {
+        "subject": "ann", "verb": "infer", "model": "echo", "status": 200, "grpc_status": 0, "refused": "",
     }  # fmt: skip
-    text = (home.folder / "log").read_text(encoding="utf-8")
+    lines = whole_lines(home.folder / "log")
+    assert len(rows(home.folder / "log")) == len(lines)
+    text = "".join(lines)
     assert target.token not in text
     assert "a.b.c" not in text
 
 
-def rows(home: Home) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (home.folder / "log").read_text(encoding="utf-8").splitlines()]
-
-
 def test_metrics_count_what_was_asked_and_are_not_on_the_callers_ports(home: Home, target: Target) -> None:
     assert over_both(target, target.token) == (200, OK)
-    with urllib.request.urlopen(f"http://{home.gateway.listen.status}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    counted = [line for line in lines if line.startswith('ai102_door_requests_total{protocol="grpc",model="echo"')]
-    assert [line for line in counted if 'status="0"' in line]
-    assert 'ai102_door_replica_up{replica="a"} 1' in lines
+    status = f"http://{home.gateway.listen.status}/metrics"
+    counter = re.compile(r'^ai102_door_requests_total\{protocol="grpc",model="echo".*status="0"', re.MULTILINE)
+    wait_until(lambda: counter.search(httpx.get(status, trust_env=False).text) is not None, "the call is counted")
+    assert 'ai102_door_replica_up{replica="a"} 1' in httpx.get(status, trust_env=False).text.splitlines()
     assert asked(target, request("GET /metrics")) == 404
 
 

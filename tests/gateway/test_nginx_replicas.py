@@ -13,6 +13,7 @@ import pytest
 from ai102.gateway import nginx, running
 from ai102.gateway.running import Door
 from ai102.serve.server import Server
+from tests.gateway.access_log import row_of, rows
 from tests.gateway.attackers import Target, asked, connected, request
 from tests.gateway.attacks_over_rest import BODY, JSON
 from tests.gateway.conftest import Home, MakeHome, needs, wait_until
@@ -35,8 +36,7 @@ def target_of(home: Home, token: str) -> Target:
 
 def replica_of_each(home: Home) -> list[str]:
     """Which replica each answered request went to, as the log tells it."""
-    lines = (home.folder / "log").read_text(encoding="utf-8").splitlines()
-    return [row["replica"] for row in map(json.loads, lines) if row["replica"]]
+    return [row["replica"] for row in rows(home.folder / "log") if row["replica"]]
 
 
 def states(home: Home) -> dict[str, tuple[bool, bool]]:
@@ -55,6 +55,9 @@ def test_draining_and_undraining_under_load_fails_no_request(protocol: str, home
         nginx.drain(home.gateway, home.folder, "b")
         assert states(home) == {"a": (True, False), "b": (True, True), "c": (True, False)}
         wait_until(lambda: busy(home, "b") == 0, "the drained replica has no request")
+        # The rows before this one's are those of requests that had ended.
+        asked(load.target, request("GET /none", "X-Request-Id: drained"))
+        row_of(home.folder / "log", "drained")
         before = len(replica_of_each(home))
         load.wait_for(100)
         assert set(replica_of_each(home)[before:]) == {"a", "c"}

@@ -1,0 +1,22 @@
+"""The door's access log as tests read it: while it is written, and the last line perhaps not whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.gateway.conftest import wait_until
+
+
+def whole_lines(log: Path) -> list[str]:
+    return [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+
+
+def rows(log: Path) -> list[dict[str, Any]]:
+    """A row for each request. What HAProxy says of itself, as when it stops, begins with no brace."""
+    return [json.loads(line) for line in whole_lines(log) if line.startswith("{")]
+
+
+def row_of(log: Path, request_id: str) -> dict[str, Any]:
+    """The row of a request once it is there: it is written after the answer was sent."""
+    wait_until(lambda: any(row.get("id") == request_id for row in rows(log)), f"a row for {request_id}")
+    return next(row for row in rows(log) if row.get("id") == request_id)
