@@ -8,22 +8,23 @@ Goals, over gRPC: at most 0.5 ms more at p50, at least 0.9 of the throughput.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from door_setup import prepared, repository_at, run_on
-from door_ways import PROTOCOLS, Call, Connect, works
+from door_ways import PROTOCOLS, Way, ask, is_installed, way, works
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -103,56 +104,34 @@ def row_from_rounds(placement: str, protocol: str, work: str, rounds: list[tuple
     )
 
 
-def times_of(call: Call, seconds: float) -> list[float]:
-    """Milliseconds of each call, one after the other for so long."""
-    times: list[float] = []
-    ends = time.perf_counter() + seconds
-    while (begin := time.perf_counter()) < ends:
-        call()
-        times.append((time.perf_counter() - begin) * 1000)
-    return times
-
-
-def per_second(calls: list[Call], seconds: float) -> float:
-    """Calls a second with all of `calls` at work at once; the first error is raised."""
-    done, errors = [0] * len(calls), list[Exception]()
-    ends = time.perf_counter() + seconds
-
-    def run(place: int) -> None:
-        try:
-            while time.perf_counter() < ends:
-                calls[place]()
-                done[place] += 1
-        except Exception as err:  # noqa: BLE001 - raised below, in the thread that asked
-            errors.append(err)
-
-    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(calls))]
-    begin = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return sum(done) / (time.perf_counter() - begin)
-
-
-def measured(ways: tuple[Connect, Connect], rounds: int, seconds: float) -> list[tuple[Round, Round]]:
-    """Both ways in turns, taking turns in going first."""
+def measured(
+    ways: tuple[Way, Way], rounds: int, seconds: float, succeeded: Callable[[], int]
+) -> list[tuple[Round, Round]]:
+    """Both ways in turns, taking turns in going first; AssertionError unless the replica answered every request."""
+    counts = [[_count_for(way, connections, seconds) for connections in (1, IN_FLIGHT)] for way in ways]
     found = []
-    with ExitStack() as stack:
-        calls = [[stack.enter_context(way()) for _ in range(IN_FLIGHT)] for way in ways]
-        for way in calls:
-            for call in way * 3:
-                call()
-        for number in range(rounds):
-            pair: dict[int, Round] = {}
-            for which in (0, 1) if number % 2 == 0 else (1, 0):
-                times = times_of(calls[which][0], seconds)
-                p50, p99 = np.percentile(times, [50, 99])
-                pair[which] = Round(float(p50), float(p99), per_second(calls[which], seconds))
-            found.append((pair[0], pair[1]))
+    before = succeeded()
+    for number in range(rounds):
+        pair: dict[int, Round] = {}
+        for which in (0, 1) if number % 2 == 0 else (1, 0):
+            alone = ask(ways[which], counts[which][0], 1)
+            p50, p99 = np.percentile(alone.times_ms, [50, 99])
+            pair[which] = Round(float(p50), float(p99), ask(ways[which], counts[which][1], IN_FLIGHT).per_s)
+        found.append((pair[0], pair[1]))
+    wanted, got = rounds * sum(map(sum, counts)), succeeded() - before
+    assert got == wanted, f"{got} of {wanted} calls of {ways[1].url} succeeded"
     return found
+
+
+def _count_for(way: Way, connections: int, seconds: float) -> int:
+    """About so many requests last so long."""
+    return max(100, int(ask(way, 400, connections).per_s * seconds))
+
+
+def succeeded_at(server: Server, model: str) -> int:
+    with urllib.request.urlopen(f"http://{server.http_url}/v2/models/{model}/stats") as answer:
+        (told,) = json.load(answer)["model_stats"]
+    return int(told["inference_stats"]["success"]["count"])
 
 
 def rows(proxy: ProxyName, placement: str, chosen: argparse.Namespace) -> Iterator[Row]:
@@ -175,14 +154,13 @@ def rows(proxy: ProxyName, placement: str, chosen: argparse.Namespace) -> Iterat
         run_on({CLIENT_CORE} if placement == "apart" else everywhere)
         gateway, token = prepared(home, server)
         stack.enter_context(Door(gateway, home, proxy, home / "access.log"))
-        ca = (home / "build" / "gateway" / "certs" / "ca.pem").read_bytes()
         for protocol in [chosen.protocol] if chosen.protocol else PROTOCOLS:
             direct = server.grpc_url if protocol == "grpc" else server.http_url
             through = gateway.listen.grpc if protocol == "grpc" else gateway.listen.rest
             for work in works():
-                way = PROTOCOLS[protocol]
-                ways = (way(direct, work, None, ""), way(through, work, ca, token))
-                yield row_from_rounds(placement, protocol, work.name, measured(ways, chosen.rounds, chosen.seconds))
+                ways = (way(protocol, direct, work, ""), way(protocol, through, work, token))
+                rounds = measured(ways, chosen.rounds, chosen.seconds, partial(succeeded_at, server, work.model))
+                yield row_from_rounds(placement, protocol, work.name, rounds)
 
 
 def table_of(proxy: str, found: list[Row]) -> Table:
@@ -214,7 +192,9 @@ def machine(proxy: str) -> Mapping[str, str]:
         "cores": str(os.cpu_count()),
         proxy: (told.stdout + told.stderr).partition("ersion")[2].split()[0].strip(": "),
         "python": platform.python_version(),
-        "grpcio": version("grpcio"),
+        "h2load": subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True)
+        .stdout.split("/")[-1]
+        .strip(),
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -224,11 +204,13 @@ def main() -> None:
     parser.add_argument("--proxy", choices=("haproxy", "nginx"), default="haproxy")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=0.4, help="of each measurement; there are 48 in a round")
-    parser.add_argument("--protocol", choices=tuple(PROTOCOLS), help="only this one")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="only this one")
     parser.add_argument("--cores", choices=("apart", "shared"), help="only this placement")
     chosen = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("door_overhead.py needs two cores: one for the replica, one for door and client")
+    if not is_installed():
+        sys.exit("door_overhead.py asks with h2load: install the package nghttp2-client")
     found: list[Row] = []
     for placement in [chosen.cores] if chosen.cores else ("apart", "shared"):
         wanted = 3 if chosen.protocol else 3 * len(PROTOCOLS)

@@ -1,16 +1,16 @@
-"""The calls that door_overhead.py times: one inference over each protocol, asked directly or through the door."""
+"""What door_overhead.py asks, and h2load that asks it: so light a client that a core can be the door's."""
 
 from __future__ import annotations
 
-import http.client
 import io
-import ssl
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import tritonclient.http
 from numpy.typing import NDArray
@@ -20,10 +20,9 @@ from tritonclient.grpc import service_pb2 as pb
 from ai102.client import bytes_array
 from ai102.errors import UserError
 
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
-Call = Callable[[], object]
-# One connection of its own for each user.
-Connect = Callable[[], AbstractContextManager[Call]]
+PROTOCOLS = ("grpc", "rest")
+METHOD = "inference.GRPCInferenceService/ModelInfer"
+LIMIT_S = 60
 
 
 @dataclass(frozen=True)
@@ -47,59 +46,66 @@ def works() -> list[Work]:
     ]
 
 
-def over_grpc(address: str, work: Work, ca: bytes | None, token: str) -> Connect:
-    """The message is made once: what is timed is its way."""
-    request = pb.ModelInferRequest(model_name=work.model)
-    request.inputs.add(name=work.input, datatype=work.datatype, shape=work.array.shape)
-    raw = tritonclient.http.InferInput(work.input, work.array.shape, work.datatype).set_data_from_numpy(work.array)
-    request.raw_input_contents.append(raw._get_binary_data())
-    message = request.SerializeToString()
-    metadata = [("authorization", f"Bearer {token}")] if ca else []
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+@dataclass(frozen=True)
+class Way:
+    """A request as it goes over the wire, as often as wanted."""
 
-    @contextmanager
-    def connect() -> Iterator[Call]:
-        credentials = grpc.ssl_channel_credentials(ca) if ca else None
-        channel = grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(
-            address, options
-        )  # fmt: skip
-        with channel:
-            infer = channel.unary_unary(METHOD)
-            yield lambda: infer(message, metadata=metadata, timeout=20)
-
-    return connect
+    url: str
+    headers: tuple[str, ...]
+    body: bytes
+    is_http1: bool
 
 
-def over_rest(address: str, work: Work, ca: bytes | None, token: str) -> Connect:
+def way(protocol: str, address: str, work: Work, token: str) -> Way:
+    """With a token through the door, over TLS; without one straight to a replica."""
+    scheme = "https" if token else "http"
+    bearer = [f"authorization: Bearer {token}"] if token else []
     tensor = tritonclient.http.InferInput(work.input, work.array.shape, work.datatype)
     tensor.set_data_from_numpy(work.array)
+    if protocol == "grpc":
+        request = pb.ModelInferRequest(model_name=work.model)
+        request.inputs.add(name=work.input, datatype=work.datatype, shape=work.array.shape)
+        request.raw_input_contents.append(tensor._get_binary_data())
+        message = request.SerializeToString()
+        headers = ["content-type: application/grpc", "te: trailers", *bearer]
+        framed = b"\0" + len(message).to_bytes(4, "big") + message  # gRPC's length-prefixed message, not compressed
+        return Way(f"{scheme}://{address}/{METHOD}", tuple(headers), framed, is_http1=False)
     body, json_bytes = tritonclient.http.InferenceServerClient.generate_request_body([tensor])
-    headers = {"Content-Type": "application/octet-stream"}
-    headers |= {"Inference-Header-Content-Length": str(json_bytes)} if json_bytes else {}
-    headers |= {"Authorization": f"Bearer {token}"} if ca else {}
-    context = ssl.create_default_context(cadata=ca.decode()) if ca else None
-
-    @contextmanager
-    def connect() -> Iterator[Call]:
-        connection = (
-            http.client.HTTPSConnection(address, timeout=20, context=context)
-            if context
-            else http.client.HTTPConnection(address, timeout=20)
-        )
-
-        def call() -> None:
-            connection.request("POST", f"/v2/models/{work.model}/infer", body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-            if answer.status != 200:
-                raise UserError(f"{address} answered {answer.status}: {content[:200]!r}")
-
-        try:
-            yield call
-        finally:
-            connection.close()
-
-    return connect
+    headers = ["content-type: application/octet-stream", f"inference-header-content-length: {json_bytes}", *bearer]
+    return Way(f"{scheme}://{address}/v2/models/{work.model}/infer", tuple(headers), body, is_http1=True)
 
 
-PROTOCOLS = {"grpc": over_grpc, "rest": over_rest}
+@dataclass(frozen=True)
+class Asked:
+    """Milliseconds of each request and how many were answered a second, without the first tenth of them."""
+
+    times_ms: Sequence[float]
+    per_s: float
+
+
+def ask(way: Way, count: int, connections: int) -> Asked:
+    """Send a request `count` times over so many connections, one in flight on each.
+
+    Raises UserError for any that got no answer of status 200. That says little of a gRPC call: see to its success
+    where the server counts it.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        body, log = Path(place, "body"), Path(place, "log")
+        body.write_bytes(way.body)
+        headers = [part for header in way.headers for part in ("-H", header)]
+        command = ["h2load", f"-n{count}", f"-c{connections}", "-m1", f"--data={body}", f"--log-file={log}", *headers]
+        command += ["--h1"] if way.is_http1 else []
+        told = subprocess.run([*command, way.url], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        rows = [line.split() for line in log.read_text(encoding="ascii").splitlines()] if log.is_file() else []
+    statuses = {status for _, status, _ in rows}
+    if told.returncode or len(rows) != count or statuses != {"200"}:
+        raise UserError(f"{way.url}: {len(rows)} of {count} answered, {statuses}: {told.stdout}{told.stderr}"[:1000])
+    began, took = (np.array([int(row[column]) for row in rows]) for column in (0, 2))
+    ended = np.sort(began + took)
+    first = count // 10
+    per_s = (count - first - 1) / (ended[-1] - ended[first]) * 1e6
+    return Asked((took[np.argsort(began)][first:] / 1000).tolist(), float(per_s))
+
+
+def is_installed() -> bool:
+    return shutil.which("h2load") is not None

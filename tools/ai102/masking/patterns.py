@@ -32,14 +32,15 @@ SUFFIX = r"(?:[_-]?(?:access[_-]?)?(?:key|value|hash|id))?"
 SEPARATOR = r"\\{0,4}(?:[\"']\]?)?\s{0,8}(?:=>|:=|={1,3}(?![=>])|:(?![=:])|是|为)\s{0,8}"
 # ("password", "..."), as header lists are printed; not the key that follows in "refused":"no token","bytes":1
 IN_TUPLE = r"[\"']\s{0,4},\s{0,4}b?(?=[\"'])(?![\"'][^\"'\r\n]{0,64}[\"']\s{0,4}:)"
+# Possessive over single characters only: of a group, Python before 3.11.5 keeps what its last, failed round had passed.
 QUOTED = (
-    rf"b?\"((?!{MASKED})(?:[^\"\\\r\n]|\\.)++)|b?'((?!{MASKED})(?:[^'\\\r\n]|\\.)++)"
-    rf"|\\{{1,4}}[\"']((?!{MASKED})[^\"'\\\r\n]++(?:\\++[^\"'\\\r\n]++)*+)"
+    rf"b?\"((?!{MASKED})(?:[^\"\\\r\n]++|\\.)+)|b?'((?!{MASKED})(?:[^'\\\r\n]++|\\.)+)"
+    rf"|\\{{1,4}}[\"']((?!{MASKED})[^\"'\\\r\n]++(?:\\++[^\"'\\\r\n]++)*)"
 )
 SCHEME = r"(?:(?:bearer|basic|digest|negotiate|apikey|token)\s{1,8})?"
 BARE = (
     r"(?!b?[\"']|\\{1,4}[\"'])[^\s,;)\]}&]"
-    rf"(?:[^\s\"',;)\]}}&]|[\"',;)\]}}&](?!{ENDS_VALUE}|\Z|[a-z0-9_.-]{{1,40}}[\"']?[:=]))*+"
+    rf"(?:[^\s\"',;)\]}}&]++|[\"',;)\]}}&](?!{ENDS_VALUE}|\Z|[a-z0-9_.-]{{1,40}}[\"']?[:=]))*"
 )
 PLAIN_WORD = rf"(?:none|null|nil|true|false|undefined|\*{{1,16}}|[0-9]{{1,6}}\.[0-9]{{1,6}})(?:{ENDS_VALUE}|\Z)"
 
