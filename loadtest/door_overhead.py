@@ -36,7 +36,7 @@ from ai102.serve.server import Server
 
 ROOT = Path(__file__).parent.parent
 SERVER_CORE, CLIENT_CORE = 0, 1
-IN_FLIGHT = 8  # at saturation
+IN_FLIGHT = 64  # enough to keep the replica busy: with few, a closed loop measures the latency once more
 GOAL_MS, GOAL_SHARE = 0.5, 0.9
 
 

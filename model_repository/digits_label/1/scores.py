@@ -13,7 +13,7 @@ def top_labels(scores: NDArray[np.float32], labels: Sequence[bytes]) -> tuple[ND
     """The best label of each row of scores [rows, labels]: labels as bytes objects [rows, 1], scores [rows, 1]."""
     best = scores.argmax(axis=1)
     names = np.array([[labels[index]] for index in best], dtype=np.object_)
-    return names, np.take_along_axis(scores, best[:, None], axis=1)
+    return names, scores.max(axis=1, keepdims=True)
 
 
 def token_labels(

@@ -191,6 +191,8 @@ class Server:
             f"--model-repository={self.repository}",
             f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
             "--allow-gpu-metrics=false",
+            # Of 8 gRPC requests by default: those beyond cost 10 us each, to ask for memory anew.
+            "--grpc-infer-allocation-pool-size=32",
         ]
         for protocol, port in self._ports.items():
             arguments += [f"--{protocol}-address={self.host}", f"--{protocol}-port={port}"]
