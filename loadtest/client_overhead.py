@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ai102.client import Client, bytes_array
+from ai102.cpu import cpu_name
 from ai102.serve.server import Server
 
 ROOT = Path(__file__).parent.parent
@@ -172,10 +173,9 @@ def table_of(title: str, names: tuple[str, str, str], rows: list[Row]) -> Table:
 
 
 def machine() -> dict[str, str]:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     libraries = {name: version(name) for name in ("tritonclient", "grpcio", "aiohttp", "numpy")}
     return {
-        "cpu": names[0].partition(": ")[2] if names else platform.processor(),
+        "cpu": cpu_name(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
         "date": datetime.now(UTC).date().isoformat(),

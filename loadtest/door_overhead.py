@@ -8,14 +8,13 @@ Goals, over gRPC: at most 0.5 ms more at p50, at least 0.9 of the throughput.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,12 +22,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import tritonclient.http
 from door_setup import prepared, repository_at, run_on
-from door_ways import PROTOCOLS, Way, ask, is_installed, way, works
+from door_ways import PROTOCOLS, Way, ask, way, works
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from ai102.cpu import cpu_name
 from ai102.gateway import replicas
 from ai102.gateway.running import Door, ProxyName
 from ai102.gateway.secret import secret_of
@@ -129,8 +130,8 @@ def _count_for(way: Way, connections: int, seconds: float) -> int:
 
 
 def succeeded_at(server: Server, model: str) -> int:
-    with urllib.request.urlopen(f"http://{server.http_url}/v2/models/{model}/stats") as answer:
-        (told,) = json.load(answer)["model_stats"]
+    with tritonclient.http.InferenceServerClient(server.http_url) as client:
+        (told,) = client.get_inference_statistics(model)["model_stats"]
     return int(told["inference_stats"]["success"]["count"])
 
 
@@ -185,16 +186,14 @@ def table_of(proxy: str, found: list[Row]) -> Table:
 
 
 def machine(proxy: str) -> Mapping[str, str]:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     told = subprocess.run([proxy, "-v"], capture_output=True, text=True, check=False)
+    h2load = subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True)
     return {
-        "cpu": names[0].partition(": ")[2] if names else platform.processor(),
+        "cpu": cpu_name(),
         "cores": str(os.cpu_count()),
         proxy: (told.stdout + told.stderr).partition("ersion")[2].split()[0].strip(": "),
         "python": platform.python_version(),
-        "h2load": subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True)
-        .stdout.split("/")[-1]
-        .strip(),
+        "h2load": h2load.stdout.partition("/")[2].strip(),
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -209,7 +208,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("door_overhead.py needs two cores: one for the replica, one for door and client")
-    if not is_installed():
+    if not shutil.which("h2load"):
         sys.exit("door_overhead.py asks with h2load: install the package nghttp2-client")
     found: list[Row] = []
     for placement in [chosen.cores] if chosen.cores else ("apart", "shared"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -105,7 +104,3 @@ def ask(way: Way, count: int, connections: int) -> Asked:
     first = count // 10
     per_s = (count - first - 1) / (ended[-1] - ended[first]) * 1e6
     return Asked((took[np.argsort(began)][first:] / 1000).tolist(), float(per_s))
-
-
-def is_installed() -> bool:
-    return shutil.which("h2load") is not None

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from ai102 import artifact, judge, road, stopwatch
 from ai102.console import Screen
+from ai102.cpu import cpu_name
 from ai102.quantize.for_onnxruntime import this_cpu
 from ai102.road import Workspace
 from ai102.samples import read_samples, tensors_of_items
@@ -93,10 +94,8 @@ def operators_as_run(onnx_file: Path) -> Counter[str]:
 
 
 def machine() -> dict[str, str]:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
     return {
-        "cpu": names[0].partition(": ")[2] if names else platform.processor(),
+        "cpu": cpu_name(),
         "kind": this_cpu(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
+from ai102.cpu import cpu_name
 from loadtest.slo import Gate, Row
 
 DISTRIBUTIONS = ("ai102", "locust", "gevent", "grpcio", "urllib3", "tritonclient", "numpy")
@@ -104,11 +104,8 @@ def text_of(found: Mapping[str, Any]) -> str:
 
 def machine() -> dict[str, Any]:
     """Of the load generator; in a distributed run, of its master."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return {
-        "cpu": names[0] if names else platform.processor() or "not known",
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
     }

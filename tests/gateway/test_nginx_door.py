@@ -15,7 +15,7 @@ import httpx
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.gateway.access_log import row_of, rows, whole_lines
+from tests.gateway.access_log import row_of, whole_lines
 from tests.gateway.attackers import CLOSED, Target, asked, called, connected, request, status_of
 from tests.gateway.attacks_over_grpc import INFER, SERVICE, message
 from tests.gateway.attacks_over_rest import BODY, JSON
@@ -134,7 +134,7 @@ def test_every_line_of_the_log_is_json_and_has_no_token(home: Home, target: Targ
         "subject": "ann", "verb": "infer", "model": "echo", "status": 200, "grpc_status": 0, "refused": "",
     }  # fmt: skip
     lines = whole_lines(home.folder / "log")
-    assert len(rows(home.folder / "log")) == len(lines)
+    assert all(json.loads(line) for line in lines)
     text = "".join(lines)
     assert target.token not in text
     assert "a.b.c" not in text

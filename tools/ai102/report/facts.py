@@ -13,6 +13,7 @@ from typing import Any
 
 from ai102 import artifact
 from ai102.calibrate import Ranges
+from ai102.cpu import cpu_name
 from ai102.graph import clean_graph, weighted_layers
 from ai102.report.tensors import worst_spreads
 from ai102.samples import batches_of_items, read_samples
@@ -85,14 +86,6 @@ def gather(workspace: Workspace, name: str) -> dict[str, Any]:
             "cores": str(os.cpu_count()),
         },
     }
-
-
-def cpu_name() -> str:
-    """The processor's name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _cards(build: Path, told: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ai102 import artifact
+from ai102.cpu import cpu_name
 from ai102.errors import UserError
 from ai102.tune.search import Trial
 
@@ -46,10 +47,7 @@ def merged(text: str, file: Path, model: str, entry: Mapping[str, Any]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count()}
+    return {"cpu": cpu_name(), "cores": os.cpu_count()}
 
 
 def versions(tritonserver: str) -> dict[str, str]:

@@ -37,11 +37,11 @@ class TritonPythonModel:
         self.after = [Link(step, version, model / "labels.txt") for step in after]
         self.taken: dict[str, str] = network["inputs"]
         self.made: dict[str, str] = network["outputs"]
-        self.inputs, self.outputs = ([tensor["name"] for tensor in config[key]] for key in ("input", "output"))
+        self.inputs, self.outputs = (tuple(tensor["name"] for tensor in config[key]) for key in ("input", "output"))
         made = {outer for step in (network, *after) for outer in step["outputs"].values()}
-        wanted = [outer for step in (network, *after) for outer in step["inputs"].values()] + self.outputs
+        wanted = [outer for step in (network, *after) for outer in step["inputs"].values()]
         # What the network and the steps after it take from those before it.
-        self.carried = tuple(dict.fromkeys(outer for outer in wanted if outer not in made))
+        self.carried = tuple(dict.fromkeys(outer for outer in (*wanted, *self.outputs) if outer not in made))
         self.can_join = int(config["max_batch_size"]) > 0
         file = version / network["model"] / "model.onnx"
         self.session = opened_session(file, options_from_config(config), providers_for("CPU", 0))
@@ -53,7 +53,6 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         responses: list[Any] = [None] * len(requests)
         calls: list[Call] = []
-        outputs = tuple(self.outputs)
         for index, request in enumerate(requests):
             arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
             try:
@@ -62,7 +61,7 @@ class TritonPythonModel:
             except ValueError as err:
                 responses[index] = refusal(str(err), pb_utils.TritonError.INVALID_ARG)
             else:
-                calls.append(Call(index, {name: arrays[name] for name in self.carried}, outputs))
+                calls.append(Call(index, {name: arrays[name] for name in self.carried}, self.outputs))
         for call, made, error in answers(calls, self.run, RUN_ERRORS, can_join=self.can_join):
             responses[call.position] = response(made, error)
         return responses
