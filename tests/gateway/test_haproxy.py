@@ -174,6 +174,16 @@ def test_a_line_of_the_log_tells_who_asked_what(asker: Asker, caller: str, log: 
     assert row_of(log, "fine-1")["milliseconds"]["all"] >= 0
 
 
+def test_only_what_no_buffer_holds_goes_by_the_filter(asker: Asker, caller: str, log: Path) -> None:
+    sizes = (MEBIBYTE, 4)
+    for size in sizes:
+        body, headers = binary_body(size)
+        asker.status("POST", INFER, caller, content=body, headers=headers | {"x-request-id": f"rest-{size}"})
+        asker.call(infer_message(size=size), caller, metadata={"x-request-id": f"grpc-{size}"})
+    seen = [row_of(log, f"{protocol}-{size}")["backend"] for protocol in ("rest", "grpc") for size in sizes]
+    assert seen == ["triton_http_long", "triton_http", "triton_grpc_long", "triton_grpc"]
+
+
 def test_a_hostile_request_breaks_no_line_of_the_log_and_no_token_is_in_it(
     home: Home, asker: Asker, caller: str, log: Path
 ) -> None:

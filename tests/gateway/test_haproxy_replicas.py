@@ -17,6 +17,7 @@ from ai102.gateway import haproxy, replicas, running, watch
 from ai102.gateway.policy import Gateway
 from ai102.gateway.running import Door
 from ai102.serve.server import Server
+from tests.gateway.access_log import row_of
 from tests.gateway.asking import Asker, binary_body, infer_message, tensor_json
 from tests.gateway.conftest import SECRET, MakeHome, free_addresses, needs, policy, wait_until
 from tests.gateway.load import Load, steady
@@ -98,6 +99,21 @@ def test_a_replica_that_is_drained_before_it_stops_costs_no_call(
             outlast(grpc, 300)
         asker.close()
     assert (rest.failures, grpc.failures) == ([], [])
+
+
+def test_a_drained_replica_gets_no_long_body_either(make_home: MakeHome, caller: str) -> None:
+    home = make_home()
+    log = home.folder / "log"
+    with Door(home.gateway, home.folder, log=log):
+        asker = Asker(home)
+        haproxy.drain(home.gateway, home.folder, "a")
+        body, headers = binary_body(1 << 20)
+        for number in range(6):
+            asker.status("POST", INFER, caller, content=body, headers=headers | {"x-request-id": f"rest-{number}"})
+            asker.call(infer_message(size=1 << 20), caller, metadata={"x-request-id": f"grpc-{number}"})
+        asker.close()
+        asked = {row_of(log, f"{protocol}-{n}")["replica"] for protocol in ("rest", "grpc") for n in range(6)}
+    assert asked == {"b", "c"}
 
 
 def test_drain_waits_for_the_last_request_and_says_when_it_does_not_end(make_home: MakeHome, caller: str) -> None:

@@ -15,7 +15,7 @@ from ai102.gateway.rendering import check_lua, lua_of, places_of, program_at, re
 from ai102.gateway.replica_state import ReplicaState, check_name
 
 FOLDER = Path("build/gateway/haproxy")
-BACKENDS = ("triton_http", "triton_grpc")
+BACKENDS = ("triton_http", "triton_http_long", "triton_grpc", "triton_grpc_long")
 RELOAD_TIMEOUT_S = 20.0
 # Of a long body, what is looked at before all of it has come.
 HEAD_BYTES = 8192

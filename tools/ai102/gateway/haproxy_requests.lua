@@ -125,6 +125,9 @@ function requests.rest(txn, state, settings)
   end
   replace_headers(txn, headers, route.verb, "ai102-secret", settings.secret)
   txn:set_var("txn.kind", route.kind)
+  if length and held < length then
+    txn:set_var("txn.is_long", true) -- see haproxy.cfg
+  end
   return true
 end
 
@@ -156,6 +159,7 @@ local function judge_messages(txn, state, identity, route, path, limits)
   local largest = math.min(most or math.huge, limits.max_body_bytes)
   -- No longer than this, a body lies whole in the buffer when its waiting is over.
   if head or #body > limits.max_json_bytes then
+    txn:set_var("txn.is_long", true) -- see haproxy.cfg
     txn:set_var("txn.scan", path)
     txn:set_var("txn.max_message_bytes", largest)
     return true
