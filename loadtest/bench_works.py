@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_goals import STEPS
+from bench_goals import LARGE_DECODE, LARGE_ENSEMBLE, STEPS
 from bench_model import ONE_MS, write_one_ms
 from google.protobuf import text_format
 from numpy.typing import NDArray
+from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
 from ai102 import artifact, road
@@ -125,9 +127,22 @@ def _resnet50(precision: str, report: Reporter) -> Work:
     workspace = Workspace.of(contract)
     road.engine(workspace, "resnet50", report)
     configure.write(workspace.contract, workspace.repository)
-    rows = _tensor_rows(workspace, "resnet50", _test_items("digits", LARGE_SAMPLES))
+    items = _test_items("digits", LARGE_SAMPLES)
+    rows = _tensor_rows(workspace, "resnet50", items)
     about = f"150,528 raw bytes in, 10 floats out (ResNet-50 at 224x224, {precision.upper()}, random weights)"
-    return _raw(f"resnet50_{precision}", about, workspace.repository, f"resnet50_{precision}", rows)
+    work = _raw(f"resnet50_{precision}", about, workspace.repository, f"resnet50_{precision}", rows)
+    if precision == "fp32":
+        return work
+    images = tuple({"image": np.array([[_large_jpeg(item)]], dtype=np.object_)} for item in items)
+    steps = (LARGE_ENSEMBLE, LARGE_DECODE)
+    return replace(work, asked={**work.asked, **dict.fromkeys(steps, images)}, steps=steps)
+
+
+def _large_jpeg(item: bytes) -> bytes:
+    """The image in the size that the network takes, as clients send it that scale before they send."""
+    file = BytesIO()
+    Image.open(BytesIO(item)).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def _one_ms(report: Reporter) -> Work:
