@@ -104,6 +104,9 @@ core.register_service("door_refuse", "http", function(applet)
     applet:add_header("content-type", "application/grpc")
     applet:add_header("grpc-status", tostring(refusal.grpc_status))
     applet:add_header("grpc-message", refusal.message)
+    if refusal.retry_after_s then
+      applet:add_header("grpc-retry-pushback-ms", tostring(refusal.retry_after_s * 1000))
+    end
     applet:start_response()
     return
   end
@@ -113,6 +116,9 @@ core.register_service("door_refuse", "http", function(applet)
   applet:add_header("content-length", tostring(#body))
   if refusal.rest_status == 401 then
     applet:add_header("www-authenticate", "Bearer")
+  end
+  if refusal.retry_after_s then
+    applet:add_header("retry-after", tostring(refusal.retry_after_s))
   end
   applet:start_response()
   applet:send(body)

@@ -19,15 +19,15 @@ BACKENDS = ("triton_http", "triton_http_long", "triton_grpc", "triton_grpc_long"
 RELOAD_TIMEOUT_S = 20.0
 # Of a long body, what is looked at before all of it has come.
 HEAD_BYTES = 8192
-# What HAProxy answers by itself: HTTP status, gRPC status, sentence.
+# What HAProxy answers by itself: HTTP status, gRPC status, sentence, after how many seconds to ask again.
 ERRORS = (
-    (400, 3, "The request is malformed."),
-    (408, 3, "The request came too slowly."),
-    (413, 8, "The request is larger than allowed."),
-    (500, 14, "The service is not available; try again later."),
-    (502, 14, "The service is not available; try again later."),
-    (503, 14, "The service is not available; try again later."),
-    (504, 4, "The answer took too long."),
+    (400, 3, "The request is malformed.", None),
+    (408, 3, "The request came too slowly.", None),
+    (413, 8, "The request is larger than allowed.", None),
+    (500, 14, "The service is not available; try again later.", 1),
+    (502, 14, "The service is not available; try again later.", 1),
+    (503, 14, "The service is not available; try again later.", 1),
+    (504, 4, "The answer took too long.", None),
 )
 
 

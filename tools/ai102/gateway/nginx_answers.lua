@@ -16,6 +16,9 @@ local function answer_grpc(refusal)
   ngx.header["Content-Length"] = 0
   ngx.header["grpc-status"] = refusal.grpc_status
   ngx.header["grpc-message"] = refusal.message
+  if refusal.retry_after_s then
+    ngx.header["grpc-retry-pushback-ms"] = refusal.retry_after_s * 1000
+  end
   ngx.send_headers()
   return ngx.exit(ngx.HTTP_OK)
 end
@@ -28,6 +31,7 @@ local function answer_rest(refusal)
   if refusal.rest_status == 401 then
     ngx.header["WWW-Authenticate"] = "Bearer"
   end
+  ngx.header["Retry-After"] = refusal.retry_after_s
   ngx.print(body)
   return ngx.exit(refusal.rest_status)
 end
@@ -42,13 +46,7 @@ function answers.refuse(refusal)
 end
 
 function answers.refuse_as(name, reason)
-  local refusal = door.refusals[name]
-  return answers.refuse({
-    rest_status = refusal.rest_status,
-    grpc_status = refusal.grpc_status,
-    message = refusal.message,
-    reason = reason,
-  })
+  return answers.refuse(door.refusal(name, reason))
 end
 
 -- What nginx itself refuses: its status, what we call it, and the reason for the log.

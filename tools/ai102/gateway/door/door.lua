@@ -10,7 +10,7 @@ local refusals = require("refusals")
 local rights = require("rights")
 local routes = require("routes")
 
-local door = { refusals = refusals.all, our_headers = headers.OURS, request_id = headers.request_id }
+local door = { refusals = refusals.all, refusal = refusals.new, our_headers = headers.OURS, request_id = headers.request_id }
 
 -- Of Authorization headers with a verified token kept per generation; there are two.
 local CACHE_SIZE = 2048
