@@ -159,7 +159,6 @@ local function judge_messages(txn, state, identity, route, path, limits)
   local largest = math.min(most or math.huge, limits.max_body_bytes)
   -- No longer than this, a body lies whole in the buffer when its waiting is over.
   if head or #body > limits.max_json_bytes then
-    txn:set_var("txn.is_long", true) -- see haproxy.cfg
     txn:set_var("txn.scan", path)
     txn:set_var("txn.max_message_bytes", largest)
     return true
