@@ -121,14 +121,19 @@ class Door:
         """The proxy's last complaint."""
         return _complaint(list(self._complaints))
 
-    def start(self) -> None:
-        """Render, check, start, and wait until it listens; UserError says what is missing, wrong or taken."""
+    def prepare(self) -> list[str]:
+        """Render, check, and give the command of a start; UserError says what is missing, wrong or taken."""
         command = PROXIES[self.proxy].command(self.home)
         secret_of(self.home / self.gateway.triton.secret_file)
         render(self.gateway, self.home, self.proxy)
         check(self.gateway, self.home, self.proxy)
         for name, address in self.gateway.listen.model_dump().items():
             _check_free(f"gateway.toml: listen.{name}", address)
+        return command
+
+    def start(self) -> None:
+        """Prepare, start, and wait until it listens; UserError says what is missing, wrong or taken."""
+        command = self.prepare()
         output = self.log.open("ab") if self.log else subprocess.PIPE
         try:
             self._process = subprocess.Popen(

@@ -35,6 +35,7 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     masker = Masker.beside(home)
     door = Door(gateway, home, proxy, mask=lambda text: masked(masker, text))
     try:
+        door.prepare()  # a mistake is told before any issuer is asked
         writer.follow(gateway)
         door.start()
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
