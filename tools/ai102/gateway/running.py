@@ -123,7 +123,7 @@ class Door:
 
     def prepare(self) -> list[str]:
         """Render, check, and give the command of a start; UserError says what is missing, wrong or taken."""
-        command = PROXIES[self.proxy].command(self.home)
+        command: list[str] = PROXIES[self.proxy].command(self.home)
         secret_of(self.home / self.gateway.triton.secret_file)
         render(self.gateway, self.home, self.proxy)
         check(self.gateway, self.home, self.proxy)
