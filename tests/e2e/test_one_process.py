@@ -1,6 +1,5 @@
 """An ensemble in one process answers as its steps do one after another, and one bad request fails alone."""
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,12 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ai102 import in_one_process
 from ai102.client import Client, InferenceError, bytes_array
-from ai102.repository import configure
 from ai102.samples import read_samples
 from ai102.serve.server import Server
-from ai102.workspace import Workspace
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent
@@ -22,17 +18,9 @@ TEXTS = read_samples(ROOT / "calibration" / "sets", "minilm", "test").items[:24]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server over the reference models, with embed_text in one process too."""
-    folder = tmp_path_factory.mktemp("one_process")
-    (folder / "calibration" / "sets").mkdir(parents=True)
-    text = (ROOT / "models.toml").read_text(encoding="utf-8")
-    (folder / "models.toml").write_text(text + "in_one_process = true\n", encoding="utf-8")
-    shutil.copytree(ROOT / "model_repository", folder / "model_repository")
-    workspace = Workspace.of(folder / "models.toml")
-    configure.write(workspace.contract, workspace.repository)
-    assert in_one_process.follow(workspace, "minilm") == ["embed_text"]
-    server = Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0)
+def client() -> Iterator[Client]:
+    """A server over the reference models, which has the steps of each ensemble as models of their own too."""
+    server = Server(ROOT / "model_repository", http_port=0, grpc_port=0, metrics_port=0)
     with server, Client(f"grpc://{server.grpc_url}") as client:
         yield client
 

@@ -154,7 +154,7 @@ def test_concurrent_requests_form_batches(server: Server) -> None:
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as grpc:
 
         def executions() -> tuple[int, int]:
-            (stats,) = grpc.get_inference_statistics("minilm_int8").model_stats
+            (stats,) = grpc.get_inference_statistics("embed_text").model_stats
             return stats.inference_count, stats.execution_count
 
         before = executions()

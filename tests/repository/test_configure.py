@@ -84,9 +84,9 @@ def test_another_target_takes_the_code_of_the_one_process_away_and_brings_it_bac
 def test_the_tensorrt_target_serves_int8_as_plans_on_a_gpu_and_the_rest_as_before() -> None:
     cpu, gpu = (configure.files_from_contract(CONTRACT, target) for target in ("onnxruntime", "tensorrt"))
     changed = [path for path in gpu if cpu[path] != gpu[path]]
-    whole = ["classify_image/config.pbtxt", "score_image/config.pbtxt"]  # these are ensembles there
-    assert changed == ["digits_int8/config.pbtxt", "minilm_int8/config.pbtxt", *whole]
-    assert {path.split("/")[0] for path in set(cpu) - set(gpu)} == {"classify_image", "score_image"}
+    whole = ["classify_image", "score_image", "embed_text"]  # these are ensembles there
+    assert changed == [f"{name}/config.pbtxt" for name in ("digits_int8", "minilm_int8", *whole)]
+    assert {path.split("/")[0] for path in set(cpu) - set(gpu)} == set(whole)
     model = text_format.Parse(gpu["minilm_int8/config.pbtxt"], pb.ModelConfig())
     (group,) = model.instance_group
     assert (model.platform, group.kind, list(group.profile)) == ("tensorrt_plan", pb.ModelInstanceGroup.KIND_GPU, ["0"])
