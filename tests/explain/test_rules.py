@@ -153,6 +153,14 @@ def test_a_step_counts_as_busy_with_what_its_ensemble_has_under_way() -> None:
     assert ["one_in_flight" in findings(facts) for facts in (by_itself, in_an_ensemble)] == [True, False]
 
 
+def test_a_delay_that_is_waited_out_in_vain_is_told() -> None:
+    idle = replace(HEALTHY, counts=counts(500, infer_ms=3, queue_ms=0.55, busy_ms=200))
+    told = findings(idle)["no_need_to_batch"]
+    assert "each waited 550 us in the queue, the delay is 500 us" in told.evidence
+    assert "max_queue_delay_microseconds: 0" in told.do
+    assert findings(replace(idle, config=replace(BATCHED, queue_delay_us=0)))["no_need_to_batch"].do == ""
+
+
 def test_without_a_time_watched_batches_that_were_seen_tell_that_requests_met() -> None:
     seen = counts(100, runs=80, batches=((1, 70), (2, 5), (4, 5)), queue_ms=0.6)
     assert "one_in_flight" not in findings(Facts("model", BATCHED, seen))

@@ -79,9 +79,15 @@ def too_many_instances(facts: Facts) -> Finding | None:
 def no_need_to_batch(facts: Facts) -> Finding | None:
     if not _could_batch(facts) or _is_alone(facts) or facts.config.instances > 1 or not _is_idle(facts):
         return None
+    waited, delay_us = facts.counts.per_request_ms(facts.counts.queue_ns), facts.config.queue_delay_us
+    in_vain = delay_us and waited * 1000 >= 0.5 * delay_us
     return Finding(
         "batches hardly form, nor need they: the model keeps up with requests one by one",
-        f"busy {facts.busy_instances or 0:.0%} of the time; {_mean(facts)}",
+        f"busy {facts.busy_instances or 0:.0%} of the time; {_mean(facts)}"
+        + (f"; each waited {ms(waited)} in the queue, the delay is {delay_us} us" if in_vain else ""),
+        "write max_queue_delay_microseconds: 0: under more load batches form while the model is busy"
+        if in_vain
+        else "",
     )
 
 
