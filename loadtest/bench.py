@@ -30,6 +30,7 @@ from rich.console import Console
 
 from ai102.console import Screen
 from ai102.errors import UserError
+from ai102.serve.installation import allocator
 
 TABLE_WIDTH = 150
 QUICK_WORKS = ("image", "text", "tensor")
@@ -65,6 +66,7 @@ def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Resu
         machine=machine(),
         versions=versions,
         settings={
+            "allocator": allocator(os.environ).get("LD_PRELOAD", "as given"),
             "rounds": settings.rounds,
             "seconds": settings.seconds,
             "concurrencies": list(CONCURRENCIES),

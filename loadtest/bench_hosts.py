@@ -22,6 +22,7 @@ from bench_results import Round
 from bench_stats import round_from_latencies
 from bench_works import ROOT, Work
 
+from ai102.serve.installation import allocator
 from ai102.serve.server import Server
 
 START_TIMEOUT_S = 120.0
@@ -97,6 +98,7 @@ class _ScriptHost(Host):
             "BENTOML_HOME": str(self.folder / "bentoml"),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            **allocator(os.environ),  # as Triton has it
         }
         with processes.on_core(core):
             self.process = subprocess.Popen(

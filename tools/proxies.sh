@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Debian's packages that the gateway's tests use: proxies, their Lua, a browser. As root it installs those that are
+# Debian's packages that the tests use: proxies, their Lua, a browser, Triton's allocator. As root it installs those that are
 # missing, and lets none of them start as a service; otherwise it says which tests will skip, and goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +12,7 @@ done
 [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || missing+=(libnginx-mod-http-lua)
 ls /usr/lib/*/lua/5.3/cjson.so >/dev/null 2>&1 || missing+=(lua-cjson)
 ls /usr/lib/*/lua/5.3/_openssl.so >/dev/null 2>&1 || missing+=(lua-luaossl)
+ls /usr/lib/*/libtcmalloc_minimal.so.4 >/dev/null 2>&1 || missing+=(libtcmalloc-minimal4)
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import tritonclient.http as httpclient
 
 from ai102.errors import UserError
 from ai102.serve import server as server_module
+from ai102.serve.installation import allocator
 from ai102.serve.server import Server
 
 from .conftest import Files, StartServer, write_repository
@@ -193,6 +195,20 @@ def test_a_server_answers_while_open_and_leaves_nothing_behind(repository: Path)
     left = (group(pid), regions(os.getpid()))
     assert (running, left) == ((True, ["triton_python_b", "tritonserver"], True), ([], []))
     assert any("successfully loaded 'good'" in line for line in lines)
+
+
+@pytest.mark.skipif(not allocator({}), reason="no tcmalloc: apt-get install libtcmalloc-minimal4")
+def test_the_server_and_its_models_allocate_by_tcmalloc(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    with Server(repository, **FREE_PORTS, models=["good"]) as server:
+        leader = psutil.Process(server.pid)
+        family = [leader, *leader.children(recursive=True)]
+        found = {
+            process.name(): any("libtcmalloc" in mapped.path for mapped in process.memory_maps())
+            for process in family
+            if "triton" in process.name()
+        }
+    assert found == {"tritonserver": True, "triton_python_backend_stub": True}
 
 
 def test_a_server_that_hangs_is_killed_after_the_bound(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from ai102.errors import UserError
-from ai102.serve.installation import Installation, installed_tritonserver, libpython_folder, server_environment
+from ai102.serve import installation
+from ai102.serve.installation import (
+    ALLOCATORS,
+    Installation,
+    allocator,
+    installed_tritonserver,
+    libpython_folder,
+    server_environment,
+)
 
 SONAME = "libpython3.11.so.1.0"
 
@@ -78,7 +86,7 @@ def test_a_missing_libpython_names_the_package(tmp_path: Path) -> None:
 def test_the_pip_server_finds_this_python_first(tmp_path: Path) -> None:
     library_path = tmp_path / f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
     library_path.touch()
-    given = {"PATH": "/usr/bin", "LD_LIBRARY_PATH": str(tmp_path), "KEPT": "1"}
+    given = {"PATH": "/usr/bin", "LD_LIBRARY_PATH": str(tmp_path), "KEPT": "1", "LD_PRELOAD": ""}
     pip = Installation(tmp_path / "bin" / "tritonserver", tmp_path / "backends", is_from_pip=True)
     nvidia = Installation(tmp_path / "bin" / "tritonserver", tmp_path / "backends", is_from_pip=False)
     scripts = str(Path(sys.executable).parent)
@@ -86,3 +94,15 @@ def test_the_pip_server_finds_this_python_first(tmp_path: Path) -> None:
         given | {"PATH": os.pathsep.join([scripts, "/usr/bin"])},
         given,
     ]
+
+
+def test_an_allocator_that_is_installed_is_preloaded_unless_the_user_says_what_is(tmp_path: Path) -> None:
+    (tmp_path / ALLOCATORS[0]).touch()
+    given = {"LD_LIBRARY_PATH": str(tmp_path)}
+    assert allocator(given) == {"LD_PRELOAD": ALLOCATORS[0]}
+    assert [allocator(given | {"LD_PRELOAD": text}) for text in ("", "libmine.so")] == [{}, {}]
+
+
+def test_without_an_allocator_nothing_is_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "_loader_folders", lambda soname, library_path: [])
+    assert allocator({}) == {}

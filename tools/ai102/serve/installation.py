@@ -12,6 +12,7 @@ from pathlib import Path
 from ai102.errors import UserError
 
 NVIDIA_ROOT = Path("/opt/tritonserver")
+ALLOCATORS = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 LOADER_CACHE = Path("/etc/ld.so.cache")
 # Where the loader looks after its cache; enough for x86-64 and arm64 of Debian and Ubuntu.
 LOADER_DEFAULTS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu")
@@ -51,7 +52,7 @@ def installed_tritonserver(
 
 
 def server_environment(installation: Installation, environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` with what the server's own Python needs: this Python first on PATH, and its libpython.
+    """`environ` with this Python first on PATH, its libpython, and tcmalloc where the machine has it.
 
     NVIDIA's server brings its own Python, so its environment is left alone.
     Raises UserError when no libpython of this Python's version is found.
@@ -67,7 +68,17 @@ def server_environment(installation: Installation, environ: Mapping[str, str]) -
     extra = libpython_folder(soname, _loader_folders(soname, library_path), _python_folders())
     if extra is not None:
         environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(extra), library_path]))
-    return environment
+    return environment | allocator(environ)
+
+
+def allocator(environ: Mapping[str, str]) -> dict[str, str]:
+    """LD_PRELOAD with tcmalloc, which NVIDIA recommends to Triton, if it is installed; a LD_PRELOAD given stays."""
+    library_path = environ.get("LD_LIBRARY_PATH", "")
+    if "LD_PRELOAD" not in environ:
+        for soname in ALLOCATORS:
+            if any((folder / soname).exists() for folder in _loader_folders(soname, library_path)):
+                return {"LD_PRELOAD": soname}
+    return {}
 
 
 def libpython_folder(soname: str, loader_folders: Iterable[Path], python_folders: Iterable[Path]) -> Path | None:
