@@ -68,14 +68,25 @@ def _panel(axis: Any, work: WorkResult) -> None:
                 axis.text(x, 0, " not measured", rotation=90, ha="center", va="bottom", fontsize=6)
             elif cell.p99_ms is not None:
                 axis.text(
-                    x, cell.per_s_high, f" {cell.p99_ms:.3g}", rotation=90, ha="center", va="bottom", fontsize=6.5
+                    x,
+                    cell.per_s_high,
+                    f" {_three_digits(cell.p99_ms)}",
+                    rotation=90,
+                    ha="center",
+                    va="bottom",
+                    fontsize=6.5,
                 )
     limit = cells.get((LOOP, 1))
     if limit is not None:
         axis.axhline(limit.per_s, color="#636363", ls="--", lw=1, label="session loop, no server")
     axis.set_xticks(range(len(CONCURRENCIES)), [f"{number} in flight" for number in CONCURRENCIES], fontsize=8)
     axis.tick_params(axis="y", labelsize=8)
-    axis.margins(y=0.16)
+    axis.margins(y=0.22)
     axis.set_title(work.about, fontsize=8.5)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
+
+
+def _three_digits(number: float) -> str:
+    """Three digits that count, or all of a whole number: never an exponent."""
+    return f"{number:.0f}" if number >= 1000 else f"{number:.3g}"
