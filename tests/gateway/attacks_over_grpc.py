@@ -15,6 +15,7 @@ INFER = SERVICE + "ModelInfer"
 # What the door may answer: a message that is not one, or one that asks for too much; never OK.
 INVALID, FORBIDDEN, UNIMPLEMENTED, TOO_MUCH = 3, 7, 12, 8
 BROKEN = {INVALID, FORBIDDEN}
+CUT = 1  # CANCELLED: a stream whose answer had begun already, so that no status could be put in its place
 
 
 def message(model: str, size: int = 2, **more: object) -> bytes:
@@ -92,7 +93,7 @@ GRPC: dict[str, tuple[Attack, set[int]]] = {
     "shared memory as parameter": (sends(shared_memory()), BROKEN),
     "a second message of a stream": (
         sends(message("echo"), message("hidden"), method=SERVICE + "ModelStreamInfer"),
-        {FORBIDDEN, INVALID},
+        {FORBIDDEN, INVALID, CUT},
     ),
     "a stream to another model": (sends(message("hidden"), method=SERVICE + "ModelStreamInfer"), {FORBIDDEN, INVALID}),
     "another model's config": (

@@ -94,6 +94,18 @@ def test_an_error_of_nginx_keeps_no_replica_busy(make_home: MakeHome, caller: st
         assert busy(home, "a") == 0
 
 
+def test_where_all_are_said_to_be_down_each_is_tried(make_home: MakeHome, echo_repository: Path, caller: str) -> None:
+    free = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    dead = [("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3", "127.0.0.1:4")]
+    with Server(echo_repository, **free) as server:  # type: ignore[arg-type]
+        home = make_home([*dead, ("127.0.0.1:5", server.grpc_url)], limits=MANY)  # its health is asked where nobody is
+        with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+            wait_until(lambda: not any(is_up for is_up, _ in states(home).values()), "all are said to be down")
+            with Load(target_of(home, caller), "grpc").running() as load:
+                load.wait_for(300)
+    assert load.failed == {}
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_a_replica_killed_under_load_fails_at_most_one_request_in_a_thousand(
     protocol: str, make_home: MakeHome, echo_repository: Path, caller: str

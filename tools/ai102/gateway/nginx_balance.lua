@@ -63,17 +63,18 @@ end
 
 local CHOICES = { roundrobin = next_in_turn, leastconn = least_busy, source = of_source }
 
--- The replicas to choose from: healthy, not drained, not tried before; if there is none such, all that are not drained.
+-- The replicas to choose from, never a drained one: the healthy; if there is none such, those that are down, since one
+-- failure marks a replica until it is asked; those tried before come last.
 local function candidates(tried)
-  local best, rest = {}, {}
+  local healthy, down, before = {}, {}, {}
   for _, replica in ipairs(replicas) do
     local name = replica.name
     if not shared:get("drained:" .. name) then
-      local list = (tried[name] or shared:get("down:" .. name)) and rest or best
+      local list = tried[name] and before or shared:get("down:" .. name) and down or healthy
       list[#list + 1] = replica
     end
   end
-  return #best > 0 and best or rest
+  return #healthy > 0 and healthy or #down > 0 and down or before
 end
 
 local function leave(name)
