@@ -20,6 +20,7 @@ from tests.gateway.conftest import Home, MakeHome, needs, wait_until
 from tests.gateway.nginx_load import Load, calls_in_turn
 
 pytestmark = [pytest.mark.e2e, needs("nginx")]
+FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 MANY = {"requests_per_10s": 10_000_000}
 
 
@@ -95,9 +96,8 @@ def test_an_error_of_nginx_keeps_no_replica_busy(make_home: MakeHome, caller: st
 
 
 def test_where_all_are_said_to_be_down_each_is_tried(make_home: MakeHome, echo_repository: Path, caller: str) -> None:
-    free = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
     dead = [("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3", "127.0.0.1:4")]
-    with Server(echo_repository, **free) as server:  # type: ignore[arg-type]
+    with Server(echo_repository, **FREE_PORTS) as server:  # type: ignore[arg-type]
         home = make_home([*dead, ("127.0.0.1:5", server.grpc_url)], limits=MANY)  # its health is asked where nobody is
         with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
             wait_until(lambda: not any(is_up for is_up, _ in states(home).values()), "all are said to be down")
@@ -110,9 +110,8 @@ def test_where_all_are_said_to_be_down_each_is_tried(make_home: MakeHome, echo_r
 def test_a_replica_killed_under_load_fails_at_most_one_request_in_a_thousand(
     protocol: str, make_home: MakeHome, echo_repository: Path, caller: str
 ) -> None:
-    free = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
     with ExitStack() as stack:
-        servers = [stack.enter_context(Server(echo_repository, **free)) for _ in range(3)]  # type: ignore[arg-type]
+        servers = [stack.enter_context(Server(echo_repository, **FREE_PORTS)) for _ in range(3)]  # type: ignore[arg-type]
         home = make_home([(server.http_url, server.grpc_url) for server in servers], limits=MANY)
         stack.enter_context(Door(home.gateway, home.folder, "nginx", home.folder / "log"))
         with Load(target_of(home, caller), protocol).running() as load:

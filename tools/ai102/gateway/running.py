@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -132,8 +132,11 @@ class Door:
         return command
 
     def start(self) -> None:
-        """Prepare, start, and wait until it listens; UserError says what is missing, wrong or taken."""
-        command = self.prepare()
+        """Prepare and launch; UserError says what is missing, wrong or taken."""
+        self.launch(self.prepare())
+
+    def launch(self, command: Sequence[str]) -> None:
+        """Run what `prepare` gave, and wait until it listens; UserError when it ends or does not."""
         output = self.log.open("ab") if self.log else subprocess.PIPE
         try:
             self._process = subprocess.Popen(

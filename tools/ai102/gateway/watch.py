@@ -35,9 +35,9 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     masker = Masker.beside(home)
     door = Door(gateway, home, proxy, mask=lambda text: masked(masker, text))
     try:
-        door.prepare()  # a mistake is told before any issuer is asked
+        command = door.prepare()  # a mistake is told before any issuer is asked
         writer.follow(gateway)
-        door.start()
+        door.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
             f"metrics http://{gateway.listen.status}/metrics (Ctrl-C closes it)")  # fmt: skip
         _keep(door, writer, stop, say)
