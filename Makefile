@@ -69,13 +69,13 @@ load: setup  ## Locust's web page for load on a running server; ARGS="--headless
 	@$(BIN)/locust -f loadtest/locustfile.py --web-host 127.0.0.1 $(ARGS)
 
 bench: engine  ## this Triton against its peers and against no server; half an hour, or ARGS="--quick"
-	@$(BIN)/python loadtest/bench.py $(ARGS)
+	@$(BIN)/python -m loadtest.bench $(ARGS)
 
 bench-client: engine  ## our client against bare tritonclient, shared memory against the wire; some minutes
-	@$(BIN)/python loadtest/client_overhead.py $(ARGS)
+	@$(BIN)/python -m loadtest.client_overhead $(ARGS)
 
 bench-int8: setup  ## INT8 against FP32 on one core, ResNet-50 too; some minutes
-	@$(BIN)/python loadtest/int8_speed.py
+	@$(BIN)/python -m loadtest.int8_speed
 
 report: setup  ## what quantization did to each network: calibration/reports/*.html
 	@$(BIN)/ai102 report

@@ -1,4 +1,4 @@
-"""What ai102.client costs over bare tritonclient, and what shared memory gains: `python loadtest/client_overhead.py`.
+"""What ai102.client costs over bare tritonclient, and what shared memory gains: `python -m loadtest.client_overhead`.
 
 One request at a time, both ways in one process and in turns; the server has core 0, the client core 1. Prints ratios
 with their quartiles and writes build/client_overhead.json.
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ai102.client import Client, bytes_array
-from ai102.cpu import cpu_name
+from ai102.host.cpu import cpu_name
 from ai102.serve.server import Server
 
 ROOT = Path(__file__).parent.parent

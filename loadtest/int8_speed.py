@@ -1,4 +1,4 @@
-"""How much faster INT8 is than FP32 here: `python loadtest/int8_speed.py` prints it and writes build/int8_speed.json.
+"""How much faster INT8 is than FP32 here: `python -m loadtest.int8_speed` prints it and writes build/int8_speed.json.
 
 One thread, both forms in one process, in turns, so that a busy machine slows both; ratios are what counts.
 """
@@ -20,13 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from ai102 import artifact, judge, road, stopwatch
-from ai102.console import Screen
-from ai102.cpu import cpu_name
-from ai102.quantize.for_onnxruntime import this_cpu
-from ai102.road import Workspace
-from ai102.samples import read_samples, tensors_of_items
-from ai102.stopwatch import Speed
+from ai102 import artifact
+from ai102.build import steps
+from ai102.build.steps import Workspace
+from ai102.cli.screen import Screen
+from ai102.host.cpu import cpu_name
+from ai102.int8 import judge, stopwatch
+from ai102.int8.for_onnxruntime import this_cpu
+from ai102.int8.stopwatch import Speed
+from ai102.samples.read import read_samples, tensors_of_items
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 15
@@ -59,7 +61,7 @@ class Row:
 def measure(contract: str, name: str, batch: int, screen: Screen) -> Row:
     """Walk the road to both forms of the network and time them on real samples."""
     workspace = Workspace.of(ROOT / contract)
-    int8, fp32 = road.quantize(workspace, name, screen), road.export(workspace, name, screen)
+    int8, fp32 = steps.quantize(workspace, name, screen), steps.export(workspace, name, screen)
     network, source = workspace.network(name), workspace.source(name)
     items = read_samples(workspace.sets, network.calibration_set or name, "calibration").items[:batch]
     tensors = tensors_of_items(network, items, source.tokenizer_file)

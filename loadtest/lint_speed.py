@@ -1,4 +1,4 @@
-"""How long `ai102 lint` takes on a large repository: `python loadtest/lint_speed.py` prints it.
+"""How long `ai102 lint` takes on a large repository: `python -m loadtest.lint_speed` prints it.
 
 Copies of our own models under other names, ensembles with their steps, until there are 200.
 """

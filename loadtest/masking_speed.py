@@ -1,6 +1,6 @@
 """How fast the masker is, in MB of UTF-8 a second, on one core: access logs, JSON logs, Chinese prose, all at once.
 
-.venv/bin/python loadtest/masking_speed.py
+.venv/bin/python -m loadtest.masking_speed
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102 import infer, spec
-from ai102.client import Client, bytes_array
+from ai102 import contract as spec
+from ai102.build.workspace import home_of
+from ai102.client import Client, ask, bytes_array
+from ai102.contract import Contract
 from ai102.errors import UserError
-from ai102.samples import label_numbers, read_samples
-from ai102.spec import Contract
-from ai102.workspace import home_of
+from ai102.samples.read import label_numbers, read_samples
 
 What = Literal["images", "text", "mixed"]
 Answer = Mapping[str, NDArray[Any]]
@@ -62,7 +62,7 @@ def targets(contract_file: Path, what: What, models: Sequence[str], samples: int
     for ensemble in contract.ensembles:
         network = network_of(contract, ensemble)
         try:
-            _, takes = infer.takes(contract, ensemble)
+            _, takes = ask.takes(contract, ensemble)
         except UserError:  # takes neither images nor texts
             continue
         if network and takes in TAKES[what] and contract.networks[network].calibration_set:
@@ -83,7 +83,7 @@ def network_of(contract: Contract, ensemble: str) -> str | None:
 
 
 def _target(contract: Contract, sets: Path, ensemble: str, count: int) -> Target:
-    name, _ = infer.takes(contract, ensemble)
+    name, _ = ask.takes(contract, ensemble)
     network = contract.networks.get(network_of(contract, ensemble) or "")
     if network is None or network.calibration_set is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What sealing costs: `python loadtest/seal_speed.py` prints it for a request of 100 kB and its answer.
+"""What sealing costs: `python -m loadtest.seal_speed` prints it for a request of 100 kB and its answer.
 
 The goal is 1 ms to seal, and 0.1 ms for the default memory of requests (one SQLite file for all of a host).
 """

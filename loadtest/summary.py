@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ai102.cpu import cpu_name
+from ai102.host.cpu import cpu_name
 from loadtest.slo import Gate, Row
 
 DISTRIBUTIONS = ("ai102", "locust", "gevent", "grpcio", "urllib3", "tritonclient", "numpy")

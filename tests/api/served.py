@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from ai102 import samples
+from ai102.samples import read
 from ai102.serve.server import Server
 
 ROOT = Path(__file__).parent.parent.parent
-DIGITS = samples.read_samples(ROOT / "calibration" / "sets", "digits", "test")
+DIGITS = read.read_samples(ROOT / "calibration" / "sets", "digits", "test")
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 COMMAND = [sys.executable, "-m", "ai102", "api", "serve"]
 

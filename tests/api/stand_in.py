@@ -16,16 +16,16 @@ import uvicorn
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from ai102 import spec
+from ai102 import contract
 from ai102.api.app import Application, application
-from ai102.api.asked import Asked, asked_from_contract
 from ai102.api.limits import Limits
 from ai102.api.serve import config_for, listener_on
 from ai102.client import AsyncClient, Retry
 from ai102.client.tensors import raw_from_array
+from ai102.contract.answers import Asked, asked_from_contract
 
 ROOT = Path(__file__).parent.parent.parent
-ASKED: Asked = asked_from_contract(spec.load(ROOT / "models.toml"))
+ASKED: Asked = asked_from_contract(contract.load(ROOT / "models.toml"))
 LIMITS = Limits(max_files=3, max_file_bytes=1000, max_upload_bytes=2500, max_texts=3, max_text_chars=50,
                 max_json_bytes=2000, part_timeout_s=10, upload_timeout_s=20, deadline_s=10, max_calls=2,
                 max_waiting=1)  # fmt: skip

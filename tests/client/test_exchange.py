@@ -7,14 +7,7 @@ import pytest
 
 from ai102.client.addresses import Balancer
 from ai102.client.calls import Call, Index, Infer, Load
-from ai102.client.errors import (
-    BadRequestError,
-    BusyError,
-    DeadlineError,
-    InferenceError,
-    ServerFailedError,
-    no_server,
-)
+from ai102.client.errors import BadRequestError, BusyError, DeadlineError, InferenceError, ServerFailedError, no_server
 from ai102.client.exchange import Attempt, Deadline, Pause, Retry, exchange
 
 ASK = Infer("mood", ())

@@ -13,7 +13,7 @@ import pytest
 import tritonclient.grpc
 
 from ai102.client import AsyncClient, Client, DeadlineError, ServerFailedError
-from ai102.client.shared_memory import Segments
+from ai102.client.memory.segments import Segments
 from ai102.serve.server import Server
 from tests.client.conftest import regions, wait_until
 from tests.client.ways import LARGE, SLOW_FILES, Way, asks_slow

@@ -36,8 +36,8 @@ from ai102.client.errors import (
     error_from_answer,
 )
 from ai102.client.exchange import Retry
-from ai102.client.grpc_messages import grpc_answer, grpc_request
-from ai102.client.http_messages import JSON_SIZE, http_answer, http_request
+from ai102.client.grpc.messages import grpc_answer, grpc_request
+from ai102.client.http.messages import JSON_SIZE, http_answer, http_request
 from ai102.client.inference import Session, checked_headers
 from ai102.client.tensors import raw_from_array
 

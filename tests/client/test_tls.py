@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ai102.client import DeadlineError, InferenceError, SharedMemoryError, Tls, TlsError, WrongProtocolError
-from ai102.client.http_connections import Connections
+from ai102.client.http.connections import Connections
 from ai102.client.tls import ALPN, secure_from_tls
 from ai102.gateway import certs
 from ai102.serve.server import Server

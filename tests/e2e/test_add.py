@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from ai102 import spec
+from ai102 import contract
 from ai102.client import Client, bytes_array
 from ai102.serve.server import Server
 
@@ -193,7 +193,7 @@ def test_with_a_calibration_set_a_network_takes_the_whole_road(client: Client, f
     done = ai102(folder, "models", "--json")
     rows = {row["model"]: row for row in json.loads(done.stdout)}
     assert "of 130: drop" in rows["colours_int8"]["accuracy"]
-    assert spec.load(folder / "models.toml").ensembles["classify_colours"].steps[1].model == "colours_int8"
+    assert contract.load(folder / "models.toml").ensembles["classify_colours"].steps[1].model == "colours_int8"
     image = next((folder / "calibration" / "sets" / "colours" / "test" / "red").iterdir()).read_bytes()
     answer = client.infer("classify_colours", {"image": bytes_array([image])})
     assert answer["label"].reshape(-1)[0] in (b"red", b"green", b"blue")
@@ -204,7 +204,7 @@ def test_what_was_added_is_fresh_and_can_be_removed_again(folder: Path) -> None:
     assert ai102(folder, "configure", "--check").returncode == 0
     done = ai102(folder, "add", "again", *ADDED["rows"].split())
     assert done.returncode == 0, done.stderr
-    assert list(spec.load(folder / "models.toml").networks) == [*ADDED, "again"]
+    assert list(contract.load(folder / "models.toml").networks) == [*ADDED, "again"]
     done = ai102(folder, "remove", "again")
     assert done.stdout.splitlines() == ["models.toml: took out again", "model_repository/again_fp32: removed"]
     assert (folder / "models.toml").read_text() == before

@@ -12,11 +12,11 @@ import transformers
 from numpy.typing import NDArray
 from PIL import Image
 
-from ai102 import add
+from ai102.build import add
 from ai102.client import Client, bytes_array
-from ai102.networks.source import Wish
 from ai102.serve.server import Server
-from tests.networks import checkpoints
+from ai102.weights.source import Wish
+from tests.weights import checkpoints
 
 pytestmark = pytest.mark.e2e
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 
-from ai102 import road
+from ai102.build import steps
+from ai102.build.workspace import Workspace
 from ai102.client import Client
+from ai102.configs import configure
 from ai102.errors import UserError
-from ai102.repository import configure
 from ai102.serve.installation import installed_tritonserver
 from ai102.serve.server import Server
-from ai102.workspace import Workspace
 
 pytestmark = pytest.mark.e2e
 CONTRACT = """
@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for factor in (2.0, 3.0):  # two builds of "all", and the second of it alone
         save(network("Mul", ["x"], "y", factor), folder / "scale.onnx")
         for name in workspace.contract.networks if factor == 2.0 else ["all"]:
-            road.engine(workspace, name, Silent())
+            steps.engine(workspace, name, Silent())
     configure.write(workspace.contract, workspace.repository)
     return folder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ai102.client import Client, InferenceError, bytes_array
-from ai102.samples import read_samples
+from ai102.samples.read import read_samples
 from ai102.serve.server import Server
 
 pytestmark = pytest.mark.e2e

@@ -12,13 +12,13 @@ import tritonclient.grpc
 import tritonclient.http
 from PIL import Image
 
-from ai102 import samples
 from ai102.client import Client, InferenceError, bytes_array
+from ai102.samples import read
 from ai102.serve.server import Server
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent
-DIGITS = samples.read_samples(ROOT / "calibration" / "sets", "digits", "test")
+DIGITS = read.read_samples(ROOT / "calibration" / "sets", "digits", "test")
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 

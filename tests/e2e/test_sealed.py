@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ai102.client import BadAnswerError, Client, InferenceError, bytes_array
-from ai102.samples import read_samples
+from ai102.samples.read import read_samples
 from ai102.seal import envelope, key_files
 from ai102.seal.keys import KeyFolder
 from ai102.serve.server import Server

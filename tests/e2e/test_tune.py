@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc import InferenceServerClient
 
-from ai102 import spec
+from ai102 import contract
 from ai102.client import Client, bytes_array
-from ai102.repository import configure
-from ai102.samples import read_samples
+from ai102.configs import configure
+from ai102.samples.read import read_samples
 from ai102.serve.server import Server
 from ai102.tune.candidate import candidate_of
 
@@ -57,7 +57,7 @@ def with_hops(project: Path) -> None:
     """Have Triton run the steps of each ensemble, not one process."""
     file = project / "models.toml"
     file.write_text(file.read_text(encoding="utf-8").replace("in_one_process = true", "in_one_process = false"))
-    configure.write(spec.load(file), project / "model_repository")
+    configure.write(contract.load(file), project / "model_repository")
 
 
 @contextmanager
@@ -81,11 +81,11 @@ def test_a_network_is_tuned_and_the_better_config_written_with_all_that_follows(
     slow = text.replace("{ max_batch_size = 64, max_queue_delay_us = 0 }", "{ max_batch_size = 1 }   # why", 1)
     slow = slow.replace("warmup = { batch_sizes = [1, 64] } ", "warmup = { batch_sizes = [1] } ", 1)
     file.write_text(slow, encoding="utf-8")
-    configure.write(spec.load(file), project / "model_repository")
+    configure.write(contract.load(file), project / "model_repository")
     done = ai102(project, "tune", "digits", *QUICK, "--instances", "1", "--threads", "1", "--apply")
     assert done.returncode == 0, done.stdout + done.stderr
     entry = json.loads((project / "loadtest" / "capacity.json").read_text(encoding="utf-8"))["models"]["digits_int8"]
-    now = spec.load(file)
+    now = contract.load(file)
     assert entry["config"] == json.loads(json.dumps(candidate_of(now.networks["digits"]).as_dict()))
     assert entry["requests_per_second_per_replica"] > 0
     assert entry["p99_ms"] <= entry["goal_p99_ms"] == 20.0

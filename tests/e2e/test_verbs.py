@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ai102 import samples
+from ai102.samples import read
 from ai102.serve.server import Server
 
 pytestmark = pytest.mark.e2e
@@ -32,7 +32,7 @@ def server() -> Iterator[Server]:
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Three held-out digits (five, zero, one) and a text that calls itself an image."""
     folder = tmp_path_factory.mktemp("images")
-    items = samples.read_samples(ROOT / "calibration" / "sets", "digits", "test").items[:3]
+    items = read.read_samples(ROOT / "calibration" / "sets", "digits", "test").items[:3]
     for number, item in enumerate([*items, b"just text"]):
         (folder / f"{number}.png").write_bytes(item)
     return [str(folder / f"{number}.png") for number in range(4)]

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from tritonclient.grpc import service_pb2 as pb
 
-from ai102 import spec
+from ai102 import contract
 from ai102.artifact import write_text
 from ai102.client import Client, Tls
-from ai102.gateway.issuers import Known
+from ai102.gateway.feed.issuers import Known
+from ai102.gateway.feed.state import state_from
 from ai102.gateway.running import Door
-from ai102.gateway.state import state_from
 from ai102.serve.server import Server
 from tests.gateway.asking import Asker
 from tests.gateway.conftest import Home, MakeHome, needs
@@ -44,7 +44,7 @@ def server() -> Iterator[Server]:
 def home(request: pytest.FixtureRequest, server: Server, make_home: MakeHome, tokens: TokenMaker) -> Iterator[Home]:
     """An open door that knows from models.toml which outputs have classes."""
     made = make_home([(server.http_url, server.grpc_url)])
-    known = state_from(made.gateway, spec.load(ROOT / "models.toml"), {"": Known()}, 0)
+    known = state_from(made.gateway, contract.load(ROOT / "models.toml"), {"": Known()}, 0)
     write_text(made.state, json.dumps(tokens.state() | {"classes": known["classes"]}))
     with Door(made.gateway, made.folder, request.param, made.folder / "log"):
         yield made

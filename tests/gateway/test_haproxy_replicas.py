@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from ai102.errors import UserError
-from ai102.gateway import haproxy, replicas, running, watch
+from ai102.gateway import replicas, running, watch
+from ai102.gateway.haproxy import proxy
 from ai102.gateway.policy import Gateway
 from ai102.gateway.running import Door
 from ai102.serve.server import Server
@@ -73,7 +74,7 @@ def test_kill_9_of_a_replica_under_load_costs_at_most_one_rest_call_in_a_thousan
             os.killpg(own_replicas[0].pid, signal.SIGKILL)
             outlast(load, ENOUGH)
         asker.close()
-        states = {state.name: state.is_up for state in haproxy.states(home.gateway, home.folder)}
+        states = {state.name: state.is_up for state in proxy.states(home.gateway, home.folder)}
     assert states == {"a": False, "b": True, "c": True}
     allowed = load.done // 1000 if protocol == "rest" else 0
     assert len(load.failures) <= allowed, load.failures
@@ -94,8 +95,8 @@ def test_a_replica_that_is_drained_before_it_stops_costs_no_call(
             own_replicas[1].stop()
             outlast(rest, 300)
             own_replicas[1].start()
-            haproxy.undrain(home.gateway, home.folder, "b")
-            wait_until(lambda: all(state.is_up for state in haproxy.states(home.gateway, home.folder)), "all are up")
+            proxy.undrain(home.gateway, home.folder, "b")
+            wait_until(lambda: all(state.is_up for state in proxy.states(home.gateway, home.folder)), "all are up")
             outlast(grpc, 300)
         asker.close()
     assert (rest.failures, grpc.failures) == ([], [])
@@ -106,7 +107,7 @@ def test_a_drained_replica_gets_no_long_body_either(make_home: MakeHome, caller:
     log = home.folder / "log"
     with Door(home.gateway, home.folder, log=log):
         asker = Asker(home)
-        haproxy.drain(home.gateway, home.folder, "a")
+        proxy.drain(home.gateway, home.folder, "a")
         body, headers = binary_body(1 << 20)
         for number in range(6):
             asker.status("POST", INFER, caller, content=body, headers=headers | {"x-request-id": f"rest-{number}"})
@@ -121,19 +122,19 @@ def test_drain_waits_for_the_last_request_and_says_when_it_does_not_end(make_hom
     with Door(home.gateway, home.folder, log=home.folder / "log"):
         asker = Asker(home)
         for name in ("b", "c"):
-            haproxy.drain(home.gateway, home.folder, name)
+            proxy.drain(home.gateway, home.folder, name)
         slow = threading.Thread(target=lambda: asker.ask("POST", INFER, caller, json=tensor_json(sleep_ms=3000)))
         slow.start()
-        wait_until(lambda: haproxy.states(home.gateway, home.folder)[0].busy == 1, "the request is at a")
-        haproxy.undrain(home.gateway, home.folder, "b")
+        wait_until(lambda: proxy.states(home.gateway, home.folder)[0].busy == 1, "the request is at a")
+        proxy.undrain(home.gateway, home.folder, "b")
         with pytest.raises(UserError, match=r"replica a is drained, but still has 1 requests after 0\.2 s"):
             watch.drain(home.gateway, home.folder, "haproxy", "a", 0.2)
         watch.drain(home.gateway, home.folder, "haproxy", "a", 30)
         slow.join()
-        seen = [(state.name, state.is_up, state.is_drained) for state in haproxy.states(home.gateway, home.folder)]
+        seen = [(state.name, state.is_up, state.is_drained) for state in proxy.states(home.gateway, home.folder)]
         assert seen == [("a", True, True), ("b", True, False), ("c", True, True)]
         with pytest.raises(UserError, match=r"no replica 'z' in gateway\.toml; there are a, b, c"):
-            haproxy.drain(home.gateway, home.folder, "z")
+            proxy.drain(home.gateway, home.folder, "z")
         asker.close()
 
 
@@ -143,7 +144,7 @@ def test_a_reload_loses_no_request_and_keeps_what_is_drained_and_a_wrong_one_cha
     home = make_home(limits=NO_LIMIT)
     with Door(home.gateway, home.folder, log=home.folder / "log"):
         asker = Asker(home)
-        haproxy.drain(home.gateway, home.folder, "c")
+        proxy.drain(home.gateway, home.folder, "c")
         with (
             steady(lambda: asking_rest(asker, caller), threads=2) as rest,
             steady(lambda: asking_grpc(asker, caller), threads=2) as grpc,
@@ -156,7 +157,7 @@ def test_a_reload_loses_no_request_and_keeps_what_is_drained_and_a_wrong_one_cha
             running.reload(home.gateway, home.folder, "haproxy")
         assert [answer for answer in rest.failures + grpc.failures if "413" not in answer
                 and "RESOURCE_EXHAUSTED" not in answer] == []  # fmt: skip
-        before = haproxy.files(home.gateway, home.folder)
+        before = proxy.files(home.gateway, home.folder)
         wrong = home.gateway.model_copy(
             update={"listen": home.gateway.listen.model_copy(update={"rest": "no.such.host.example:1"})}
         )
@@ -164,7 +165,7 @@ def test_a_reload_loses_no_request_and_keeps_what_is_drained_and_a_wrong_one_cha
             running.reload(wrong, home.folder, "haproxy")
         assert {path: path.read_text() for path in before} == before
         assert asker.status("POST", INFER, caller, json=tensor_json()) == 200
-        assert [state.is_drained for state in haproxy.states(home.gateway, home.folder)] == [False, False, True]
+        assert [state.is_drained for state in proxy.states(home.gateway, home.folder)] == [False, False, True]
         asker.close()
 
 
@@ -213,7 +214,7 @@ def test_a_proxy_that_dies_is_started_again_and_the_door_closes_whole(
     output = tmp_path / "out"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from ai102.cli_gateway import app; app()", "run"],
+            [sys.executable, "-c", "import sys; from ai102.cli.gateway import app; app()", "run"],
             cwd=home.folder, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ai102.errors import UserError
-from ai102.gateway import nginx, rendering
+from ai102.gateway import rendering
+from ai102.gateway.nginx import proxy
 from ai102.gateway.policy import Gateway
 from tests.gateway.conftest import policy
 
@@ -17,18 +18,18 @@ PLACES = [("127.0.0.1:18000", "127.0.0.1:18001"), ("[::1]:18010", "[::1]:18011")
 
 def rendered(home: Path, gateway: Gateway | None = None) -> tuple[str, dict[str, Any]]:
     """nginx.conf and the settings of its Lua."""
-    files = nginx.files(gateway or policy(PLACES), home)
-    folder = home / nginx.FOLDER
+    files = proxy.files(gateway or policy(PLACES), home)
+    folder = home / proxy.FOLDER
     return files[folder / "nginx.conf"], json.loads(files[folder / "settings.json"])
 
 
 def test_the_files_are_whole_and_inside_their_folder(tmp_path: Path) -> None:
-    files = nginx.files(policy(PLACES), tmp_path)
-    assert {path.relative_to(tmp_path / nginx.FOLDER).parts[0] for path in files} == {
+    files = proxy.files(policy(PLACES), tmp_path)
+    assert {path.relative_to(tmp_path / proxy.FOLDER).parts[0] for path in files} == {
         "lua", "nginx.conf", "settings.json",
     }  # fmt: skip
     names = {path.name for path in files}
-    assert {"nginx.lua", "nginx_balance.lua", "door.lua", "rights.lua"} <= names
+    assert {"nginx.lua", "balance.lua", "judge.lua", "rights.lua"} <= names
     assert not {name for name in names if name.startswith("haproxy")}
 
 
@@ -82,32 +83,32 @@ def test_a_service_that_is_not_there_has_no_upstream(tmp_path: Path) -> None:
 )
 def test_what_nginx_cannot_be_told_is_refused(folder: str, http: str, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=complaint):
-        nginx.files(policy([(http, "127.0.0.1:18001")]), tmp_path / folder)
+        proxy.files(policy([(http, "127.0.0.1:18001")]), tmp_path / folder)
 
 
 def test_a_missing_nginx_is_told_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(rendering, "MORE_PLACES", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="apt-get install nginx-light libnginx-mod-http-lua"):
-        nginx.check_installed()
+        proxy.check_installed()
 
 
 def test_an_nginx_without_lua_is_told_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "nginx").write_text("#!/bin/sh\n")
     (tmp_path / "nginx").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(nginx, "MODULES", tmp_path)
+    monkeypatch.setattr(proxy, "MODULES", tmp_path)
     with pytest.raises(UserError, match=r"^nginx has no Lua.*apt-get install libnginx-mod-http-lua$"):
-        nginx.check_installed()
+        proxy.check_installed()
 
 
 def test_a_replica_nobody_named_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no replica 'z' in gateway.toml; there are a, b"):
-        nginx.drain(policy(PLACES), tmp_path, "z")
+        proxy.drain(policy(PLACES), tmp_path, "z")
 
 
 def test_commands_without_a_running_nginx_say_how_to_start_it(tmp_path: Path) -> None:
-    for command in (lambda: nginx.states(policy(PLACES), tmp_path), lambda: nginx.reload(tmp_path)):
+    for command in (lambda: proxy.states(policy(PLACES), tmp_path), lambda: proxy.reload(tmp_path)):
         with pytest.raises(UserError, match="ai102 gateway run --proxy nginx"):
             command()
 
@@ -119,5 +120,5 @@ def test_only_the_socket_of_a_dead_nginx_is_removed(listens: bool, tmp_path: Pat
         server.bind(str(path))
         if listens:
             server.listen()
-        nginx.remove_stale_socket(path)
+        proxy.remove_stale_socket(path)
     assert path.exists() is listens

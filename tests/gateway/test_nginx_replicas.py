@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ai102.gateway import nginx, running
+from ai102.gateway import running
+from ai102.gateway.nginx import proxy
 from ai102.gateway.running import Door
 from ai102.serve.server import Server
 from tests.gateway.access_log import row_of, rows
@@ -42,18 +43,18 @@ def replica_of_each(home: Home) -> list[str]:
 
 def states(home: Home) -> dict[str, tuple[bool, bool]]:
     """By replica, whether it is up and whether it is drained."""
-    return {state.name: (state.is_up, state.is_drained) for state in nginx.states(home.gateway, home.folder)}
+    return {state.name: (state.is_up, state.is_drained) for state in proxy.states(home.gateway, home.folder)}
 
 
 def busy(home: Home, name: str) -> int:
-    return next(state.busy for state in nginx.states(home.gateway, home.folder) if state.name == name)
+    return next(state.busy for state in proxy.states(home.gateway, home.folder) if state.name == name)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_draining_and_undraining_under_load_fails_no_request(protocol: str, home: Home, caller: str) -> None:
     with Load(target_of(home, caller), protocol).running() as load:
         load.wait_for(100)
-        nginx.drain(home.gateway, home.folder, "b")
+        proxy.drain(home.gateway, home.folder, "b")
         assert states(home) == {"a": (True, False), "b": (True, True), "c": (True, False)}
         wait_until(lambda: busy(home, "b") == 0, "the drained replica has no request")
         # The rows before this one's are those of requests that had ended.
@@ -62,7 +63,7 @@ def test_draining_and_undraining_under_load_fails_no_request(protocol: str, home
         before = len(replica_of_each(home))
         load.wait_for(100)
         assert set(replica_of_each(home)[before:]) == {"a", "c"}
-        nginx.undrain(home.gateway, home.folder, "b")
+        proxy.undrain(home.gateway, home.folder, "b")
         before = len(replica_of_each(home))
         load.wait_for(100)
         assert set(replica_of_each(home)[before:]) == {"a", "b", "c"}
@@ -70,7 +71,7 @@ def test_draining_and_undraining_under_load_fails_no_request(protocol: str, home
 
 
 def test_a_reload_under_load_fails_no_call_and_keeps_what_is_drained(home: Home, caller: str) -> None:
-    nginx.drain(home.gateway, home.folder, "b")
+    proxy.drain(home.gateway, home.folder, "b")
     with Load(target_of(home, caller), "grpc").running() as load:
         load.wait_for(100)
         for _ in range(3):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ai102.errors import UserError
-from ai102.gateway import certs, haproxy, running
+from ai102.gateway import certs, running
+from ai102.gateway.haproxy import proxy as haproxy
 from ai102.gateway.policy import Gateway
 from ai102.gateway.running import Door
 from ai102.gateway.secret import secret_of
@@ -48,7 +49,7 @@ def test_the_whole_configuration_of_haproxy_is_rendered_and_no_secret_is_in_it(
     secret = secret_of(tmp_path / gateway.triton.secret_file)
     written = running.render(gateway, tmp_path, "haproxy")
     names = {path.name for path in written}
-    assert {"haproxy.cfg", "settings.json", "haproxy.lua", "haproxy_scans.lua", "door.lua", "jwt.lua"} <= names
+    assert {"haproxy.cfg", "settings.json", "haproxy.lua", "scans.lua", "judge.lua", "jwt.lua"} <= names
     assert not any(secret in path.read_text(encoding="utf-8") for path in written)
 
 
@@ -99,7 +100,7 @@ def test_a_mistake_at_the_command_line_is_one_line_and_exit_2(arguments: list[st
     for name in ("gateway.toml", "models.toml"):
         shutil.copy(name, tmp_path)
     code = (
-        "import sys, typer; from ai102.cli_gateway import app; from ai102.errors import UserError\n"
+        "import sys, typer; from ai102.cli.gateway import app; from ai102.errors import UserError\n"
         "try: app()\nexcept UserError as err: print(err, file=sys.stderr); sys.exit(2)"
     )
     done = subprocess.run(

@@ -13,13 +13,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from ai102.gateway import issuers
-from ai102.gateway.issuers import Known
-from ai102.gateway.jwks import keys_from_jwks, revoked_from
+from ai102.contract import Contract, load
+from ai102.gateway.feed import issuers
+from ai102.gateway.feed.issuers import Known
+from ai102.gateway.feed.jwks import keys_from_jwks, revoked_from
+from ai102.gateway.feed.state import state_from, sync
 from ai102.gateway.policy import Gateway
-from ai102.gateway.state import state_from, sync
-from ai102.spec import Contract, load
-from tests.gateway.door_core import core, in_both_luas
+from tests.gateway.judge_core import core, in_both_luas
 
 OURS, FOREIGN = "https://ai102.example", "https://login.example"
 
@@ -181,7 +181,7 @@ class Synced:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai102.gateway.state.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("ai102.gateway.feed.state.LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(issuers, "OURS_EVERY_S", 0.05)
 
 

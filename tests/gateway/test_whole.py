@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from ai102.samples import read_samples
-from tests.auth.stand_in_oidc import StandInProvider
+from ai102.samples.read import read_samples
 from tests.gateway.access_log import rows
 from tests.gateway.attackers import Target, called
 from tests.gateway.conftest import free_addresses, needs, wait_until
+from tests.issuer.stand_in_oidc import StandInProvider
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ai102.cli_masking import app
+from ai102.cli.masking import app
 from ai102.errors import UserError
 
 from .conftest import RULES
 
 WITH_RULES = ["--rules", str(RULES)]
-COMMAND = [sys.executable, "-c", "from ai102.cli_masking import app; app()"]
+COMMAND = [sys.executable, "-c", "from ai102.cli.masking import app; app()"]
 
 
 def test_check_shows_place_kind_value_and_mark(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from ai102.errors import UserError
-from ai102.seal import bundle, rooms
+from ai102.seal import bundle, unpacked
 from ai102.seal.bundle import MAGIC, Header, open_into, opened_in_memory, refuse_unsafe, seal
 from ai102.seal.envelope import Key
 from ai102.seal.keys import Keys
-from ai102.seal.rooms import filesystem_of, private_room
 from ai102.seal.stream import SealingWriter
+from ai102.seal.unpacked import filesystem_of, private_room
 
 KEY = Key("k1", bytes(range(32)))
 RING = Keys({"k1": KEY}, "k1")
@@ -275,7 +275,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tight = os.statvfs_result((4096, 4096, 100, 10, 10, 100, 10, 10, 0, 255))
-    monkeypatch.setattr(rooms.os, "statvfs", lambda path: tight)
+    monkeypatch.setattr(unpacked.os, "statvfs", lambda path: tight)
     with pytest.raises(UserError, match=r"0 MB free, .* needs 0 MB"):
         open_into(sealed, tmp_path / "out", RING)
 
@@ -339,7 +339,7 @@ def test_in_memory_it_is_private_and_gone_afterwards(repository: Path, sealed: P
 def test_a_disk_is_not_memory(sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("22 1 0:1 / / rw - ext4 /dev/vda rw\n23 22 0:2 / /dev/shm rw - tmpfs shm rw\n")
-    monkeypatch.setattr(rooms, "MOUNTS", mounts)
+    monkeypatch.setattr(unpacked, "MOUNTS", mounts)
     with pytest.raises(UserError, match="is on ext4, not in memory"), opened_in_memory(sealed, RING, memory=tmp_path):
         pass
     with pytest.raises(UserError, match="no such folder"), opened_in_memory(sealed, RING, memory=tmp_path / "no"):

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from ai102 import cli_seal
+from ai102.cli import seal
 from ai102.errors import UserError
 
 
@@ -24,7 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ai102(verbs: str, *arguments: str, **environ: str) -> Result:
-    return CliRunner().invoke({"keys": cli_seal.keys, "bundle": cli_seal.bundle}[verbs], arguments, env=environ)
+    return CliRunner().invoke({"keys": seal.keys, "bundle": seal.bundle}[verbs], arguments, env=environ)
 
 
 def test_keys_are_made_rotated_and_listed_without_being_shown(here: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ai102 import spec
+from ai102 import contract
 from ai102.errors import UserError
 from ai102.tune.candidate import Candidate, along, candidate_of, choices_for, is_allowed, network_with
 from ai102.tune.capacity import merged
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 TEXT = (
     (ROOT / "models.toml").read_text(encoding="utf-8").replace("max_queue_delay_us = 0 }", "max_queue_delay_us = 500 }")
 )
-CONTRACT = spec.contract_from_text(TEXT, ROOT / "models.toml")
+CONTRACT = contract.contract_from_text(TEXT, ROOT / "models.toml")
 DIGITS = CONTRACT.networks["digits"]
 
 
@@ -70,7 +70,7 @@ def test_a_candidate_is_written_with_every_comment_kept() -> None:
         ),
         ("instances = { count = 1, threads = 1 }", "instances = { count = 2, threads = 1 }"),
     ]
-    network = spec.contract_from_text(after, Path("models.toml")).networks["digits"]
+    network = contract.contract_from_text(after, Path("models.toml")).networks["digits"]
     assert candidate_of(network) == Candidate(16, 1000, (8,), 2, 1)
 
 
@@ -88,17 +88,17 @@ def test_a_candidate_is_written_with_every_comment_kept() -> None:
 )
 def test_keys_that_were_not_told_are_added(before: str, after: str, written: str) -> None:
     text = TEXT.replace(before, after, 1)
-    network = spec.contract_from_text(text, Path("models.toml")).networks["digits"]
+    network = contract.contract_from_text(text, Path("models.toml")).networks["digits"]
     wanted = Candidate(64, 100, (), 2, 1)
     text = with_candidate(text, "digits", network, wanted)
     assert written in text
-    assert candidate_of(spec.contract_from_text(text, Path("models.toml")).networks["digits"]) == wanted
+    assert candidate_of(contract.contract_from_text(text, Path("models.toml")).networks["digits"]) == wanted
 
 
 def test_a_table_of_its_own_keeps_its_lines() -> None:
     text = TEXT.replace("batching = { max_batch_size = 64, max_queue_delay_us = 500 }\n", "", 1)
     text += "\n[networks.digits.batching]\nmax_batch_size = 64   # measured\nqueue = { max_size = 128 }\n"
-    network = spec.contract_from_text(text, Path("models.toml")).networks["digits"]
+    network = contract.contract_from_text(text, Path("models.toml")).networks["digits"]
     after = with_candidate(text, "digits", network, Candidate(8, 0, (), 1, 1))
     assert "[networks.digits.batching]\nmax_batch_size = 8   # measured\nqueue = { max_size = 128 }\n" in after
 

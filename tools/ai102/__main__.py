@@ -1,5 +1,5 @@
 """`python -m ai102` is the command `ai102`."""
 
-from ai102.cli import main
+from ai102.cli.main import main
 
 main()

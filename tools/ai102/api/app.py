@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ai102.api import documented
-from ai102.api.asked import Asked
 from ai102.api.calls import Calls
 from ai102.api.documents import documentation
 from ai102.api.edge import GONE, Edge
@@ -25,6 +24,7 @@ from ai102.api.problems import MEDIA_TYPE, Problem
 from ai102.api.readiness import Readiness
 from ai102.api.routes import router_for
 from ai102.client import AsyncClient
+from ai102.contract.answers import Asked
 
 
 class Application(NamedTuple):

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from ai102.api.asked import Classifier, Embedder, Scores
 from ai102.api.gate import Gate
 from ai102.api.messages import Prediction, Score
 from ai102.api.problems import Problem, problem_from_error, too_late
 from ai102.api.uploads import Image
 from ai102.client import AsyncClient, InferenceError, bytes_array
+from ai102.contract.answers import Classifier, Embedder, Scores
 
 _Answer = TypeVar("_Answer")
 

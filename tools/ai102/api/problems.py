@@ -6,14 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ai102.client import (
-    BadRequestError,
-    BusyError,
-    DeadlineError,
-    InferenceError,
-    ModelNotFoundError,
-    NoServerError,
-)
+from ai102.client import BadRequestError, BusyError, DeadlineError, InferenceError, ModelNotFoundError, NoServerError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1

@@ -7,8 +7,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from ai102.api.asked import Asked
 from ai102.client import AsyncClient, InferenceError, bytes_array
+from ai102.contract.answers import Asked
 
 FRESH_S = 1.0  # asked no more often than that, however many ask us
 TIMEOUT_S = 2.0

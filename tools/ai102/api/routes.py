@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from python_multipart.multipart import parse_options_header
 
 from ai102.api import documented
-from ai102.api.asked import Asked, Classifier, Embedder
 from ai102.api.bodies import chunks, whole
 from ai102.api.calls import Calls, Told
 from ai102.api.gate import Gate
@@ -19,6 +18,7 @@ from ai102.api.messages import Classified, Embedded, Health, Models, Offered, Re
 from ai102.api.problems import Problem
 from ai102.api.readiness import Readiness as ModelReadiness
 from ai102.api.uploads import images_from_form
+from ai102.contract.answers import Asked, Classifier, Embedder
 
 
 def router_for(asked: Asked, gate: Gate, calls: Calls, readiness: ModelReadiness) -> APIRouter:

@@ -14,10 +14,10 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 from ai102.api.app import application
-from ai102.api.asked import Asked
 from ai102.api.edge import Edge
 from ai102.api.limits import Limits
 from ai102.client import AsyncClient
+from ai102.contract.answers import Asked
 from ai102.errors import UserError
 from ai102.serve.addresses import tcp_listener, url_of
 

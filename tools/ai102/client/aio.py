@@ -14,7 +14,7 @@ from ai102.client.calls import Call, Index, Load, ModelState, Statistics
 from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
 from ai102.client.inference import Label, Session
-from ai102.client.through_memory import Steps
+from ai102.client.memory.session import Steps
 
 if TYPE_CHECKING:
     from ai102.client.sealing import Seal
@@ -146,9 +146,9 @@ class AsyncClient:
 def _sender(protocol: str, secure: Secure | None) -> Any:
     # Imported here: either library takes a while to load, and only one is needed.
     if protocol == "http":
-        from ai102.client.http_senders import AsyncHttpSender
+        from ai102.client.http.senders import AsyncHttpSender
 
         return AsyncHttpSender(secure)
-    from ai102.client.grpc_senders import AsyncGrpcSender
+    from ai102.client.grpc.senders import AsyncGrpcSender
 
     return AsyncGrpcSender(secure)

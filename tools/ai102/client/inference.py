@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ai102.client import tensors
 from ai102.client.addresses import Balancer, is_here, target_from_url
 from ai102.client.calls import Answer, Call, Describe, Description, Infer
-from ai102.client.errors import (
+from ai102.client.errors import (  # fmt: skip
     BadAnswerError,
     BadRequestError,
     DeadlineError,
@@ -23,10 +23,10 @@ from ai102.client.errors import (
     ModelNotFoundError,
     NoServerError,
     SharedMemoryError,
-)  # fmt: skip
+)
 from ai102.client.exchange import Deadline, Retry, exchange
+from ai102.client.memory.session import Memory, Steps
 from ai102.client.tensors import Arrays
-from ai102.client.through_memory import Memory, Steps
 from ai102.client.tls import Secure, Tls, secure_from_tls
 from ai102.errors import UserError
 

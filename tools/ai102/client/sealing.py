@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ai102.client.calls import Answer, Infer
 from ai102.client.errors import BadAnswerError, BadRequestError, InferenceError
 from ai102.client.exchange import Attempt
+from ai102.client.memory.session import Steps
 from ai102.client.tensors import Raw, array_from_raw, bytes_array, raw_from_array
-from ai102.client.through_memory import Steps
 
 if TYPE_CHECKING:
     from ai102.seal.envelope import Key

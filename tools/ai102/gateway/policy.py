@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from ai102.spec.mistakes import table_from_file
-from ai102.spec.table import Positive, Table, checked_networks
+from ai102.contract.mistakes import table_from_file
+from ai102.contract.table import Positive, Table, checked_networks
 
 Verb = Literal["infer", "describe", "administer"]
 Balance = Literal["roundrobin", "leastconn", "source"]

@@ -12,7 +12,7 @@ import jinja2
 from ai102.errors import UserError
 from ai102.gateway.policy import Gateway
 
-ROOM = Path(__file__).parent
+HERE = Path(__file__).parent
 STATE = Path("build/gateway/state.json")
 # Often not on a user's own PATH.
 MORE_PLACES = "/usr/sbin:/usr/local/sbin"
@@ -20,9 +20,9 @@ MODULES = {"lua-cjson": "cjson.so", "lua-luaossl": "_openssl.so"}
 
 
 def rendered(template: str, filters: Mapping[str, Callable[[str], str]], **values: Any) -> str:
-    """The template of this room, filled in; a value it wants and does not get is a defect."""
+    """The template of a proxy, filled in; a value it wants and does not get is a defect."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOM),
+        loader=jinja2.FileSystemLoader([HERE / "haproxy", HERE / "nginx"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -34,7 +34,7 @@ def rendered(template: str, filters: Mapping[str, Callable[[str], str]], **value
 
 def lua_of(proxy: str, folder: Path) -> dict[Path, str]:
     """The door's decisions and the proxy's own glue, by where they go in `folder`."""
-    files = sorted([*ROOM.glob(f"{proxy}*.lua"), *(ROOM / "door").glob("*.lua")])
+    files = sorted([*(HERE / proxy).glob("*.lua"), *(HERE / "judge").glob("*.lua")])
     return {folder / "lua" / file.name: file.read_text(encoding="utf-8") for file in files}
 
 

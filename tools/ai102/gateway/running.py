@@ -21,7 +21,9 @@ from typing import IO, Literal, Self
 from ai102.artifact import write_text
 from ai102.client.addresses import host_and_port
 from ai102.errors import UserError
-from ai102.gateway import certs, haproxy, nginx
+from ai102.gateway import certs
+from ai102.gateway.haproxy import proxy as haproxy
+from ai102.gateway.nginx import proxy as nginx
 from ai102.gateway.policy import Gateway
 from ai102.gateway.secret import secret_of
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ai102 import spec
+from ai102 import contract
 from ai102.errors import UserError
+from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
 from ai102.gateway.running import PROXIES, Door, ProxyName, taken
-from ai102.gateway.writer import Writer
 from ai102.masking import Masker
 from ai102.masking.logs import masked
 
@@ -31,7 +31,7 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     """
     stop = threading.Event()
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    writer = Writer(spec.load(home / "models.toml"), home / STATE, say)
+    writer = Writer(contract.load(home / "models.toml"), home / STATE, say)
     masker = Masker.beside(home)
     door = Door(gateway, home, proxy, mask=lambda text: masked(masker, text))
     try:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from ai102.contract.mistakes import table_from_file
+from ai102.contract.table import Table, checked_networks
 from ai102.errors import UserError
 from ai102.masking.patterns import KINDS
-from ai102.spec.mistakes import table_from_file
-from ai102.spec.table import Table, checked_networks
 
 Kind = Literal["secret", "token", "email", "identity", "card", "phone", "landline", "ip", "name"]
 Action = Literal["replace", "hash", "seal", "keep"]

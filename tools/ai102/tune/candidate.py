@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ai102.spec import Network
+from ai102.contract import Network
 
 # Where nothing else is asked, no larger batch than this is tried, or the present one where that is larger.
 LARGEST_BATCH = 32

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ai102 import artifact
-from ai102.cpu import cpu_name
 from ai102.errors import UserError
+from ai102.host.cpu import cpu_name
 from ai102.tune.search import Trial
 
 NOTE = "Written by `ai102 tune`: requests per second that one replica carries with p99 under the goal."

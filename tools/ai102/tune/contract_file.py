@@ -9,8 +9,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
+from ai102.contract import Network
 from ai102.errors import UserError
-from ai102.spec import Network
 from ai102.tune.candidate import Candidate, candidate_of, warm_sizes
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ai102 import artifact, plans
+from ai102 import artifact
+from ai102.build import plans
+from ai102.build.workspace import Workspace
 from ai102.client import Client
+from ai102.client.live import LiveServer
+from ai102.configs import configure
+from ai102.contract import contract_from_text
 from ai102.errors import UserError
-from ai102.live import LiveServer
 from ai102.progress import Reporter
-from ai102.repository import configure
 from ai102.serve.server import Server
-from ai102.spec import contract_from_text
 from ai102.tune import capacity, contract_file, cores
 from ai102.tune.candidate import Candidate, candidate_of, choices_for, is_allowed
 from ai102.tune.cores import Cores
@@ -26,7 +28,6 @@ from ai102.tune.rate import Window
 from ai102.tune.search import Outcome, Search, Trial
 from ai102.tune.serving import Serving, restored
 from ai102.tune.subject import Subject, requests_for, subject_of
-from ai102.workspace import Workspace
 
 PROBE_S = 0.7
 # Of the time; never more than this share, since a search that found nothing has nothing to confirm.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ai102 import infer
-from ai102.client import bytes_array
+from ai102.build.workspace import Workspace
+from ai102.client import ask, bytes_array
+from ai102.contract import Contract, ServedModel
 from ai102.errors import UserError
-from ai102.examples import examples_for
-from ai102.samples import read_samples, tensors_of_items
-from ai102.spec import Contract, ServedModel
+from ai102.samples.examples import examples_for
+from ai102.samples.read import read_samples, tensors_of_items
 from ai102.tune.load import Request
-from ai102.workspace import Workspace
 
 REQUESTS = 64
 
@@ -73,11 +72,11 @@ def requests_for(workspace: Workspace, subject: Subject) -> tuple[list[Request],
         if network.batching.max_batch_size == 0 and items:
             requests = [{key: array[0] for key, array in request.items()} for request in requests]
         return requests, tuple(tensor.name for tensor in network.outputs), words
-    input_name, kind = infer.takes(contract, subject.asked)
+    input_name, kind = ask.takes(contract, subject.asked)
     if not items:
         if kind == "image":
             raise UserError(f"{subject.asked}: {subject.network} has no calibration_set to take images from; name one")
-        from ai102.examples import TEXTS
+        from ai102.samples.examples import TEXTS
 
         items = tuple(text.encode() for text in TEXTS)
     raw: list[Request] = [{input_name: bytes_array([item])} for item in items]

@@ -1,0 +1,1 @@
+"""This Triton against its peers and against no server."""

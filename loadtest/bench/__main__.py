@@ -1,0 +1,128 @@
+"""This Triton against its peers and against no server at all: `python -m loadtest.bench`, or `make bench`.
+
+The same work, the same model files and the same core for every server, another core for the client, rounds in turns.
+Writes build/bench/results.json and results.png.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ai102.cli.screen import Screen
+from ai102.errors import UserError
+from ai102.serve.installation import allocator
+from loadtest.bench.goals import CONCURRENCIES, GOALS
+from loadtest.bench.peers import PEERS, CannotRunError, python_of_peers, versions_of_peers
+from loadtest.bench.plot import write_plot
+from loadtest.bench.processes import pin_this_process
+from loadtest.bench.results import Results, WorkResult, write
+from loadtest.bench.run import Settings, run
+from loadtest.bench.stats import ratio_from_goal
+from loadtest.bench.tables import tables_from_results
+from loadtest.bench.works import BENCH, MAKERS
+from loadtest.int8_speed import machine
+
+TABLE_WIDTH = 150
+QUICK_WORKS = ("image", "text", "tensor")
+SERVED = ("numpy", "onnxruntime", "nvidia-pytriton", "tritonclient", "pillow", "tokenizers", "aiohttp", "grpcio")
+CONTESTANTS = {"triton": "Triton", "loop": "session loop", **{peer.distribution: peer.name for peer in PEERS}}
+
+
+def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
+    """The names in a list by commas. Raises UserError for one that is unknown."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in known:
+            raise UserError(f"{option}: there is no {name!r}; there are {', '.join(known)}")
+    return names
+
+
+def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Results:
+    python: Path | str = "no peer was asked to run"
+    versions = {name: version(name) for name in SERVED} | {"python": platform.python_version()}
+    if settings.peers:
+        try:
+            python = python_of_peers(screen)
+            versions |= versions_of_peers(python, settings.peers)
+        except CannotRunError as err:
+            python = str(err)
+    found: list[WorkResult] = []
+    for name in works:
+        work = MAKERS[name](screen)
+        found.append(run(work, settings, python, screen))
+    by_name = {work.work: work for work in found}
+    return Results(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine(),
+        versions=versions,
+        settings={
+            "allocator": allocator(os.environ).get("LD_PRELOAD", "as given"),
+            "rounds": settings.rounds,
+            "seconds": settings.seconds,
+            "concurrencies": list(CONCURRENCIES),
+            "server_core": settings.server_core,
+            "client_core": settings.client_core,
+        },
+        works=tuple(found),
+        ratios=tuple(ratio_from_goal(goal, by_name[goal.work]) for goal in GOALS if goal.work in by_name),
+    )
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Two short rounds of three works: minutes.")] = False,
+    only: Annotated[str, typer.Option(help=f"Of {', '.join(CONTESTANTS)}.")] = ",".join(CONTESTANTS),
+    work: Annotated[str, typer.Option(help=f"Of {', '.join(MAKERS)}.")] = "",
+    rounds: Annotated[int | None, typer.Option(min=1, help="5, or 2 when quick.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Of each measurement: 2, or 0.6 when quick.")] = None,
+    output: Annotated[Path, typer.Option(help="The folder for results.json and results.png.")] = BENCH,
+) -> None:
+    """Measure Triton, its peers and the session itself on the same work."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise UserError("one core is free for server and client together: give this process two, as with taskset")
+    names = chosen(only, tuple(CONTESTANTS), "--only")
+    works = chosen(work, tuple(MAKERS), "--work") or (QUICK_WORKS if quick else tuple(MAKERS))
+    settings = Settings(
+        rounds=rounds or (2 if quick else 5),
+        seconds=seconds or (0.6 if quick else 2.0),
+        server_core=cores[0],
+        client_core=cores[1],
+        tries_variants=not quick,
+        with_triton="triton" in names,
+        with_loop="loop" in names,
+        peers=tuple(peer for peer in PEERS if peer.distribution in names),
+    )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    pin_this_process({settings.client_core})
+    screen = Screen()
+    results = measured(works, settings, screen)
+    write(results, output / "results.json")
+    write_plot(results, output / "results.png")
+    # Wider than a pipe's 80 columns: a table cut short tells nothing.
+    console = Console(highlight=False, width=max(screen.console.width, TABLE_WIDTH))
+    for table in tables_from_results(results):
+        console.print(table)
+        screen.say("")
+    screen.say("* the client's core was full: the server may be faster than this")
+    screen.say(f"written: {output / 'results.json'} and results.png")
+
+
+if __name__ == "__main__":
+    try:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(main)
+        app()
+    except UserError as err:
+        sys.stderr.write(f"{err}\n")
+        sys.exit(err.exit_status)

@@ -1,0 +1,110 @@
+"""The peers: a row each, the environment they run in, and how they are asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ai102.progress import Reporter
+from loadtest.bench.load import Answer, HttpRequest
+from loadtest.bench.works import BENCH, Work
+
+PEERS_FOLDER = Path(__file__).parents[1] / "peers"
+REQUIREMENTS = PEERS_FOLDER / "requirements.txt"
+VENV = BENCH / "venv"
+
+
+class CannotRunError(Exception):
+    """Why a peer is not measured, in one line."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`variants` are ways of writing it, all documented; the fastest in a trial is measured, or the first untried."""
+
+    name: str
+    script: str
+    variants: tuple[str, ...]
+    distribution: str
+    requests: Callable[[Work, str], list[HttpRequest]]
+
+
+def raw_requests(work: Work, variant: str) -> list[HttpRequest]:
+    return [HttpRequest(sample, {"Content-Type": "application/octet-stream"}) for sample in work.samples]
+
+
+def bentoml_requests(work: Work, variant: str) -> list[HttpRequest]:
+    """A batchable API of BentoML takes lists: files of a form, or JSON."""
+    if variant == "plain":
+        return raw_requests(work, variant)
+    if work.kind == "image":
+        return [_form("images", sample) for sample in work.samples]
+    values: Sequence[Any]
+    if work.kind == "text":
+        key, values = "texts", [[sample.decode()] for sample in work.samples]
+    else:
+        key, values = "tensors", [array.tolist() for arrays in work.asked[work.model] for array in arrays.values()]
+    return [HttpRequest(json.dumps({key: value}).encode(), {"Content-Type": "application/json"}) for value in values]
+
+
+def _form(field: str, data: bytes) -> HttpRequest:
+    boundary = "bench-of-ai102"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="x.png"\r\n'
+    body = head.encode() + b"Content-Type: image/png\r\n\r\n" + data + f"\r\n--{boundary}--\r\n".encode()
+    return HttpRequest(body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+
+
+PEERS = (
+    Peer("FastAPI", "fastapi_peer.py", ("inline", "threadpool"), "fastapi", raw_requests),
+    Peer("LitServe", "litserve_peer.py", ("batched", "plain"), "litserve", raw_requests),
+    Peer("BentoML", "bentoml_peer.py", ("plain", "batched"), "bentoml", bentoml_requests),
+    Peer("Ray Serve", "ray_peer.py", ("batched", "plain"), "ray", raw_requests),
+)
+
+
+def value_from_answer(answer: Answer, kind: str) -> Any:
+    """What a peer answered: a label, or a row of floats."""
+    if answer.headers.get("Content-Type", "").startswith("application/json"):
+        value = json.loads(answer.body)
+        while isinstance(value, list) and value and isinstance(value[0], list | dict):
+            value = value[0]
+        return value["label"] if kind == "image" else np.array(value, dtype=np.float32)
+    return np.frombuffer(answer.body, dtype=np.float32)
+
+
+def python_of_peers(report: Reporter) -> Path:
+    """The Python they run on, installed once. Raises CannotRunError when pip cannot install them."""
+    stamp = VENV / "made_from"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    python = VENV / "bin" / "python"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    with report.step("install the peers into build/bench/venv, once"):
+        _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+        _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(REQUIREMENTS)])
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def versions_of_peers(python: Path, peers: Sequence[Peer]) -> Mapping[str, str]:
+    names = [*(peer.distribution for peer in peers), "uvicorn", "onnxruntime"]
+    code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
+    found: dict[str, str] = json.loads(_run([str(python), "-c", code]))
+    return found
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        reason = next((line for line in reversed(lines) if "rror" in line), lines[-1])
+        raise CannotRunError(f"could not be installed ({reason.strip()[:200]})")
+    return done.stdout

@@ -1,0 +1,1 @@
+"""What the gateway costs over asking Triton directly."""

@@ -1,0 +1,157 @@
+-- Lets the tests call the door: one JSON object {n, "1": name, "2": argument, ...} a line in, one JSON answer a line out.
+-- Bytes travel as {"hex": "..."}.
+
+package.path = arg[1] .. "/?.lua;" .. package.path
+local cjson = require("cjson")
+local judge = require("judge")
+local rights = require("rights")
+local protobuf = require("protobuf")
+local addresses = require("addresses")
+
+local state
+local calls = {}
+
+function calls.load(text)
+  local reason
+  state, reason = judge.state_from_json(text)
+  return { ok = state ~= nil, reason = reason }
+end
+
+function calls.authenticate(authorization, now_s)
+  return judge.authenticate(state, authorization, now_s)
+end
+
+function calls.rest_route(method, path, ...)
+  return judge.rest_route(method, path, state, ...)
+end
+
+function calls.decide(grants, request)
+  local allowed, second = judge.decide({ grants = rights.grants_from(grants) }, request)
+  if allowed then
+    return { allowed = true, largest = second }
+  end
+  return nil, second
+end
+
+-- What the first message names, from the first bytes of a request's body.
+function calls.model_named(bytes, method)
+  local scanner = judge.scanner(method)
+  scanner:feed(bytes)
+  local name, second = scanner:named()
+  if name then
+    return { name = name, version = second }
+  end
+  return nil, second
+end
+
+function calls.scan(method, name, version, chunks, limits)
+  local scanner = judge.scanner(method, name, version, limits or {})
+  for _, chunk in ipairs(chunks) do
+    local refusal = scanner:feed(chunk)
+    if refusal then
+      return nil, refusal
+    end
+  end
+  return nil, scanner:finish()
+end
+
+function calls.scan_in_steps(method, name, bytes, step)
+  local scanner = judge.scanner(method, name, "", {})
+  for at = 1, #bytes, step do
+    local refusal = scanner:feed(bytes:sub(at, at + step - 1))
+    if refusal then
+      return nil, refusal
+    end
+  end
+  return nil, scanner:finish()
+end
+
+function calls.json_problem(text, limits, action)
+  return nil, judge.json_problem(text, limits, action)
+end
+
+function calls.header_problem(headers, kind, max_bytes)
+  return nil, (judge.header_problem(headers, kind, max_bytes))
+end
+
+function calls.json_length(headers)
+  local refusal, once = judge.header_problem(headers)
+  if refusal then
+    return nil, refusal
+  end
+  return judge.json_length(once)
+end
+
+-- As the glue does: the model read from the first chunk, the limits told then, what need not be read skipped.
+function calls.scan_named(method, chunks, limits)
+  local scanner = judge.scanner(method)
+  local refusal = scanner:feed(table.remove(chunks, 1))
+  local name, version = scanner:named()
+  if not name then
+    return nil, version
+  end
+  refusal = refusal or scanner:judge(limits or {})
+  for _, chunk in ipairs(chunks) do
+    local count = math.min(scanner:skippable(), #chunk)
+    refusal = refusal or scanner:skip(count)
+    if count < #chunk then
+      refusal = refusal or scanner:feed(chunk:sub(count + 1))
+    end
+  end
+  refusal = refusal or scanner:finish()
+  if refusal then
+    return nil, refusal
+  end
+  return { name = name, version = version }
+end
+
+function calls.within(address, network)
+  local bytes, parsed = addresses.bytes_from(address), addresses.network_from(network)
+  return { known = bytes ~= nil, within = bytes ~= nil and parsed ~= nil and addresses.within(bytes, parsed) }
+end
+
+function calls.fields()
+  local rows = {}
+  for method, row in pairs(require("routes").GRPC) do
+    rows[method] = { name = row.name_field, version = row.version_field, streams = row.streams }
+  end
+  return rows
+end
+
+function calls.max_fields()
+  return { count = protobuf.MAX_FIELDS }
+end
+
+local function plain(value)
+  if value == cjson.null then
+    return nil
+  elseif type(value) ~= "table" then
+    return value
+  elseif value.hex then
+    return (value.hex:gsub("%x%x", function(pair)
+      return string.char(tonumber(pair, 16))
+    end))
+  end
+  local copy = {}
+  for key, one in pairs(value) do
+    copy[key] = plain(one)
+  end
+  return copy
+end
+
+for line in io.lines() do
+  local request = cjson.decode(line)
+  local name, arguments = request["1"], {}
+  request.n = math.floor(request.n)
+  for place = 2, request.n do
+    arguments[place - 1] = plain(request[tostring(place)])
+  end
+  local call = calls[name] or judge[name]
+  local unpack = table.unpack or unpack
+  local value, refusal = call(unpack(arguments, 1, request.n - 1))
+  if type(value) == "table" and value.grants then
+    value = { sub = value.sub, jti = value.jti, sid = value.sid, grants = #value.grants }
+  end
+  io.write(cjson.encode({ value = value, refusal = refusal }), "\n")
+  io.flush()
+end

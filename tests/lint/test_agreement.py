@@ -1,0 +1,26 @@
+"""The real tritonserver is the judge of the linter: neither passes what the other refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from .agreement import TABLE, opinions
+from .mutations import KINDS, PAIRS, mutations
+
+pytestmark = pytest.mark.e2e
+# Of each kind; `python -m tests.lint.agreement` asks about all of them and writes the table.
+MOST = 4
+
+
+def test_the_linter_agrees_with_the_real_server(tmp_path: Path) -> None:
+    made = mutations(MOST)
+    assert len(made) >= 500
+    assert len({mutation.kind for mutation in made}) >= 40
+    told = opinions(tmp_path, made)
+    assert [str(one) for one in told if one.is_missed or one.is_false_alarm] == []
+
+
+def test_the_published_table_is_of_all_mutations() -> None:
+    table = TABLE.read_text(encoding="utf-8")
+    assert f": {len(mutations())} mutations of valid" in table
+    assert [kind for kind in (*KINDS, PAIRS) if f"| {kind.replace('_', ' ')} |" not in table] == []

@@ -1,0 +1,54 @@
+"""The ONNX Runtime target: the ONNX file itself is the engine, served once it is known to load."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from ai102 import artifact
+from ai102.contract import Network
+from ai102.errors import UserError
+
+# ONNX Runtime's names for Triton's data types.
+_TYPES = {
+    "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
+    "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64", "FP16": "float16",
+    "BF16": "bfloat16", "FP32": "float", "FP64": "double", "BYTES": "string",
+}  # fmt: skip
+
+
+def install(onnx_file: Path, network: Network, version_folder: Path, facts: Mapping[str, object]) -> bool:
+    """Put `onnx_file` into `version_folder` as model.onnx, with a manifest beside it; returns whether it changed.
+
+    The manifest (model.onnx.made.json) holds the file's sha256, ONNX Runtime's version and `facts`. Raises
+    UserError when ONNX Runtime cannot load the file or its tensors are not those of the contract.
+    """
+    import onnxruntime
+
+    def write(temporary: Path) -> Mapping[str, object]:
+        _check(onnx_file, network)
+        shutil.copyfile(onnx_file, temporary)
+        return facts
+
+    made_from = {
+        "onnx": artifact.sha256_of_file(onnx_file),
+        "target": "onnxruntime",
+        "onnxruntime": str(onnxruntime.__version__),
+    }
+    return artifact.make(version_folder / "model.onnx", made_from, write)
+
+
+def _check(onnx_file: Path, network: Network) -> None:
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
+    except Exception as err:  # onnxruntime has an exception class per status and no public base of them
+        raise UserError(f"{onnx_file}: ONNX Runtime cannot load it: {err}") from err
+    batch = 1 if network.batching.max_batch_size else 0
+    tensors = (*network.inputs, *network.outputs)
+    wanted = [(t.name, f"tensor({_TYPES[t.type]})", len(t.dims) + batch) for t in tensors]
+    found = [(t.name, t.type, len(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())]
+    if sorted(wanted) != sorted(found):
+        raise UserError(f"{onnx_file}: models.toml says the tensors are {wanted}, the file says {found}")

@@ -1,0 +1,115 @@
+"""The test split through the served ensemble and through PyTorch, side by side."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai102.build.steps import Workspace
+from ai102.client import Client, bytes_array
+from ai102.contract import Contract, Network
+from ai102.errors import UserError
+from ai102.int8 import judge
+from ai102.progress import Progress, Reporter
+from ai102.samples.read import read_samples
+from ai102.serve.server import Server
+
+WORST = 5
+
+
+def ensemble_of(contract: Contract, name: str) -> tuple[str, str]:
+    """The ensemble that serves network `name` from raw items, and its output that is the network's own.
+
+    Raises UserError when there is none.
+    """
+    network = contract.networks[name]
+    for ensemble, table in contract.ensembles.items():
+        models = {step.model for step in table.steps}
+        if models & {f"{name}_{precision}" for precision in network.precisions} and len(table.inputs) == 1:
+            for output in table.outputs:
+                if output == network.outputs[0].name:
+                    return ensemble, output
+    raise UserError(f"no ensemble of models.toml takes one item and returns {network.outputs[0].name} of {name}")
+
+
+def served_outputs(
+    client: Client, contract: Contract, name: str, items: tuple[bytes, ...], progress: Progress
+) -> NDArray[np.float32]:
+    """Each item sent alone through the network's ensemble: outputs [items, width]."""
+    ensemble, output = ensemble_of(contract, name)
+    (input_name,) = contract.ensembles[ensemble].inputs
+    rows = []
+    for position, item in enumerate(items, start=1):
+        rows.append(client.infer(ensemble, {input_name: bytes_array([item])}, [output])[output][0])
+        progress(position, len(items))
+    return np.stack(rows)
+
+
+def framework_outputs(workspace: Workspace, name: str, items: tuple[bytes, ...]) -> NDArray[np.float32]:
+    """The items through the network in PyTorch: outputs [items, width]."""
+    import torch
+
+    network, source = workspace.network(name), workspace.source(name)
+    if source.module is None:
+        raise UserError(
+            f"{name} comes from {network.source}, which PyTorch does not run: there is nothing to compare with"
+        )
+    module = source.module(lambda done, total: None)
+
+    def run(tensors: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            answer: NDArray[np.float32] = module(*(torch.from_numpy(tensors[t.name]) for t in network.inputs)).numpy()
+        return answer
+
+    return judge.outputs(run, network, items, source.tokenizer_file)
+
+
+def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -> bool:
+    """Compare served and framework answers on the whole test split and report them; returns whether they agree.
+
+    Asks the server at `url`, or one of its own when None. Raises UserError when the network has no calibration
+    set (and so no test split) or no ensemble.
+    """
+    network = workspace.network(name)
+    if network.calibration_set is None:
+        raise UserError(f"{name} has no calibration_set in models.toml, so there is no test split to verify it on")
+    ensemble, _ = ensemble_of(workspace.contract, name)
+    samples = read_samples(workspace.sets, network.calibration_set, "test")
+    with report.step(f"{name}: PyTorch on {len(samples.items)} test samples"):
+        wanted = framework_outputs(workspace, name, samples.items)
+    with ExitStack() as stack:
+        if url is None:
+            server = stack.enter_context(
+                Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, models=[ensemble])
+            )
+            url = f"grpc://{server.grpc_url}"
+        client = stack.enter_context(Client(url))
+        with report.step(f"{name}: {ensemble} on the same samples") as progress:
+            came = served_outputs(client, workspace.contract, name, samples.items, progress)
+    verdict = judge.compare(network, samples, wanted, came)
+    report.say(f"{name}: PyTorch against {ensemble} as served: {verdict.summary}")
+    for line in _differing(network, samples.items, wanted, came):
+        report.say(line)
+    for complaint in verdict.complaints:
+        report.say(f"{name}: over budget: {complaint}")
+    return verdict.passed
+
+
+def _differing(
+    network: Network, items: tuple[bytes, ...], wanted: NDArray[np.float32], came: NDArray[np.float32]
+) -> list[str]:
+    """The samples that differ most: other labels, or the lowest cosines."""
+    if network.labels:
+        before, after = wanted.argmax(axis=1), came.argmax(axis=1)
+        return [
+            f"  test sample {i}: PyTorch says {network.labels[before[i]]} ({wanted[i].max():.3f}), "
+            f"served {network.labels[after[i]]} ({came[i].max():.3f})"
+            for i in np.flatnonzero(before != after)
+        ]
+    cosines = (wanted * came).sum(axis=1) / (np.linalg.norm(wanted, axis=1) * np.linalg.norm(came, axis=1))
+    return [
+        f"  test sample {i}: cosine {cosines[i]:.4f}: {items[i].decode()[:60]}" for i in np.argsort(cosines)[:WORST]
+    ]

@@ -1,0 +1,1 @@
+"""The command `ai102`: one module a verb."""

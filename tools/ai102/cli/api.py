@@ -1,0 +1,78 @@
+"""The verbs under `ai102 api`: serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ai102.cli.engine import CONTRACT, ContractFile
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def api() -> None:
+    """The friendly API in front of Triton."""
+
+
+@app.command()
+def serve(
+    listen: Annotated[str, typer.Option(help="HOST:PORT; default: services.api of gateway.toml.")] = "",
+    url: Annotated[
+        str, typer.Option(help="Triton, as grpc://HOST:PORT,HOST:PORT; default: the replicas of gateway.toml.")
+    ] = "",
+    classify: Annotated[str, typer.Option(help="The ensemble that labels images; default: the contract's first.")] = "",
+    embed: Annotated[str, typer.Option(help="The ensemble that embeds texts; default: the contract's first.")] = "",
+    deadline_s: Annotated[float, typer.Option(help="From a whole request to its answer.", min=0.1, max=600)] = 10.0,
+    max_files: Annotated[int, typer.Option(help="Images in one request.", min=1)] = 32,
+    max_file_bytes: Annotated[int, typer.Option(help="Of one image.", min=1)] = 8 << 20,
+    max_upload_bytes: Annotated[int, typer.Option(help="Of all images of one request.", min=1)] = 32 << 20,
+    max_texts: Annotated[int, typer.Option(help="Texts in one request.", min=1)] = 32,
+    max_text_chars: Annotated[int, typer.Option(help="Of one text.", min=1)] = 16_384,
+    max_calls: Annotated[int, typer.Option(help="Requests that Triton is asked at once.", min=1)] = 16,
+    max_waiting: Annotated[
+        int, typer.Option(help="Requests beside those; further ones are answered 503.", min=0)
+    ] = 112,
+    gateway: Annotated[Path, typer.Option(help="The policy file.", metavar="FILE")] = Path("gateway.toml"),
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """POST /v1/classify and /v1/embed, a page at /, documents at /docs; one JSON line a request on stdout."""
+    from ai102 import contract as spec
+    from ai102.api.limits import Limits
+    from ai102.api.serve import serve as run
+    from ai102.contract.answers import asked_from_contract
+    from ai102.errors import UserError
+    from ai102.gateway import policy
+    from ai102.masking import Masker
+    from ai102.masking.logs import masked, uvicorn_log_config
+
+    asked = asked_from_contract(spec.load(contract), classify, embed)
+    if not (listen and url):
+        door = policy.load(gateway)
+        listen = listen or door.services.api
+        url = url or "grpc://" + ",".join(replica.grpc for replica in door.triton.replicas)
+        if not listen:
+            raise UserError(f"{gateway}: services.api is empty: write an address there, or give --listen HOST:PORT")
+    limits = Limits(
+        max_files=max_files,
+        max_file_bytes=max_file_bytes,
+        max_upload_bytes=max_upload_bytes,
+        max_texts=max_texts,
+        max_text_chars=max_text_chars,
+        deadline_s=deadline_s,
+        max_calls=max_calls,
+        max_waiting=max_waiting,
+    )
+    home = gateway.absolute().parent
+    masker = Masker.beside(home)
+    run(
+        listen,
+        url,
+        asked,
+        limits,
+        lambda line: print(masked(masker, line), flush=True),  # noqa: T201 - the access log
+        lambda line: typer.echo(masked(masker, line), err=True),
+        uvicorn_log_config(home),
+    )

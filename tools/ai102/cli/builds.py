@@ -1,0 +1,63 @@
+"""The verbs about what is already built: models, rollback."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ai102.cli.engine import CONTRACT, ContractFile
+
+URL = typer.Option(help="A running server, as grpc://HOST:PORT or http://HOST:PORT.")
+
+
+def models(
+    url: Annotated[str | None, URL] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array instead of a table.")] = False,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """What there is: builds, sizes, budgets, engines, fresh configs, and what a server has loaded."""
+    from ai102.build import inventory
+    from ai102.build.workspace import Workspace
+    from ai102.cli import screen
+
+    rows = inventory.rows(Workspace.of(contract), url)
+    if as_json:
+        typer.echo(json.dumps([row.as_dict() for row in rows], ensure_ascii=False, indent=1))
+    else:
+        screen.print_models(rows)
+
+
+def rollback(
+    network: Annotated[str, typer.Argument(help="A network of models.toml.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Put the build that was taken out last back.")] = False,
+    url: Annotated[str | None, URL] = None,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """Serve the build before the newest again; a server that polls, or the one at --url, follows at once."""
+    from ai102.build import in_one_process
+    from ai102.build.workspace import Workspace
+    from ai102.client import Client
+
+    workspace = Workspace.of(contract)
+    builds = workspace.builds(network)
+    if undo:
+        changed = builds.undo()
+        for folder in changed:
+            typer.echo(f"{folder.parent.name}: version {folder.name} is back")
+    else:
+        changed = builds.roll_back()
+        for folder in changed:
+            typer.echo(
+                f"{folder.parent.name}: version {builds.newest(folder.parent.name).name} serves, not {folder.name}"
+            )
+    ensembles = in_one_process.follow(workspace, network)
+    for ensemble in ensembles:
+        typer.echo(f"{ensemble}: runs the same build in its own process")
+    if url is None:
+        return
+    with Client(url) as client:
+        for model in (*(folder.parent.name for folder in changed), *ensembles):
+            client.load(model)
+            typer.echo(f"{model}: {client.url} loaded it")

@@ -1,0 +1,130 @@
+"""The verbs under `ai102 engine`: build (the default), doctor, build-script, verify-gpu."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from ai102.errors import UserError
+
+
+class _BuildByDefault(TyperGroup):
+    """`ai102 engine digits` means `ai102 engine build digits`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args.insert(0, "build")
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_BuildByDefault, add_completion=False, rich_markup_mode=None)
+
+ContractFile = Annotated[Path, typer.Option("--contract", help="The contract to work from.", metavar="FILE")]
+Network = Annotated[str, typer.Argument(help="A network of models.toml.")]
+Networks = Annotated[list[str] | None, typer.Argument(help="Networks of models.toml; all when none is named.")]
+CONTRACT = Path("models.toml")
+
+
+@app.command()
+def build(
+    networks: Networks = None,
+    target: Annotated[
+        Literal["auto", "onnxruntime", "tensorrt"], typer.Option(help="auto: TensorRT where it and a GPU are present.")
+    ] = "auto",
+    per_compute_capability: Annotated[
+        bool, typer.Option("--per-compute-capability", help="Name the plan model.smXX.plan, for fleets of mixed GPUs.")
+    ] = False,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Build TensorRT's plan from this file alone, without walking the road.")
+    ] = None,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """All of the road: everything that tritonserver needs to serve model_repository."""
+    from ai102.build import plans
+    from ai102.build.workspace import Workspace
+    from ai102.cli.screen import Screen
+    from ai102.tensorrt import gpu
+
+    workspace, screen = Workspace.of(contract), Screen()
+    names = networks or list(workspace.contract.networks)
+    if onnx is not None:
+        if len(names) != 1:
+            raise UserError("--onnx is one network's file: name that network")
+        plans.build(workspace, names[0], onnx, screen, per_compute_capability=per_compute_capability)
+        return
+    from ai102.build import steps
+    from ai102.configs import configure
+
+    chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
+    if chosen == "tensorrt":
+        plans.needed_tensorrt()  # before anything is written for it
+    for name in names:
+        steps.engine(workspace, name, screen)
+        if chosen == "tensorrt" and "int8" in workspace.network(name).precisions:
+            file = plans.quantize(workspace, name, screen)
+            plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)
+    built = plans.per_capability(workspace) if chosen == "tensorrt" else {}
+    for path in configure.write(workspace.contract, workspace.repository, chosen, built):
+        verb = "wrote" if (workspace.repository / path).exists() else "removed"
+        screen.say(f"{verb} {workspace.repository.name}/{path}")
+
+
+@app.command()
+def doctor(
+    repository: Annotated[Path, typer.Argument(help="The model repository to look at.")] = Path("model_repository"),
+    tensorrt: Annotated[str | None, typer.Option(help="The serving TensorRT's version, such as 11.1.")] = None,
+    compute_capability: Annotated[str | None, typer.Option(help="The serving GPU's, such as 9.0.")] = None,
+) -> None:
+    """Will each TensorRT plan load here, or where the options say (exit 1: one will not)?"""
+    from ai102.tensorrt.doctor import examine
+    from ai102.tensorrt.gpu import Machine
+
+    found = examine(repository, Machine(tensorrt=tensorrt, compute_capability=compute_capability))
+    if not found:
+        typer.echo(f"{repository}: no TensorRT plans; what is served by ONNX Runtime loads on any machine")
+    for one in found:
+        says = {True: "loads", False: "will not load", None: "cannot be told"}[one.loads]
+        typer.echo(f"{one.plan}: {': '.join([says, '; '.join(one.reasons)]) if one.reasons else says}")
+        if one.rebuild:
+            typer.echo(f"  {one.rebuild}")
+    if any(one.loads is False for one in found):
+        raise typer.Exit(1)
+
+
+@app.command("build-script")
+def build_script(
+    network: Network,
+    image: Annotated[str, typer.Option(help="The serving image: a plan loads in the TensorRT that built it.")],
+    kubernetes: Annotated[bool, typer.Option("--kubernetes", help="A Job's YAML instead of a docker command.")] = False,
+    claim: Annotated[str, typer.Option(help="The PersistentVolumeClaim that holds this repository.")] = "ai102",
+    gpu: Annotated[str | None, typer.Option(help="Value of the node label nvidia.com/gpu.product to run on.")] = None,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """The command that builds the plan where it will be served."""
+    from ai102.build import plans
+    from ai102.build.workspace import Workspace
+    from ai102.tensorrt import build_script as room
+
+    workspace = Workspace.of(contract)
+    workspace.network(network)
+    onnx_file = str(plans.qdq_file(workspace, network).relative_to(workspace.root))
+    if kubernetes:
+        typer.echo(room.kubernetes_job(network, onnx_file, image, claim, gpu))
+    else:
+        typer.echo(room.docker_command(network, onnx_file, image, workspace.root.absolute()))
+
+
+@app.command("verify-gpu")
+def verify_gpu(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """Build the plans on this machine's GPU, run them, and compare with ONNX Runtime (they disagree: exit 1)."""
+    from ai102.build import plans
+    from ai102.build.workspace import Workspace
+    from ai102.cli.screen import Screen
+
+    workspace, screen = Workspace.of(contract), Screen()
+    agreed = [plans.verify_on_gpu(workspace, name, screen) for name in networks or workspace.contract.networks]
+    if not all(agreed):
+        raise typer.Exit(1)

@@ -1,0 +1,95 @@
+"""The verbs about how a model runs: tune, explain."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ai102.cli.engine import CONTRACT, ContractFile
+from ai102.errors import UserError
+
+if TYPE_CHECKING:
+    from ai102.tune.run import Tuned
+    from ai102.tune.serving import Serving
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="A network, one of its models, or an ensemble of models.toml.")],
+    p99_ms: Annotated[float | None, typer.Option(help="The goal; default: the network's latency_goal.")] = None,
+    seconds: Annotated[float, typer.Option(help="Length of one measurement.")] = 2.0,
+    budget_minutes: Annotated[float, typer.Option(help="It stops by itself after about so long.")] = 5.0,
+    max_batch_size: Annotated[int | None, typer.Option(help="The largest batch to try.")] = None,
+    instances: Annotated[str, typer.Option(help="Instance counts to try, such as 1,2.")] = "",
+    threads: Annotated[str, typer.Option(help="Threads an instance to try, such as 1,2.")] = "",
+    apply: Annotated[bool, typer.Option("--apply", help="Write a better config into models.toml.")] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(help="A server in explicit mode, as grpc://HOST:PORT; default: one of its own."),
+    ] = None,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """The batching, instances and threads that serve most under a p99 goal (out of reach: exit 3)."""
+    from ai102.build.workspace import Workspace
+    from ai102.cli.screen import Screen
+    from ai102.tune import capacity
+    from ai102.tune import run as room
+    from ai102.tune.table import table_of
+
+    wish = room.Wish(
+        p99_ms, seconds, budget_minutes, max_batch_size, _numbers("--instances", instances),
+        _numbers("--threads", threads), url,
+    )  # fmt: skip
+    workspace, screen = Workspace.of(contract), Screen()
+    written: list[str] = []
+
+    def finish(serving: Serving, tuned: Tuned) -> None:
+        if apply:
+            written.extend(room.apply(workspace, contract, serving, tuned))
+
+    tuned = room.tune(workspace, model, wish, screen, finish)
+    file = workspace.home / "loadtest" / "capacity.json"
+    command = ["ai102", *map(shlex.quote, sys.argv[1:])]
+    capacity.write(file, tuned.subject.asked, room.capacity_entry(tuned, is_applied=bool(written), command=command))
+    screen.console.print()
+    screen.console.print(table_of(tuned))
+    screen.say(f"{tuned.outcome.verdict}; {tuned.where}; {tuned.samples}; {tuned.took_s:.0f} s")
+    if tuned.outcome.chosen.is_client_bound:
+        screen.say("the client is at its limit here, not the server: the rate is at least that")
+    for path in [*written, str(file.relative_to(workspace.home))]:
+        screen.say(f"wrote {path}")
+    if tuned.outcome.is_changed and not apply:
+        screen.say("models.toml is unchanged; --apply writes the best config into it")
+
+
+def explain(
+    model: Annotated[str | None, typer.Argument(help="A model of the server; all when none is named.")] = None,
+    url: Annotated[
+        str, typer.Option(help="The server, as grpc://HOST:PORT or http://HOST:PORT.")
+    ] = "grpc://127.0.0.1:8001",
+    metrics_url: Annotated[
+        str | None, typer.Option(help="Its metrics, which tell why requests failed, as http://HOST:8002.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long to watch; 0: all since the models were loaded.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of words.")] = False,
+) -> None:
+    """Where time goes in a running server, whether batches form, and what to change."""
+    from ai102.cli.screen import Screen
+    from ai102.explain import run as room
+    from ai102.explain import words
+
+    explained = room.explain(url, model, seconds, metrics_url, Screen() if not as_json else None)
+    if as_json:
+        typer.echo(json.dumps(words.as_dict(explained), indent=1))
+    else:
+        words.show(explained, Screen().console)
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if text)
+    except ValueError as err:
+        raise UserError(f'{option} is "{text}": write whole numbers with commas between them, such as 1,2') from err

@@ -1,0 +1,1 @@
+"""Triton over gRPC: messages, and the channels that carry them."""

@@ -1,0 +1,1 @@
+"""Triton over HTTP: messages as bytes, and the connections that carry them."""

@@ -1,0 +1,1 @@
+"""Tensors in shared memory of one host."""

@@ -1,0 +1,28 @@
+"""The contract: models.toml and what follows from it."""
+
+from ai102.contract.contract import Contract, contract_from_text, load
+from ai102.contract.ensemble import Ensemble, Step
+from ai102.contract.served import SEALED, ServedModel, network_step
+from ai102.contract.tables import Budget, Method, Network, Precision, Recipe, Tensor, TensorRTOptions
+from ai102.contract.tasks import TASKS, TEXT_TASKS, Task
+
+__all__ = [
+    "SEALED",
+    "TASKS",
+    "TEXT_TASKS",
+    "Budget",
+    "Contract",
+    "Ensemble",
+    "Method",
+    "Network",
+    "Precision",
+    "Recipe",
+    "ServedModel",
+    "Step",
+    "Task",
+    "Tensor",
+    "TensorRTOptions",
+    "contract_from_text",
+    "load",
+    "network_step",
+]

@@ -1,0 +1,63 @@
+"""models.toml, read once: the whole contract, or one line for each mistake in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ai102.contract.ensemble import Ensemble
+from ai102.contract.mistakes import table_from_file, table_from_text
+from ai102.contract.served import ServedModel, model_of_ensemble, model_that_seals, models_of_network
+from ai102.contract.table import Name, Table
+from ai102.contract.tables import Network
+
+
+class Server(Table):
+    """The tritonserver that the configs are for."""
+
+    triton: str = Field("2.51", pattern=r"^[0-9]+\.[0-9]+$", examples=['"2.51"'])
+
+
+class Contract(Table):
+    """All of models.toml."""
+
+    server: Server = Field(Server(), examples=['{ triton = "2.51" }'])
+    networks: dict[Name, Network] = Field(min_length=1, examples=["one table [networks.NAME] per network"])
+    ensembles: dict[Name, Ensemble] = Field({}, examples=["one table [ensembles.NAME] per ensemble"])
+
+    @model_validator(mode="after")
+    def _names_and_flow(self) -> Self:
+        models = self.served_models  # raises where an ensemble does not flow
+        names = [model.name for model in models]
+        if double := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f'two models would be called "{double}": rename a network or an ensemble')
+        return self
+
+    @property
+    def served_models(self) -> list[ServedModel]:
+        """Every folder of model_repository: the networks' models first, then the ensembles."""
+        models = [model for name, net in self.networks.items() for model in models_of_network(name, net)]
+        by_name = {model.name: model for model in models}
+        for name, ensemble in self.ensembles.items():
+            try:
+                models.append(model_of_ensemble(name, ensemble, by_name))
+            except ValueError as err:
+                raise ValueError(f"ensembles.{name}.{err}") from err
+            if ensemble.sealed:
+                models.append(model_that_seals(models[-1]))
+        return models
+
+
+def load(path: Path) -> Contract:
+    """The contract in `path`.
+
+    Raises UserError with one line per mistake: file, table and key, what is wrong, what to write.
+    """
+    return table_from_file(path, Contract)
+
+
+def contract_from_text(text: str, path: Path) -> Contract:
+    """The contract that `text` is; `path` names it in errors, which are those of `load`."""
+    return table_from_text(text, path, Contract)

@@ -1,0 +1,36 @@
+"""The table of an ensemble."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from ai102.contract.table import Name, Table
+from ai102.contract.tables import TensorName
+
+
+class Step(Table):
+    """One model of an ensemble; maps are {the model's tensor: the ensemble's tensor}, same name where silent."""
+
+    model: Name = Field(examples=['"digits_int8"'])
+    inputs: dict[TensorName, TensorName] = Field({}, examples=['{ pixels = "pixels" }'])
+    outputs: dict[TensorName, TensorName] = Field({}, examples=['{ scores = "scores" }'])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+
+class Ensemble(Table):
+    """Models run in order, tensors handed on by name."""
+
+    steps: tuple[Step, ...] = Field(min_length=1, examples=['["digits_decode", "digits_int8"]'])
+    inputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["image"]'])
+    outputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["label", "score"]'])
+    # On ONNX Runtime all steps run in one model, which spares the hops between them; on TensorRT nothing changes.
+    in_one_process: bool = Field(False, examples=["true"])
+    # Also serve sealed_NAME, which takes and gives sealed payloads: no proxy, log or queue sees what they hold.
+    sealed: bool = Field(False, examples=["true"])
+    response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`

@@ -1,0 +1,44 @@
+"""The thread that keeps state.json up to date, by the policy that the door took last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ai102.contract import Contract
+from ai102.gateway.feed import state
+from ai102.gateway.policy import Gateway
+
+
+class Writer:
+    """One thread at a time; what the one before knew is in the file that the next one begins with."""
+
+    def __init__(self, contract: Contract, path: Path, log: Callable[[str], None]) -> None:
+        self._contract, self._path, self._log = contract, path, log
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def follow(self, gateway: Gateway) -> None:
+        """Write by this policy from now on."""
+        self.stop()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=state.sync,
+            args=(gateway, self._contract, self._path),
+            kwargs={"stop": self._stop, "log": self._log},
+            name="state",
+            daemon=True,
+        )
+        self._thread.start()
+
+    @property
+    def is_broken(self) -> bool:
+        """It ended by itself, by a defect: a door that no longer hears of revocations must not stay open."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+            self._thread = None

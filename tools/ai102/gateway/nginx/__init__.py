@@ -1,0 +1,1 @@
+"""The gateway's data path on nginx."""

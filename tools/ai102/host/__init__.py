@@ -1,0 +1,1 @@
+"""This machine: its sockets, processes, private files and processor."""

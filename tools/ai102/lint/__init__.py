@@ -1,0 +1,22 @@
+"""Checks any Triton model repository without starting a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ai102.lint.finding import Code, Finding, Fix, Severity
+
+__all__ = ["Code", "Finding", "Fix", "Severity", "lint"]
+
+
+def lint(root: Path, *, triton: str = "2.51", check_files: bool = True, model: str | None = None) -> list[Finding]:
+    """Every finding in the repository at `root`, by path and line; with `model`, those of that one alone.
+
+    `check_files=False` leaves out what depends on files that are built later, such as model.onnx.
+    """
+    from ai102.lint.model import repository_from_folder
+    from ai102.lint.rules import RULES
+
+    repository = repository_from_folder(root, triton, check_files=check_files)
+    models = repository.models.values() if model is None else [repository.models[model]]
+    return sorted(finding for each in models for rule in RULES for finding in rule.check(each, repository))

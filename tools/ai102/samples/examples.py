@@ -1,0 +1,57 @@
+"""Inputs made up for a network that has no samples: to compare two forms of it, never to calibrate or judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai102.contract import Network, Tensor
+from ai102.samples.read import tensors_of_items
+
+TEXTS = (
+    "The train to the coast leaves at nine.",
+    "Never again: slow, rude and twice the price.",
+    "Ada Lovelace wrote to Charles Babbage from London in 1843.",
+    "ok",
+)
+# What stands for a dimension that varies.
+LENGTH = 5
+NUMPY_TYPES: Mapping[str, Any] = {
+    "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,
+    "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16,
+    "FP32": np.float32, "FP64": np.float64, "BYTES": np.object_,
+}  # fmt: skip
+
+
+def examples_for(network: Network, tokenizer_file: Path | None, count: int) -> dict[str, NDArray[Any]]:
+    """The network's inputs for `count` samples, or for one where it has no batch dimension."""
+    if network.text:
+        texts = [TEXTS[position % len(TEXTS)].encode() for position in range(count)]
+        return tensors_of_items(network, texts, tokenizer_file)
+    return example_tensors(network.inputs, count if network.batching.max_batch_size else None)
+
+
+def example_tensors(tensors: Sequence[Tensor], count: int | None, length: int = LENGTH) -> dict[str, NDArray[Any]]:
+    """Values for each tensor [count, ...], without that dimension where `count` is None; the same at every call.
+
+    `length` stands for every dimension that varies. Integers are 0 or 1, since they may count into a table of
+    any size.
+    """
+    random = np.random.default_rng(102)
+    batch = () if count is None else (count,)
+    shape = {t.name: (*batch, *(length if size == -1 else size for size in t.dims)) for t in tensors}
+    return {tensor.name: _example(tensor, shape[tensor.name], random) for tensor in tensors}
+
+
+def _example(tensor: Tensor, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
+    if tensor.layout and tensor.type == "UINT8":
+        return random.integers(0, 256, shape, dtype=np.uint8)
+    if tensor.type == "BYTES":
+        return random.integers(0, 2, shape).astype(str).astype(np.object_)
+    if tensor.type in ("FP16", "FP32", "FP64"):
+        return random.standard_normal(shape).astype(NUMPY_TYPES[tensor.type])
+    return random.integers(0, 2, shape).astype(NUMPY_TYPES[tensor.type])

@@ -1,0 +1,200 @@
+"""The kinds of calibration sets: where samples lie, how they are read, what pins them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from ai102.errors import UserError
+from ai102.samples import python_docs
+
+Split = Literal["train", "calibration", "test"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+IMAGES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One split, as a caller of the served ensemble would send it; arrays of a network of tensors as an .npz each."""
+
+    items: tuple[bytes, ...]  # encoded images, texts in UTF-8, or .npz files
+    labels: tuple[int | str, ...]  # the right answer of each item, its number or name; empty where there is none
+    sha256: str
+    are_texts: bool = False
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Part(_Table):
+    count: int = Field(ge=1)
+    sha256: Sha256
+
+
+class _File(_Part):
+    file: str
+
+
+class _TextFile(_File):
+    # So many sentences of Python's own documentation after those of the file. They differ a little from one release
+    # of Python to the next, so `count` and `sha256` speak of the file alone.
+    python_docs: int = Field(0, ge=0)
+
+
+class _Folder(_Table):
+    """A folder has no hash that a shell could tell: pin it when it is known."""
+
+    folder: str
+    count: int | None = Field(None, ge=1)
+    sha256: Sha256 | None = None
+
+
+class DigitsSet(_Table):
+    """scikit-learn's handwritten digits, shuffled by `seed` and cut into train, calibration, test."""
+
+    kind: Literal["digits"]
+    seed: int
+    train: _Part
+    calibration: _Part
+    test: _Part
+
+    def read(self, _folder: Path, split: Split) -> Samples:
+        from PIL import Image
+        from sklearn.datasets import load_digits
+
+        grey_levels, labels = load_digits(return_X_y=True)
+        pixels = np.rint(grey_levels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+        order = np.random.RandomState(self.seed).permutation(len(pixels))
+        ends = np.cumsum([self.train.count, self.calibration.count, self.test.count])
+        end = ends[["train", "calibration", "test"].index(split)]
+        chosen = order[end - getattr(self, split).count : end]
+        digest = hashlib.sha256(pixels[chosen].tobytes() + labels[chosen].astype(np.uint8).tobytes())
+
+        def png(image: NDArray[np.uint8]) -> bytes:
+            out = BytesIO()
+            Image.fromarray(image).save(out, "PNG")
+            return out.getvalue()
+
+        return Samples(tuple(png(pixels[i]) for i in chosen), tuple(int(labels[i]) for i in chosen), digest.hexdigest())
+
+    def more(self, _split: Split) -> tuple[bytes, ...]:
+        return ()
+
+
+class LinesSet(_Table):
+    """Text files with one text a line."""
+
+    kind: Literal["lines"]
+    calibration: _TextFile
+    test: _TextFile
+
+    def read(self, folder: Path, split: Split) -> Samples:
+        data = (folder / _part(self, split).file).read_bytes()
+        return Samples(tuple(data.splitlines()), (), hashlib.sha256(data).hexdigest(), are_texts=True)
+
+    def more(self, split: Split) -> tuple[bytes, ...]:
+        """What comes with the split but is not pinned. Raises UserError where this Python ships fewer."""
+        wanted = getattr(self, split).python_docs
+        found = python_docs.sentences(wanted) if wanted else ()
+        if len(found) != wanted:
+            raise UserError(
+                f"python_docs is {wanted}, but the documentation of this Python holds {len(found)} sentences: "
+                "it was stripped; use a complete Python or a smaller number"
+            )
+        return found
+
+
+class LabelledLinesSet(_Table):
+    """Text files with one text a line and, behind its last tab, the name of its label."""
+
+    kind: Literal["labelled-lines"]
+    calibration: _File
+    test: _File
+
+    def read(self, folder: Path, split: Split) -> Samples:
+        file = folder / _part(self, split).file
+        data = file.read_bytes()
+        texts, labels = [], []
+        for number, line in enumerate(data.splitlines(), start=1):
+            text, tab, label = line.rpartition(b"\t")
+            if not tab or not text.strip():
+                raise UserError(f"{file}:{number}: wanted a text, a tab and the name of its label")
+            texts.append(text)
+            labels.append(label.strip().decode("utf-8", "replace"))
+        return Samples(tuple(texts), tuple(labels), hashlib.sha256(data).hexdigest(), are_texts=True)
+
+    def more(self, _split: Split) -> tuple[bytes, ...]:
+        return ()
+
+
+class ImagesSet(_Table):
+    """Folders of PNG and JPEG files, in one folder for each label, or all in one where nobody knows the labels."""
+
+    kind: Literal["images"]
+    calibration: _Folder
+    test: _Folder
+
+    def read(self, folder: Path, split: Split) -> Samples:
+        place = folder / _part(self, split).folder
+        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in IMAGES and file.is_file())
+        if not files:
+            raise UserError(f"{place}: no PNG or JPEG files in it")
+        labels = [file.parent.name for file in files if file.parent != place]
+        if labels and len(labels) != len(files):
+            raise UserError(f"{place}: {len(files) - len(labels)} of {len(files)} images are in no folder of a label")
+        items, digest = tuple(file.read_bytes() for file in files), hashlib.sha256()
+        for file, item in zip(files, items, strict=True):
+            digest.update(f"{file.relative_to(place).as_posix()} {len(item)}\n".encode() + item)
+        return Samples(items, tuple(labels), digest.hexdigest())
+
+    def more(self, _split: Split) -> tuple[bytes, ...]:
+        return ()
+
+
+class ArraysSet(_Table):
+    """NumPy's .npz files with an array [samples, ...] for each input of the network."""
+
+    kind: Literal["arrays"]
+    calibration: _File
+    test: _File
+
+    def read(self, folder: Path, split: Split) -> Samples:
+        file = folder / _part(self, split).file
+        data = file.read_bytes()
+        try:
+            with np.load(BytesIO(data), allow_pickle=False) as opened:
+                arrays = {name: opened[name] for name in opened.files}
+        except (ValueError, OSError) as err:
+            raise UserError(f"{file}: not an .npz file of plain arrays: {err}") from err
+        counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+        if len(set(counts.values())) != 1:
+            raise UserError(f"{file}: wanted as many samples in every array, found {counts}")
+        items = tuple(_npz({name: array[row] for name, array in arrays.items()}) for row in range(min(counts.values())))
+        return Samples(items, (), hashlib.sha256(data).hexdigest())
+
+    def more(self, _split: Split) -> tuple[bytes, ...]:
+        return ()
+
+
+AnySet = DigitsSet | LinesSet | LabelledLinesSet | ImagesSet | ArraysSet
+SET = TypeAdapter[AnySet](Annotated[AnySet, Field(discriminator="kind")])
+
+
+def _part(declared: Any, split: Split) -> Any:
+    if split == "train":
+        raise UserError(f"a set of the kind {declared.kind} has no train split; use calibration or test")
+    return getattr(declared, split)
+
+
+def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
+    out = BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()

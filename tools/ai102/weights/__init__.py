@@ -1,0 +1,52 @@
+"""Where weights come from: one module per kind of source, one row in SOURCES."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ai102.contract import Network
+from ai102.errors import UserError
+from ai102.weights import onnx_file, resnet50, sklearn_pipeline, torch_callable, train
+from ai102.weights.hf import source as hf
+from ai102.weights.source import Kind, Source, Wish
+
+# "KIND:REST" in models.toml is found by SOURCES[KIND].find(REST, network, home, build folder of the network).
+SOURCES: dict[str, Kind] = {
+    "train": Kind(train.find),
+    "hf": Kind(hf.find, hf.propose),
+    "onnx": Kind(onnx_file.find, onnx_file.propose),
+    "torch": Kind(torch_callable.find, torch_callable.propose),
+    "sklearn": Kind(sklearn_pipeline.find, sklearn_pipeline.propose),
+    "random": Kind(resnet50.find),
+}
+
+
+def find(name: str, network: Network, home: Path, build: Path) -> Source:
+    """The source of a network's weights; its files are named from `home`, and `build` is for what it makes.
+
+    Raises UserError when there is no such source.
+    """
+    kind, _, rest = network.source.partition(":")
+    if kind not in SOURCES:
+        raise UserError(f'models.toml: networks.{name}.source is "{network.source}": {_unknown(kind)}')
+    return SOURCES[kind].find(rest, network, home, build)
+
+
+def propose(source: str, wish: Wish) -> Mapping[str, Any]:
+    """What the source itself says about a new network's table in models.toml.
+
+    Raises UserError, in one line, when there is no such source or it cannot be served as the wish says.
+    """
+    kind, _, rest = source.partition(":")
+    if kind not in SOURCES or not rest:
+        raise UserError(f'--source is "{source}": {_unknown(kind)}')
+    describe = SOURCES[kind].propose
+    if describe is None:
+        raise UserError(f'--source is "{source}": networks of that kind are written into models.toml by hand')
+    return describe(rest, wish)
+
+
+def _unknown(kind: str) -> str:
+    return f'no source "{kind}"; write one of {", ".join(f"{known}:..." for known in SOURCES)}'

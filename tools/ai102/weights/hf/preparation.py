@@ -1,0 +1,153 @@
+"""A checkpoint's image processor as options of models.toml and arithmetic in the graph, checked against itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor
+
+from ai102.errors import UserError
+from ai102.transforms.images import pixels_from_image
+from ai102.weights.hf.checkpoint import Checkpoint
+from ai102.weights.hf.load import quietly, told_in_one_line
+
+# Pillow's filters by their number in preprocessor_config.json.
+RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
+# Served pixels, once normalised, may be so far from those of transformers; a pixel off by one is 100 times that.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What happens to an image: to `height` x `width` pixels before the graph, the rest in it."""
+
+    height: int
+    width: int
+    resample: str
+    shortest_edge: int | None = None
+    crop: tuple[int, int] | None = None  # (height, width) cut from the middle of the pixels
+    scale: tuple[float, ...] = (1.0, 1.0, 1.0)  # values = pixels * scale - shift
+    shift: tuple[float, ...] = (0.0, 0.0, 0.0)
+
+
+def processor_of(checkpoint: Checkpoint) -> Any:
+    with quietly(), told_in_one_line(checkpoint, "cannot read its image processor"):
+        processor = AutoImageProcessor.from_pretrained(
+            checkpoint.folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
+    if getattr(processor, "backend", None) != "pil":
+        raise _refusal(checkpoint, processor, "has no form that runs on Pillow, which serves the images")
+    return processor
+
+
+def preparation_of(checkpoint: Checkpoint, processor: Any, config: Any) -> Preparation:
+    """Raises UserError, in one line, for what cannot be said in models.toml and done in the graph."""
+    with told_in_one_line(checkpoint, "has an image processor whose settings are not whole"):
+        return _preparation(checkpoint, processor, config)
+
+
+def _preparation(checkpoint: Checkpoint, processor: Any, config: Any) -> Preparation:
+    if getattr(config, "num_channels", 3) != 3:
+        raise UserError(f"{checkpoint.source}: takes images of {config.num_channels} channels, wanted 3 (RGB)")
+    resample = 2 if getattr(processor, "resample", None) is None else int(processor.resample)
+    if resample not in RESAMPLE:
+        raise _refusal(checkpoint, processor, f"scales with Pillow's filter {resample}; served are {_served_filters()}")
+    if getattr(processor, "do_pad", None):
+        raise _refusal(checkpoint, processor, "pads images (do_pad), which is not served")
+    height, width, edge = _sizes(checkpoint, processor, config)
+    crop = _crop_size(processor)
+    if crop and (crop[0] > height or crop[1] > width):
+        raise _refusal(checkpoint, processor, f"cuts {list(crop)} out of {[height, width]}, which pads: not served")
+    if edge is not None and edge < max(height, width):
+        raise _refusal(checkpoint, processor, f"cuts {[height, width]} out of images of {edge}, which pads: not served")
+    factor = float(processor.rescale_factor) if processor.do_rescale else 1.0
+    mean, std = (
+        _three(values) if processor.do_normalize else (default,) * 3
+        for values, default in ((processor.image_mean, 0.0), (processor.image_std, 1.0))
+    )
+    scale = tuple(factor / s for s in std)
+    shift = tuple(m / s for m, s in zip(mean, std, strict=True))
+    return Preparation(height, width, RESAMPLE[resample], edge, crop if crop != (height, width) else None, scale, shift)
+
+
+def _sizes(checkpoint: Checkpoint, processor: Any, config: Any) -> tuple[int, int, int | None]:
+    """Height and width of the pixels, and the length that the shorter side is scaled to before, if any."""
+    crop = _crop_size(processor)
+    if not processor.do_resize:
+        size = getattr(config, "image_size", None)
+        if crop or not isinstance(size, int | list | tuple):
+            raise _refusal(checkpoint, processor, "does not scale images (do_resize is false), so that any size comes")
+        return (size, size, None) if isinstance(size, int) else (int(size[0]), int(size[1]), None)
+    size = {key: value for key, value in dict(processor.size).items() if value}
+    if type(processor).__name__.startswith("ConvNext") and set(size) == {"shortest_edge"}:
+        edge = int(size["shortest_edge"])  # below 384 a part is cut out, from there on all is scaled
+        return (edge, edge, int(edge / processor.crop_pct) if edge < 384 else None)
+    if set(size) == {"height", "width"}:
+        return int(size["height"]), int(size["width"]), None
+    if set(size) == {"shortest_edge"} and crop:
+        return *crop, int(size["shortest_edge"])
+    told = ", ".join(f"{key} {value}" for key, value in size.items())
+    raise _refusal(
+        checkpoint, processor, f"scales to {told}{'' if crop else ' and cuts nothing out'}: sizes would differ"
+    )
+
+
+def _crop_size(processor: Any) -> tuple[int, int] | None:
+    if not getattr(processor, "do_center_crop", None):
+        return None
+    size = dict(processor.crop_size)
+    return int(size["height"]), int(size["width"])
+
+
+def _three(values: Any) -> tuple[float, ...]:
+    return tuple(map(float, values)) if isinstance(values, list | tuple) else (float(values),) * 3
+
+
+def _served_filters() -> str:
+    return ", ".join(RESAMPLE.values())
+
+
+def check_pixels(
+    checkpoint: Checkpoint, processor: Any, preparation: Preparation, prepared: Callable[[Tensor], Tensor]
+) -> None:
+    """Raises UserError when the processor does to images what its settings do not say."""
+    height, width = preparation.height, preparation.width
+    random = np.random.default_rng(102)
+    sizes = [(height, width)]
+    if processor.do_resize:
+        sizes += [(2 * height + 7, width + 3), (height // 2 + 5, width + 31)]
+    for size in sizes:
+        image = Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8))
+        encoded = BytesIO()
+        image.save(encoded, "PNG", compress_level=0)
+        ours = prepared(torch.from_numpy(_pixels(encoded.getvalue(), preparation)[None]))
+        with told_in_one_line(checkpoint, "cannot run its image processor"):
+            theirs = torch.as_tensor(np.asarray(processor(image)["pixel_values"], dtype=np.float32))
+        if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=1e-5, atol=TOLERANCE):
+            raise _refusal(
+                checkpoint, processor, "does more than its size, crop, rescale and normalize say: not served"
+            )
+
+
+def _pixels(data: bytes, preparation: Preparation) -> Any:
+    return pixels_from_image(
+        data,
+        height=preparation.height,
+        width=preparation.width,
+        channels=3,
+        layout="NCHW",
+        resample=preparation.resample,
+        max_megapixels=1000,
+        shortest_edge=preparation.shortest_edge,
+    )
+
+
+def _refusal(checkpoint: Checkpoint, processor: Any, what: str) -> UserError:
+    return UserError(f"{checkpoint.source}: its {type(processor).__name__.removesuffix('Pil')} {what}")

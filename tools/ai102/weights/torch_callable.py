@@ -1,0 +1,140 @@
+"""`torch:MODULE:CALLABLE`: a PyTorch network that a function of the user's own makes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ai102.contract import Network, Tensor
+from ai102.errors import UserError
+from ai102.progress import Progress
+from ai102.samples.examples import LENGTH, example_tensors
+from ai102.weights.source import Source, Wish
+from ai102.weights.tensors import table_of_tensors
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Triton's names for PyTorch's data types.
+TRITON_TYPES = {
+    "torch.bool": "BOOL", "torch.uint8": "UINT8", "torch.int8": "INT8", "torch.int16": "INT16", "torch.int32": "INT32",
+    "torch.int64": "INT64", "torch.float16": "FP16", "torch.float32": "FP32", "torch.float64": "FP64",
+}  # fmt: skip
+
+
+def find(rest: str, _network: Network, home: Path, _build: Path) -> Source:
+    """The network that MODULE:CALLABLE makes; MODULE is looked for in `home` first.
+
+    Raises UserError when it cannot be imported or makes no torch.nn.Module.
+    """
+    net = _made(rest, home.absolute())
+
+    def module(progress: Progress) -> nn.Module:
+        progress(1, 1)
+        return net
+
+    return Source(identity=_identity(net), module=module)
+
+
+def propose(rest: str, wish: Wish) -> Mapping[str, Any]:
+    """The inputs of the wish, and the outputs as the network gives them for made-up values.
+
+    Raises UserError when the wish has no inputs, or the network does not run on such.
+    """
+    source = f"torch:{rest}"
+    if not wish.inputs:
+        raise UserError(
+            f"{source}: a PyTorch network does not say what it takes: write it, as --input pixels:FP32:3,224,224 "
+            "(without the batch dimension, -1 where it varies)"
+        )
+    net = _made(rest, wish.home.absolute())
+    is_batched = wish.max_batch_size != 0
+    return table_of_tensors(wish.inputs, _outputs(net, wish, source), is_batched=is_batched, source=source, wish=wish)
+
+
+@lru_cache(maxsize=4)  # every step of the road asks for it, and it may hold a lot of weights
+def _made(rest: str, home: Path) -> nn.Module:
+    from torch import nn
+
+    module_name, _, name = rest.partition(":")
+    if not name:
+        raise UserError(f"torch:{rest}: write torch:MODULE:CALLABLE, such as torch:my_networks:classifier")
+    if str(home) not in sys.path:
+        sys.path.insert(0, str(home))
+    try:
+        make = getattr(importlib.import_module(module_name), name)
+        net = make()
+    except Exception as err:  # the user's code may raise anything
+        raise UserError(f"torch:{rest}: {type(err).__name__}: {' '.join(str(err).split())}") from err
+    if not isinstance(net, nn.Module):
+        raise UserError(f"torch:{rest}: made a {type(net).__name__}, wanted a torch.nn.Module")
+    return net.eval()
+
+
+def _identity(net: nn.Module) -> str:
+    """Changes with the weights, the structure, and the code of its classes."""
+    import inspect
+
+    digest = hashlib.sha256(f"{net}\n{version('torch')}\n".encode())
+    for kind in sorted(
+        {type(layer) for layer in net.modules()}, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}"
+    ):
+        if not kind.__module__.startswith("torch."):
+            digest.update(inspect.getsource(kind).encode())
+    for name, tensor in net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().view(-1).view(dtype=_bytes()).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _bytes() -> Any:
+    import torch
+
+    return torch.uint8
+
+
+def _outputs(net: nn.Module, wish: Wish, source: str) -> list[Tensor]:
+    """What comes out for two lengths of everything that varies: where they differ, the dimension varies."""
+    count = None if wish.max_batch_size == 0 else 2
+    short, long = (_run(net, wish, count, length, source) for length in (LENGTH, LENGTH + 2))
+    names = [tensor.name for tensor in wish.outputs] or [f"output_{index}" for index in range(len(short))]
+    if len(names) != len(short):
+        raise UserError(f"{source}: gives {len(short)} outputs, but {len(names)} --output were named")
+    tensors = []
+    for name, one, other in zip(names, short, long, strict=True):
+        if count and tuple(one.shape[:1]) != (count,):
+            raise UserError(
+                f"{source}: {name} is {list(one.shape)} for a batch of {count}: its first dimension is not the "
+                "batch's; write --max-batch-size 0 for a network that takes none"
+            )
+        if str(one.dtype) not in TRITON_TYPES:
+            raise UserError(f"{source}: {name} is {one.dtype}, which Triton does not serve: convert it to float32")
+        shapes = [tuple(t.shape)[1 if count else 0 :] for t in (one, other)]
+        dims = tuple(a if a == b else -1 for a, b in zip(*shapes, strict=True))
+        tensors.append(Tensor(name=name, type=TRITON_TYPES[str(one.dtype)], dims=dims))
+    return tensors
+
+
+def _run(net: nn.Module, wish: Wish, count: int | None, length: int, source: str) -> list[Any]:
+    import torch
+
+    if text := next((tensor for tensor in wish.inputs if tensor.type in ("BYTES", "BF16")), None):
+        raise UserError(f"{source}: {text.name} is {text.type}, which PyTorch cannot be handed from here")
+    arrays = example_tensors(wish.inputs, count, length)
+    try:
+        with torch.no_grad():
+            came = net(*(torch.from_numpy(arrays[tensor.name]) for tensor in wish.inputs))
+    except Exception as err:  # the user's code may raise anything
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+        reason = " ".join(str(err).split())
+        raise UserError(f"{source}: does not run on {shapes}: {type(err).__name__}: {reason}") from err
+    answers = [came] if isinstance(came, torch.Tensor) else came
+    if not isinstance(answers, list | tuple) or not all(isinstance(one, torch.Tensor) for one in answers):
+        raise UserError(f"{source}: gives a {type(came).__name__}, wanted a tensor or a tuple of tensors")
+    return list(answers)
