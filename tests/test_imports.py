@@ -1,6 +1,7 @@
-"""Imports go one way, and nothing that runs while requests flow brings a framework along."""
+"""Imports go one way, down the table of CONTRIBUTING.md, and nothing that runs while requests flow brings a framework."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,45 +10,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "tools" / "ai102"
-# A room may import from the lines above its own; two rooms of one line do not know each other.
-LINES = [
-    ["errors", "progress", "cpu"],
-    ["artifact", "models_toml", "python_docs", "stopwatch"],
-    ["builds"],
-    ["spec", "transforms", "sample_sets"],
-    ["seal", "masking"],
-    ["client", "samples", "serve", "repository", "graph"],
-    ["live", "api"],
-    ["gateway"],
-    ["examples", "auth"],
-    ["networks", "calibrate", "warmup"],
-    ["export", "engine", "quantize", "workspace"],
-    ["judge", "in_one_process"],
-    ["bench", "gate"],
-    ["recipes"],
-    ["road", "infer"],
-    ["plans", "verify", "add"],
-    ["inventory"],
-    ["console"],
-    ["demo", "report", "tune", "explain"],
-    ["cli_engine"],
-    ["cli_lint", "cli_add", "cli_builds", "cli_tune", "cli_gateway", "cli_auth", "cli_api", "cli_seal", "cli_masking"],
-    ["cli"],
-    ["__main__"],
-]
-LINE_OF = {room: number for number, rooms in enumerate(LINES) for room in rooms}
+TOOLS = ROOT / "tools"
+PACKAGE = TOOLS / "ai102"
 FRAMEWORKS = {"torch", "onnx", "onnxscript", "tensorrt", "transformers", "sklearn"}
 MODULES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
 WHILE_REQUESTS_FLOW = [
-    *(PACKAGE / "client").rglob("*.py"),
-    *(PACKAGE / "serve").rglob("*.py"),
-    *(PACKAGE / "transforms").rglob("*.py"),
-    *(PACKAGE / "spec").rglob("*.py"),
-    *(PACKAGE / "seal").rglob("*.py"),
-    *(PACKAGE / "api").rglob("*.py"),
-    *(ROOT / "model_repository").glob("*/*/*.py"),
-]
+    file for package in ("client", "serve", "contract", "seal", "api") for file in (PACKAGE / package).rglob("*.py")
+] + list((ROOT / "model_repository").glob("*/*/*.py"))
+
+
+def floors() -> list[list[str]]:
+    """The packages of each floor, the lowest first, as the table in CONTRIBUTING.md has them."""
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
+    assert [int(number) for number, _ in rows] == list(range(len(rows)))
+    return [re.findall(r"`(\w+)/?`", cell) for _, cell in rows]
+
+
+FLOOR_OF = {package: number for number, packages in enumerate(floors()) for package in packages}
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -55,10 +34,11 @@ def imports(file: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "ai102":
-                yield from (f"ai102.{name.name}" for name in node.names)
-            else:
-                yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def package_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def identifier(file: Path) -> str:
@@ -66,10 +46,49 @@ def identifier(file: Path) -> str:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=identifier)
-def test_a_room_imports_only_from_the_lines_above_it(file: Path) -> None:
-    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    taken = {name.split(".")[1] for name in imports(file) if name.startswith("ai102.")} - {room}
-    assert {name for name in taken if LINE_OF[name] >= LINE_OF[room]} == set()
+def test_a_package_imports_only_from_lower_floors(file: Path) -> None:
+    package = package_of(file)
+    others = {name.split(".")[1] for name in imports(file) if name.startswith("ai102.")} - {package}
+    assert {name for name in others if FLOOR_OF[name] >= FLOOR_OF[package]} == set()
+
+
+def test_the_table_names_every_package() -> None:
+    assert {package_of(file) for file in MODULES} | {"ai102_runtime"} == set(FLOOR_OF)
+
+
+def test_the_top_of_the_package_is_rooms_and_few_modules() -> None:
+    entries = [entry for entry in PACKAGE.iterdir() if entry.name != "__pycache__"]
+    assert len([entry for entry in entries if entry.is_file()]) <= 8
+
+
+def test_no_three_modules_of_a_folder_share_a_prefix() -> None:
+    for folder in {file.parent for file in MODULES}:
+        names = [file.stem for file in folder.glob("*.py")] + [file.stem for file in folder.glob("*.lua")]
+        prefixes = [name.split("_")[0] for name in names if "_" in name.strip("_")]
+        assert {prefix for prefix in prefixes if prefixes.count(prefix) > 2} == set(), folder
+
+
+def test_no_module_imports_one_that_imports_it() -> None:
+    """Late imports count: they hide a circle, they do not break it."""
+    known = {
+        ".".join(file.relative_to(TOOLS).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in PACKAGE.rglob("*.py")
+    }
+    arrows = {
+        name: {target for target in map(lambda taken: _module(taken, known), imports(file)) if target not in ("", name)}
+        for name, file in known.items()
+    }
+    done: set[str] = set()
+    while ready := [name for name, targets in arrows.items() if name not in done and targets <= done]:
+        done.update(ready)
+    assert sorted(set(arrows) - done) == []
+
+
+def _module(name: str, known: dict[str, Path]) -> str:
+    """The module of ours that an imported name lies in, or is; empty for others'."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name
 
 
 @pytest.mark.parametrize("file", WHILE_REQUESTS_FLOW, ids=identifier)
@@ -86,4 +105,4 @@ def test_importing_brings_no_framework(module: str) -> None:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "model_repository").glob("*/*/*.py")), ids=identifier)
 def test_a_python_model_needs_nothing_of_this_package(file: Path) -> None:
-    assert [name for name in imports(file) if name.startswith("ai102")] == []
+    assert [name for name in imports(file) if name.split(".")[0] == "ai102"] == []
