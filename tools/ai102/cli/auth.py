@@ -40,7 +40,7 @@ def serve(
     home: Home = HOME,
 ) -> None:
     """Issue tokens over HTTP, behind the door; Ctrl-C stops it."""
-    from ai102.issuer import serve as room
+    from ai102.issuer import serve as service
     from ai102.issuer.settings import Settings
     from ai102.masking.logs import uvicorn_log_config
     from ai102.serve.addresses import url_of
@@ -50,9 +50,9 @@ def serve(
     if not address:
         raise UserError(f"{gateway.name}: services.issuer is empty: write HOST:PORT there or give --listen")
     settings = Settings(proxies=_networks(proxies))
-    listener = room.listening(address)
+    listener = service.listening(address)
     issuer = _issuer(rights, home, settings)
-    if not room.is_loopback(listener):
+    if not service.is_loopback(listener):
         typer.echo("warning: passwords travel here unencrypted: only the door may reach this address", err=True)
 
     def ready() -> None:
@@ -60,7 +60,7 @@ def serve(
         sys.stdout.flush()
 
     with issuer.database:
-        room.server_for(issuer, ready, uvicorn_log_config(gateway.absolute().parent)).run([listener])
+        service.server_for(issuer, ready, uvicorn_log_config(gateway.absolute().parent)).run([listener])
 
 
 @app.command()

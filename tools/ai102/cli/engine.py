@@ -106,15 +106,15 @@ def build_script(
     """The command that builds the plan where it will be served."""
     from ai102.build import plans
     from ai102.build.workspace import Workspace
-    from ai102.tensorrt import build_script as room
+    from ai102.tensorrt import build_script as script
 
     workspace = Workspace.of(contract)
     workspace.network(network)
     onnx_file = str(plans.qdq_file(workspace, network).relative_to(workspace.root))
     if kubernetes:
-        typer.echo(room.kubernetes_job(network, onnx_file, image, claim, gpu))
+        typer.echo(script.kubernetes_job(network, onnx_file, image, claim, gpu))
     else:
-        typer.echo(room.docker_command(network, onnx_file, image, workspace.root.absolute()))
+        typer.echo(script.docker_command(network, onnx_file, image, workspace.root.absolute()))
 
 
 @app.command("verify-gpu")

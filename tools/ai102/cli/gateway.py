@@ -34,10 +34,10 @@ def certs(
     policy: Policy = POLICY,
 ) -> None:
     """Make a test CA, the door's certificate, and one for a client: build/gateway/certs."""
-    from ai102.gateway import certs as room
+    from ai102.gateway import certs as certificates
 
     folder = policy.absolute().parent / "build" / "gateway" / "certs"
-    for made in room.make(folder, name or (), client=client, force=force):
+    for made in certificates.make(folder, name or (), client=client, force=force):
         verb = "wrote" if made.is_new else "kept"
         typer.echo(f"{verb} {made.path} for {', '.join(made.names)}, until {made.expires:%Y-%m-%d}")
 

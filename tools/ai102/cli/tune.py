@@ -36,10 +36,10 @@ def tune(
     from ai102.build.workspace import Workspace
     from ai102.cli.screen import Screen
     from ai102.tune import capacity
-    from ai102.tune import run as room
+    from ai102.tune import run as tuning
     from ai102.tune.table import table_of
 
-    wish = room.Wish(
+    wish = tuning.Wish(
         p99_ms, seconds, budget_minutes, max_batch_size, _numbers("--instances", instances),
         _numbers("--threads", threads), url,
     )  # fmt: skip
@@ -48,12 +48,12 @@ def tune(
 
     def finish(serving: Serving, tuned: Tuned) -> None:
         if apply:
-            written.extend(room.apply(workspace, contract, serving, tuned))
+            written.extend(tuning.apply(workspace, contract, serving, tuned))
 
-    tuned = room.tune(workspace, model, wish, screen, finish)
+    tuned = tuning.tune(workspace, model, wish, screen, finish)
     file = workspace.home / "loadtest" / "capacity.json"
     command = ["ai102", *map(shlex.quote, sys.argv[1:])]
-    capacity.write(file, tuned.subject.asked, room.capacity_entry(tuned, is_applied=bool(written), command=command))
+    capacity.write(file, tuned.subject.asked, tuning.capacity_entry(tuned, is_applied=bool(written), command=command))
     screen.console.print()
     screen.console.print(table_of(tuned))
     screen.say(f"{tuned.outcome.verdict}; {tuned.where}; {tuned.samples}; {tuned.took_s:.0f} s")
@@ -78,10 +78,10 @@ def explain(
 ) -> None:
     """Where time goes in a running server, whether batches form, and what to change."""
     from ai102.cli.screen import Screen
-    from ai102.explain import run as room
     from ai102.explain import words
+    from ai102.explain.run import explain as explained_server
 
-    explained = room.explain(url, model, seconds, metrics_url, Screen() if not as_json else None)
+    explained = explained_server(url, model, seconds, metrics_url, Screen() if not as_json else None)
     if as_json:
         typer.echo(json.dumps(words.as_dict(explained), indent=1))
     else:

@@ -43,7 +43,7 @@ def takes(contract: Contract, ensemble: str) -> tuple[str, Takes]:
     return answerable[ensemble]
 
 
-def answers(contract: Contract, url: str, ensemble: str, items: Sequence[str]) -> Iterator[Answer]:
+def answers_from_items(contract: Contract, url: str, ensemble: str, items: Sequence[str]) -> Iterator[Answer]:
     """An Answer for each item: a file name where the ensemble takes an image, the text itself where it takes text.
 
     A bad item gets an Answer with an error; raises UserError when no server answers at all.

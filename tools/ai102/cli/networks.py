@@ -1,0 +1,104 @@
+"""The verbs that make and judge files: export, calibrate, quantize, report, check-qdq, configure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ai102.cli.engine import CONTRACT, ContractFile, Networks
+from ai102.errors import UserError
+
+
+def export(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """Weights to FP32 ONNX, checked against PyTorch."""
+    from ai102.build import steps
+
+    _each(steps.export, networks, contract)
+
+
+def calibrate(
+    networks: Networks = None,
+    method: Annotated[
+        Literal["minmax", "percentile", "entropy"] | None, typer.Option(help="Another method than the recipe's.")
+    ] = None,
+    percentile: Annotated[float, typer.Option(help="For the method of that name.")] = 99.999,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """Find the range of every activation on the calibration set."""
+    from ai102.build import steps
+    from ai102.contract import Recipe
+
+    if not 50 < percentile < 100:
+        raise UserError(f"--percentile is {percentile:g}: write a number between 50 and 100, such as 99.999")
+    chosen = Recipe(method=method, percentile=percentile if method == "percentile" else None) if method else None
+    _each(lambda workspace, name, screen: steps.calibrate(workspace, name, screen, chosen), networks, contract)
+
+
+def quantize(
+    networks: Networks = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="First find the recipe: calibration/recipes/NET.toml.")
+    ] = False,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """Ranges to an INT8 ONNX file, judged against the accuracy budget (over it: exit 3)."""
+    from ai102.build import steps
+
+    if search:
+        _each(steps.search, networks, contract)
+    _each(steps.quantize, networks, contract)
+
+
+def check_qdq(
+    file: Annotated[Path, typer.Argument(help="An ONNX file with QuantizeLinear and DequantizeLinear.")],
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line for every node.")] = False,
+) -> None:
+    """What TensorRT would refuse in a Q/DQ graph, or quietly run otherwise than meant (found any: exit 1)."""
+    from ai102.int8.qdq.report import report_lines
+
+    lines, is_broken = report_lines(file, verbose=verbose)
+    for line in lines:
+        typer.echo(line)
+    if is_broken:
+        raise typer.Exit(1)
+
+
+def report(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
+    """What quantization did, as a page: calibration/reports/NET.html, and as JSON beside it."""
+    from ai102.build.report.write import write
+
+    _each(write, networks, contract)
+
+
+def configure(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is stale.")] = False,
+    target: Annotated[
+        Literal["onnxruntime", "tensorrt"], typer.Option(help="tensorrt: INT8 networks as plans on a GPU.")
+    ] = "onnxruntime",
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """Write every config.pbtxt, label file and Python model of model_repository from models.toml."""
+    from ai102.build import plans
+    from ai102.build.workspace import Workspace
+    from ai102.configs import configure as configs
+
+    workspace = Workspace.of(contract)
+    plan_files = plans.per_capability(workspace) if target == "tensorrt" else {}
+    if check:
+        configs.check(workspace.contract, workspace.repository, target, plan_files)
+        return
+    for path in configs.write(workspace.contract, workspace.repository, target, plan_files):
+        verb = "wrote" if (workspace.repository / path).exists() else "removed"
+        typer.echo(f"{verb} {workspace.repository.name}/{path}")
+
+
+def _each(step: object, networks: list[str] | None, contract_file: Path) -> None:
+    from ai102.build.workspace import Workspace
+    from ai102.cli.screen import Screen
+
+    assert callable(step)
+    workspace, screen = Workspace.of(contract_file), Screen()
+    for name in networks or workspace.contract.networks:
+        step(workspace, name, screen)

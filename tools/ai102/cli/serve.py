@@ -1,0 +1,91 @@
+"""The verb serve: one tritonserver, the replicas behind a gateway, or a sealed bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ai102.cli import seal
+
+Log = Callable[[str], None]
+
+
+def serve(
+    repository: Annotated[Path, typer.Option(help="The model repository to serve.")] = Path("model_repository"),
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(help="HTTP port; 0: any free one.", min=0, max=65535)] = 8000,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port; 0: any free one.", min=0, max=65535)] = 8001,
+    metrics_port: Annotated[int, typer.Option(help="Prometheus port; 0: any free one.", min=0, max=65535)] = 8002,
+    model: Annotated[list[str] | None, typer.Option(help="Load only this model; may be repeated.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Serve this bundle, opened in memory, instead of --repository.")
+    ] = None,
+    keys: Annotated[Path, typer.Option(help="The folder of the bundle's key.")] = seal.HOME,
+    replicas: Annotated[
+        int, typer.Option(help="This many servers, at the addresses of gateway.toml, behind a gateway.", min=0)
+    ] = 0,
+    gateway: Annotated[Path, typer.Option(help="Where --replicas finds its addresses.")] = Path("gateway.toml"),
+    triton: Annotated[
+        list[str] | None, typer.Argument(help="Arguments for tritonserver itself, after --.", metavar="[-- ARG...]")
+    ] = None,
+) -> None:
+    """Start a tritonserver on the model repository; Ctrl-C stops it."""
+    from contextlib import ExitStack
+
+    from ai102.masking import Masker
+    from ai102.masking.logs import masked
+
+    masker = Masker.beside(gateway.absolute().parent)
+
+    def log(line: str) -> None:
+        typer.echo(masked(masker, line), err=True)
+
+    with ExitStack() as opened:
+        if bundle is not None:
+            from ai102.seal.bundle import opened_in_memory
+
+            repository = opened.enter_context(opened_in_memory(bundle, seal.ring_of(keys)))
+        if replicas:
+            _serve_replicas(gateway, replicas, repository, model, triton, log)
+        else:
+            ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
+            _serve_one(repository, host, ports, model, triton, log)
+
+
+def _serve_replicas(
+    gateway: Path, count: int, repository: Path, models: list[str] | None, triton: list[str] | None, log: Log
+) -> None:
+    from ai102.gateway import policy
+    from ai102.gateway.replicas import serve_replicas
+
+    serve_replicas(
+        policy.load(gateway),
+        gateway.absolute().parent,
+        count,
+        repository,
+        models=models,
+        extra_arguments=triton or (),
+        say=typer.echo,
+        log=log,
+    )
+
+
+def _serve_one(
+    repository: Path,
+    host: str,
+    ports: Mapping[str, int],
+    models: list[str] | None,
+    triton: list[str] | None,
+    log: Log,
+) -> None:
+    from ai102.serve.server import Server, run_until_signal
+
+    with Server(repository, host=host, **ports, models=models, extra_arguments=triton or (), log=log) as server:
+        typer.echo(
+            f"ready: http://{server.http_url} grpc://{server.grpc_url} "
+            f"metrics http://{server.metrics_url}/metrics (Ctrl-C stops it)"
+        )
+        run_until_signal(server)
