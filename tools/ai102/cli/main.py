@@ -21,9 +21,9 @@ app.command()(networks.quantize)
 app.add_typer(
     engine.app, name="engine", help="Every step from weights to model_repository; or: doctor, build-script, verify-gpu."
 )
-app.command()(networks.configure)
 app.command("check-qdq")(networks.check_qdq)
 app.command()(networks.report)
+app.command()(networks.configure)
 app.command()(add.add)
 app.command()(add.remove)
 app.command()(builds.models)

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from ai102.contract.ensemble import Ensemble
 from ai102.contract.mistakes import table_from_file, table_from_text
+from ai102.contract.network import Network
 from ai102.contract.served import ServedModel, model_of_ensemble, model_that_seals, models_of_network
 from ai102.contract.table import Name, Table
-from ai102.contract.tables import Network
 
 
 class Server(Table):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from ai102.contract.ensemble import Ensemble
-from ai102.contract.tables import Network, Tensor, TensorType
+from ai102.contract.network import Network
+from ai102.contract.tables import Tensor, TensorType
 
 # What runs a model: the ONNX file itself, one of our Python models, or Triton's ensemble scheduler.
 Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "label_tokens", "ensemble", "sealed"]

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, Protocol, get_args
 
-if TYPE_CHECKING:
-    from ai102.contract.tables import Budget, Network
+from ai102.contract.serving import Batching
+from ai102.contract.tables import Budget, ImageOptions, Tensor, TextOptions
 
 Task = Literal["image-classification", "text-classification", "text-embedding", "token-classification", "tensors"]
 TASKS: tuple[Task, ...] = get_args(Task)
 TEXT_TASKS = ("text-classification", "text-embedding", "token-classification")
 FLOATS = ("FP16", "BF16", "FP32", "FP64")
+
+
+class Network(Protocol):
+    """What a task looks at in a network."""
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def inputs(self) -> tuple[Tensor, ...]: ...
+    @property
+    def outputs(self) -> tuple[Tensor, ...]: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def image(self) -> ImageOptions: ...
+    @property
+    def image_size(self) -> tuple[int, int, int]: ...
+    @property
+    def text(self) -> TextOptions | None: ...
+    @property
+    def batching(self) -> Batching: ...
+    @property
+    def budget(self) -> Budget | None: ...
 
 
 @dataclass(frozen=True)
