@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tools" / "ai102"
+RUNTIME = ROOT / "tools" / "ai102_runtime"
 # A room may import from the lines above its own; two rooms of one line do not know each other.
 LINES = [
     ["errors", "progress", "cpu"],
     ["artifact", "models_toml", "python_docs", "stopwatch"],
     ["builds"],
-    ["spec", "transforms", "sample_sets"],
+    ["spec", "sample_sets"],
     ["seal", "masking"],
     ["client", "samples", "serve", "repository", "graph"],
     ["live", "api"],
@@ -37,12 +38,15 @@ LINES = [
     ["__main__"],
 ]
 LINE_OF = {room: number for number, rooms in enumerate(LINES) for room in rooms}
+# Within the package that runs inside the server, in the same way.
+RUNTIME_LINES = [["data_types"], ["transforms", "onnx", "seal"], ["steps"], ["models"]]
 FRAMEWORKS = {"torch", "onnx", "onnxscript", "tensorrt", "transformers", "sklearn"}
+RUNTIME_DEPENDENCIES = {"onnxruntime", "PIL", "tokenizers", "cryptography"}
 MODULES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
 WHILE_REQUESTS_FLOW = [
     *(PACKAGE / "client").rglob("*.py"),
     *(PACKAGE / "serve").rglob("*.py"),
-    *(PACKAGE / "transforms").rglob("*.py"),
+    *RUNTIME.rglob("*.py"),
     *(PACKAGE / "spec").rglob("*.py"),
     *(PACKAGE / "seal").rglob("*.py"),
     *(PACKAGE / "api").rglob("*.py"),
@@ -55,8 +59,8 @@ def imports(file: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "ai102":
-                yield from (f"ai102.{name.name}" for name in node.names)
+            if node.module in ("ai102", "ai102_runtime"):
+                yield from (f"{node.module}.{name.name}" for name in node.names)
             else:
                 yield node.module
 
@@ -84,6 +88,21 @@ def test_importing_brings_no_framework(module: str) -> None:
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.parametrize("file", sorted(RUNTIME.rglob("*.py")), ids=identifier)
+def test_the_runtime_imports_only_what_it_declares_and_nothing_of_ai102(file: Path) -> None:
+    known = {"ai102_runtime", "numpy", "triton_python_backend_utils", *RUNTIME_DEPENDENCIES}
+    foreign = {name.split(".")[0] for name in imports(file)} - sys.stdlib_module_names
+    assert foreign - known == set()
+
+
+@pytest.mark.parametrize("file", sorted(RUNTIME.glob("*/*.py")), ids=identifier)
+def test_a_part_of_the_runtime_imports_only_from_the_lines_above_it(file: Path) -> None:
+    line_of = {part: number for number, parts in enumerate(RUNTIME_LINES) for part in parts}
+    part = file.parent.name
+    imported = {name.split(".")[1] for name in imports(file) if name.startswith("ai102_runtime.")} - {part}
+    assert {name for name in imported if line_of[name] >= line_of[part]} == set()
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "model_repository").glob("*/*/*.py")), ids=identifier)
-def test_a_python_model_needs_nothing_of_this_package(file: Path) -> None:
-    assert [name for name in imports(file) if name.startswith("ai102")] == []
+def test_a_python_model_imports_the_runtime_alone(file: Path) -> None:
+    assert {name.split(".")[0] for name in imports(file)} == {"ai102_runtime"}
