@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ai102_runtime.data_types import DATA_TYPES
+
 if TYPE_CHECKING:
     from ai102.contract.tables import Budget, Network
 
 Task = Literal["image-classification", "text-classification", "text-embedding", "token-classification", "tensors"]
 TASKS: tuple[Task, ...] = get_args(Task)
 TEXT_TASKS = ("text-classification", "text-embedding", "token-classification")
-FLOATS = ("FP16", "BF16", "FP32", "FP64")
+FLOATS = tuple(kind.name for kind in DATA_TYPES if kind.is_float)
 
 
 @dataclass(frozen=True)

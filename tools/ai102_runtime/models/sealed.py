@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from ai102_runtime.data_types import BY_NAME, BY_NUMPY
 from ai102_runtime.seal.envelope import Opened, Ring, SealError, open_request, seal_response
 from ai102_runtime.seal.keys import KeyFolder, KeysError, keys_from_environment
 from ai102_runtime.seal.replay import OnThisHost
@@ -99,7 +100,7 @@ def array_tensor(tensor: Tensor) -> Any:
     elif tensor.datatype == "BF16":
         raise SealError("format", f"{tensor.name} is BF16")
     else:
-        array = np.frombuffer(tensor.data, pb_utils.triton_string_to_numpy(f"TYPE_{tensor.datatype}"))
+        array = np.frombuffer(tensor.data, BY_NAME[tensor.datatype].numpy_name)
     return pb_utils.Tensor(tensor.name, array.reshape(tensor.shape))
 
 
@@ -108,15 +109,7 @@ def plain_tensor(tensor: Any) -> Tensor:
     if array.dtype == np.object_:
         elements = [bytes(item) for item in array.reshape(-1)]
         return Tensor(tensor.name(), "BYTES", array.shape, bytes_from_elements(elements))
-    return Tensor(tensor.name(), NAMES[array.dtype.name], array.shape, np.ascontiguousarray(array).tobytes())
-
-
-# Triton's name of each numpy type.
-NAMES = {
-    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
-    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
-    "float16": "FP16", "float32": "FP32", "float64": "FP64",
-}  # fmt: skip
+    return Tensor(tensor.name(), BY_NUMPY[array.dtype.name].name, array.shape, np.ascontiguousarray(array).tobytes())
 
 
 def refusal(message: str, code: int) -> Any:

@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils  # only inside Triton
 
+from ai102_runtime.data_types import BY_NAME
 from ai102_runtime.onnx.batch import Array
 from ai102_runtime.onnx.signature import TensorSpec
 
-ONNX_BFLOAT16 = 16
 # All bits of the exponent set means NaN or infinity. numpy has no bfloat16, so its bits travel as uint16.
 EXPONENT_BITS = {"TYPE_FP16": 0x7C00, "TYPE_BF16": 0x7F80}
 
@@ -54,7 +54,7 @@ def uint16_from_bfloat16(value: Any) -> Array:
 
 def value_from_uint16(array: Array) -> ort.OrtValue:
     """A bfloat16 OrtValue over the array's memory."""
-    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, ONNX_BFLOAT16)
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, BY_NAME["BF16"].onnx_number)
 
 
 def check_finite(array: Array, spec: TensorSpec) -> None:

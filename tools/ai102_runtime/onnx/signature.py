@@ -4,22 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TRITON_FROM_ONNX = {
-    "tensor(bool)": "TYPE_BOOL",
-    "tensor(uint8)": "TYPE_UINT8",
-    "tensor(uint16)": "TYPE_UINT16",
-    "tensor(uint32)": "TYPE_UINT32",
-    "tensor(uint64)": "TYPE_UINT64",
-    "tensor(int8)": "TYPE_INT8",
-    "tensor(int16)": "TYPE_INT16",
-    "tensor(int32)": "TYPE_INT32",
-    "tensor(int64)": "TYPE_INT64",
-    "tensor(float16)": "TYPE_FP16",
-    "tensor(bfloat16)": "TYPE_BF16",
-    "tensor(float)": "TYPE_FP32",
-    "tensor(double)": "TYPE_FP64",
-    "tensor(string)": "TYPE_STRING",
-}
+from ai102_runtime.data_types import BY_ONNX
 
 # Parts of a config that NVIDIA's backend acts on and a Python-based one cannot.
 UNSERVED = ("batch_input", "batch_output")
@@ -70,7 +55,8 @@ def signature_from_session(session: Any) -> Signature:
 def _spec(node: Any) -> TensorSpec:
     dims = tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in node.shape)
     symbols = tuple(dim if isinstance(dim, str) else "" for dim in node.shape)
-    return TensorSpec(node.name, TRITON_FROM_ONNX.get(node.type, node.type), dims, symbols)
+    data_type = BY_ONNX[node.type].config_name if node.type in BY_ONNX else node.type
+    return TensorSpec(node.name, data_type, dims, symbols)
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,13 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ai102_runtime.data_types import DATA_TYPES
 from ai102_runtime.seal.envelope import SealError
 
 MAGIC = b"AIT1"
 MAX_TENSORS, MAX_DIMENSIONS = 64, 16
 NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,255}\Z")
-BYTES_OF = {  # of BYTES, elements
-    "BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8,
-    "FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8, "BYTES": 1,
-}  # fmt: skip
+BYTES_OF = {kind.name: kind.element_bytes or 1 for kind in DATA_TYPES}  # of BYTES, elements
 
 
 class Tensor(NamedTuple):
