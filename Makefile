@@ -46,7 +46,7 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 
 rtx: setup
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \
-	 $(BIN)/pip install -q --disable-pip-version-check --constraint constraints.txt -e '.[rtx]' || \
+	 $(BIN)/pip install -q --disable-pip-version-check --constraint constraints.txt -e tools/ai102_runtime -e '.[rtx]' || \
 	 echo "tensorrt-rtx-cu12 is not to be had here: the tests that ask NVIDIA's compiler skip" >&2
 
 proxies:

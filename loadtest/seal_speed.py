@@ -15,9 +15,9 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from ai102.seal.envelope import Key, open_request, open_response, seal_request, seal_response
-from ai102.seal.keys import Keys
-from ai102.seal.replay import InFolder, InMemory, OnThisHost
+from ai102_runtime.seal.envelope import Key, open_request, open_response, seal_request, seal_response
+from ai102_runtime.seal.keys import Keys
+from ai102_runtime.seal.replay import InFolder, InMemory, OnThisHost
 
 SIZES = (1_000, 100_000, 1_000_000)
 ROUNDS = 2000

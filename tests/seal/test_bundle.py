@@ -17,10 +17,10 @@ import pytest
 from ai102.errors import UserError
 from ai102.seal import bundle, unpacked
 from ai102.seal.bundle import MAGIC, Header, open_into, opened_in_memory, refuse_unsafe, seal
-from ai102.seal.envelope import Key
-from ai102.seal.keys import Keys
 from ai102.seal.stream import SealingWriter
 from ai102.seal.unpacked import filesystem_of, private_room
+from ai102_runtime.seal.envelope import Key
+from ai102_runtime.seal.keys import Keys
 
 KEY = Key("k1", bytes(range(32)))
 RING = Keys({"k1": KEY}, "k1")
@@ -289,8 +289,8 @@ def opening(sealed: Path, target: str, tmp_path: Path) -> Iterator[subprocess.Po
 import sys
 from pathlib import Path
 from ai102.seal.bundle import open_into
-from ai102.seal.envelope import Key
-from ai102.seal.keys import Keys
+from ai102_runtime.seal.envelope import Key
+from ai102_runtime.seal.keys import Keys
 open_into(Path({str(pipe)!r}), Path({target!r}), Keys({{"k1": Key("k1", bytes(range(32)))}}))
 """
     process = subprocess.Popen([sys.executable, "-c", program])
@@ -382,8 +382,8 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from ai102.seal.bundle import open_into, seal
-from ai102.seal.envelope import Key
-from ai102.seal.keys import Keys
+from ai102_runtime.seal.envelope import Key
+from ai102_runtime.seal.keys import Keys
 key, here = Key("k1", bytes(32)), Path(sys.argv[1])
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 start = peak()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ai102.seal import envelope
-from ai102.seal.envelope import (
+from ai102_runtime.seal import envelope
+from ai102_runtime.seal.envelope import (
     OUTSIDE,
     REQUEST,
     Key,
@@ -21,8 +21,8 @@ from ai102.seal.envelope import (
     seal_request,
     seal_response,
 )
-from ai102.seal.keys import Keys
-from ai102.seal.replay import InMemory
+from ai102_runtime.seal.keys import Keys
+from ai102_runtime.seal.replay import InMemory
 
 NOW = 1_900_000_000_000
 MODEL = "sealed_embed_text"

@@ -10,9 +10,9 @@ import pytest
 
 from ai102.errors import UserError
 from ai102.seal import key_files
-from ai102.seal.envelope import SealError, open_request, seal_request
-from ai102.seal.keys import KeyFolder, KeysError, keys_from_environment, keys_from_folder
-from ai102.seal.replay import InMemory
+from ai102_runtime.seal.envelope import SealError, open_request, seal_request
+from ai102_runtime.seal.keys import KeyFolder, KeysError, keys_from_environment, keys_from_folder
+from ai102_runtime.seal.replay import InMemory
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 NOW_MS = 1_900_000_000_000

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ai102.seal.envelope import SealError, Seen
-from ai102.seal.replay import SPARE_S, InFolder, InMemory, OnThisHost
+from ai102_runtime.seal.envelope import SealError, Seen
+from ai102_runtime.seal.replay import SPARE_S, InFolder, InMemory, OnThisHost
 
 NOW = 1_900_000_000_000
 NONCES = [number.to_bytes(12, "big") for number in range(200)]

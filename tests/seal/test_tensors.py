@@ -6,8 +6,14 @@ import struct
 import numpy as np
 import pytest
 
-from ai102.seal.envelope import SealError
-from ai102.seal.tensors import Tensor, bytes_from_elements, bytes_from_tensors, elements_from_bytes, tensors_from_bytes
+from ai102_runtime.seal.envelope import SealError
+from ai102_runtime.seal.tensors import (
+    Tensor,
+    bytes_from_elements,
+    bytes_from_tensors,
+    elements_from_bytes,
+    tensors_from_bytes,
+)
 
 SCORES = np.linspace(0, 1, 10, dtype=np.float32).reshape(2, 5)
 LABELS = [b"seven", "数".encode(), b""]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ai102.transforms.images import pixels_from_image
+from ai102_runtime.transforms.images import pixels_from_image
 
 GREY: dict[str, Any] = {
     "height": 8, "width": 8, "channels": 1, "layout": "NCHW", "resample": "box", "max_megapixels": 1.0,

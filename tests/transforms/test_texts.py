@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from ai102.transforms.scores import token_labels, top_labels
-from ai102.transforms.texts import TextEncoder, text_from_bytes
+from ai102_runtime.transforms.scores import token_labels, top_labels
+from ai102_runtime.transforms.texts import TextEncoder, text_from_bytes
 
 
 def tokenizer() -> Tokenizer:

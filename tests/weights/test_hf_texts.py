@@ -15,8 +15,8 @@ from ai102 import contract as spec
 from ai102.contract import Network
 from ai102.errors import UserError
 from ai102.samples.read import tensors_of_items
-from ai102.transforms.scores import token_labels
-from ai102.transforms.texts import TextEncoder
+from ai102_runtime.transforms.scores import token_labels
+from ai102_runtime.transforms.texts import TextEncoder
 from tests.weights import checkpoints
 from tests.weights.served import answers, exported_answers, found, proposed
 

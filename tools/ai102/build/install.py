@@ -9,13 +9,7 @@ from pathlib import Path
 from ai102 import artifact
 from ai102.contract import Network
 from ai102.errors import UserError
-
-# ONNX Runtime's names for Triton's data types.
-_TYPES = {
-    "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
-    "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64", "FP16": "float16",
-    "BF16": "bfloat16", "FP32": "float", "FP64": "double", "BYTES": "string",
-}  # fmt: skip
+from ai102_runtime.data_types import BY_NAME
 
 
 def install(onnx_file: Path, network: Network, version_folder: Path, facts: Mapping[str, object]) -> bool:
@@ -48,7 +42,7 @@ def _check(onnx_file: Path, network: Network) -> None:
         raise UserError(f"{onnx_file}: ONNX Runtime cannot load it: {err}") from err
     batch = 1 if network.batching.max_batch_size else 0
     tensors = (*network.inputs, *network.outputs)
-    wanted = [(t.name, f"tensor({_TYPES[t.type]})", len(t.dims) + batch) for t in tensors]
+    wanted = [(t.name, f"tensor({BY_NAME[t.type].onnx_name})", len(t.dims) + batch) for t in tensors]
     found = [(t.name, t.type, len(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())]
     if sorted(wanted) != sorted(found):
         raise UserError(f"{onnx_file}: models.toml says the tensors are {wanted}, the file says {found}")

@@ -14,8 +14,8 @@ import typer
 from ai102.errors import UserError
 
 if TYPE_CHECKING:
-    from ai102.seal.envelope import Key
-    from ai102.seal.keys import KeyFolder, Keys
+    from ai102_runtime.seal.envelope import Key
+    from ai102_runtime.seal.keys import KeyFolder, Keys
 
 keys = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 bundle = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -121,21 +121,21 @@ def open_(
 
 def ring_of(home: Path) -> Keys | KeyFolder:
     """The keys of the environment if it has any, else those of the folder."""
-    from ai102.seal import keys as room
+    from ai102_runtime.seal import keys as seal_keys
 
     try:
-        from_environment = room.keys_from_environment(os.environ)
-        return from_environment if from_environment.ids else room.KeyFolder(home)
-    except room.KeysError as err:
+        from_environment = seal_keys.keys_from_environment(os.environ)
+        return from_environment if from_environment.ids else seal_keys.KeyFolder(home)
+    except seal_keys.KeysError as err:
         raise UserError(str(err)) from err
 
 
 def _active(ring: Keys | KeyFolder) -> Key:
-    from ai102.seal import keys as room
+    from ai102_runtime.seal import keys as seal_keys
 
     try:
         return ring.active
-    except room.KeysError as err:
+    except seal_keys.KeysError as err:
         raise UserError(str(err)) from err
 
 

@@ -14,8 +14,8 @@ from ai102.client.memory.session import Steps
 from ai102.client.tensors import Raw, array_from_raw, bytes_array, raw_from_array
 
 if TYPE_CHECKING:
-    from ai102.seal.envelope import Key
-    from ai102.seal.keys import KeyFolder, Keys
+    from ai102_runtime.seal.envelope import Key
+    from ai102_runtime.seal.keys import KeyFolder, Keys
 
     Seal = Key | Keys | KeyFolder
 
@@ -59,7 +59,7 @@ class Sealed:
             steps.close()
 
     def _request(self) -> Infer:
-        from ai102.seal import envelope, tensors
+        from ai102_runtime.seal import envelope, tensors
 
         packed = [tensors.Tensor(raw.name, raw.datatype, raw.shape, bytes(raw.data)) for raw in self.call.tensors]
         model = PREFIX + self.call.model
@@ -73,7 +73,7 @@ class Sealed:
         return replace(self.call, model=model, tensors=(raw,), outputs=(ENVELOPE,))
 
     def _opened(self, answer: Answer) -> Answer:
-        from ai102.seal import envelope, tensors
+        from ai102_runtime.seal import envelope, tensors
 
         model = PREFIX + self.call.model
         try:

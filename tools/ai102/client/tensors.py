@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai102.client.errors import BadAnswerError, BadRequestError
+from ai102_runtime.data_types import BY_NAME, DATA_TYPES
 
 Arrays = Mapping[str, NDArray[Any]]
-NUMPY_TYPES: Mapping[str, Any] = {
-    "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,
-    "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16,
-    "FP32": np.float32, "FP64": np.float64,
-}  # fmt: skip
-_TYPES = {np.dtype(kind): name for name, kind in NUMPY_TYPES.items()}
+NUMPY_TYPES: Mapping[str, np.dtype[Any]] = {
+    kind.name: np.dtype(kind.numpy_name) for kind in DATA_TYPES if kind.numpy_name and kind.element_bytes
+}
+_NAMES = {dtype: name for name, dtype in NUMPY_TYPES.items()}
 
 
 class Raw(NamedTuple):
@@ -33,7 +32,7 @@ def raw_from_array(name: str, array: NDArray[Any]) -> Raw:
     """Texts, bytes and objects become BYTES. Raises BadRequestError for a type that Triton does not have."""
     if array.dtype.kind in "OSU":
         return Raw(name, "BYTES", array.shape, _packed(name, array))
-    datatype = _TYPES.get(array.dtype.newbyteorder("="))
+    datatype = _NAMES.get(array.dtype.newbyteorder("="))
     if datatype is None and array.dtype.name == "bfloat16":  # of the package ml_dtypes, which JAX and others bring
         return Raw(name, "BF16", array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     if datatype is None:
@@ -57,8 +56,7 @@ def array_from_raw(raw: Raw) -> NDArray[Any]:
 
 def size_of_raw(raw: Raw) -> int:
     """The bytes that its type and shape stand for; no string has a fixed size."""
-    size = 2 if raw.datatype == "BF16" else np.dtype(NUMPY_TYPES[raw.datatype]).itemsize
-    return size * math.prod(raw.shape)
+    return BY_NAME[raw.datatype].element_bytes * math.prod(raw.shape)
 
 
 def bytes_array(items: Sequence[bytes]) -> NDArray[np.object_]:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 from tritonclient.grpc import model_config_pb2 as pb
-from tritonclient.utils import triton_to_np_dtype
 
 from ai102.configs.serving_config import data_type, serve_in_one_process, serve_network, sized, warm_runs
 from ai102.contract import SEALED, Contract, Ensemble, Network, ServedModel, Step, Tensor, network_step
+from ai102_runtime.data_types import BY_NAME
 
 Target = Literal["onnxruntime", "tensorrt"]
 
@@ -60,7 +59,7 @@ def parameters(model: ServedModel, network: Network) -> dict[str, str]:
     match model.kind:
         case "onnx":
             threads = {"intra_op_thread_count": str(network.instances.threads)}
-            takes_floats = any(tensor.type in ("FP16", "BF16", "FP32", "FP64") for tensor in model.inputs)
+            takes_floats = any(BY_NAME[tensor.type].is_float for tensor in model.inputs)
             checks = {"refuse_nonfinite": "true"} if takes_floats and not network.allow_nonfinite else {}
             return threads | checks | network.parameters
         case "decode_image":
@@ -164,7 +163,7 @@ def _told_step(step: Step, model: ServedModel, network: Network) -> dict[str, An
     }
     if model.kind != "onnx":
         return told | {"parameters": parameters(model, network)}
-    types = {tensor.name: np.dtype(triton_to_np_dtype(tensor.type)).name for tensor in model.inputs}
+    types = {tensor.name: BY_NAME[tensor.type].numpy_name for tensor in model.inputs}
     is_plain = "object" not in types.values() and model.max_batch_size > 0
     runs = warm_runs(network) if is_plain else ()
     return told | {

@@ -9,6 +9,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from ai102.contract import Network, Tensor
 from ai102.contract.serving import Batching, Instances, Queue
 from ai102.lint.triton_versions import has_field
+from ai102_runtime.data_types import BY_NAME
 
 # Triton's only latency histogram; it has one for all models from release 2.65 on, for decoupled ones before.
 HISTOGRAM = "nv_inference_first_response_histogram_ms"
@@ -133,6 +134,6 @@ def _catch_graphs(cuda: pb.ModelOptimizationPolicy.Cuda, network: Network) -> No
 
 
 def data_type(tensor: Tensor) -> int:
-    """Triton's number for the type; its protocol says BYTES where config.pbtxt says STRING."""
-    number: int = pb.DataType.Value("TYPE_" + ("STRING" if tensor.type == "BYTES" else tensor.type))
+    """Triton's number for the type."""
+    number: int = pb.DataType.Value(BY_NAME[tensor.type].config_name)
     return number

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from ai102.contract.ensemble import Ensemble
 from ai102.contract.network import Network
-from ai102.contract.tables import Tensor, TensorType
+from ai102.contract.tables import Tensor
+from ai102_runtime.data_types import TypeName
 
 # What runs a model: the ONNX file itself, one of our Python models, or Triton's ensemble scheduler.
 Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "label_tokens", "ensemble", "sealed"]
@@ -30,11 +31,11 @@ class ServedModel(NamedTuple):
     network: str | None  # None for an ensemble, which may join several, and for what seals one
 
 
-def _one(name: str, kind: TensorType) -> Tensor:
+def _one(name: str, kind: TypeName) -> Tensor:
     return Tensor(name=name, type=kind, dims=(1,))
 
 
-def _each_token(name: str, kind: TensorType) -> Tensor:
+def _each_token(name: str, kind: TypeName) -> Tensor:
     return Tensor(name=name, type=kind, dims=(-1,))
 
 

@@ -7,12 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from ai102.contract.table import Positive, Table
+from ai102_runtime.data_types import TypeName
 
-# Triton's names for data types, as its HTTP and gRPC protocols spell them.
-TensorType = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-    "FP16", "BF16", "FP32", "FP64", "BYTES",
-]  # fmt: skip
 Precision = Literal["fp32", "int8"]
 # A network's tensors keep the names of its file, which may hold dots, colons and slashes.
 TensorName = Annotated[str, StringConstraints(pattern=r"^[^\s\"\\]+$")]
@@ -26,7 +22,7 @@ class Tensor(Table):
     """One input or output, without the batch dimension. -1 is a dimension that varies; no dims: one value."""
 
     name: TensorName = Field(examples=['"pixels"'])
-    type: TensorType = Field(examples=['"FP32"'])
+    type: TypeName = Field(examples=['"FP32"'])
     dims: tuple[Dim, ...] = Field(examples=["[3, 224, 224]"])
     layout: Literal["NCHW", "NHWC"] | None = Field(None, examples=['"NCHW"'])
 

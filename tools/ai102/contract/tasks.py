@@ -8,11 +8,12 @@ from typing import Literal, Protocol, get_args
 
 from ai102.contract.serving import Batching
 from ai102.contract.tables import Budget, ImageOptions, Tensor, TextOptions
+from ai102_runtime.data_types import DATA_TYPES
 
 Task = Literal["image-classification", "text-classification", "text-embedding", "token-classification", "tensors"]
 TASKS: tuple[Task, ...] = get_args(Task)
 TEXT_TASKS = ("text-classification", "text-embedding", "token-classification")
-FLOATS = ("FP16", "BF16", "FP32", "FP64")
+FLOATS = tuple(kind.name for kind in DATA_TYPES if kind.is_float)
 
 
 class Network(Protocol):

@@ -10,24 +10,10 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from ai102.errors import UserError
+from ai102_runtime.data_types import DATA_TYPES
 
-# By number of onnx.TensorProto.DataType, which changes with no release.
-TYPES = {
-    1: pb.TYPE_FP32,
-    2: pb.TYPE_UINT8,
-    3: pb.TYPE_INT8,
-    4: pb.TYPE_UINT16,
-    5: pb.TYPE_INT16,
-    6: pb.TYPE_INT32,
-    7: pb.TYPE_INT64,
-    8: pb.TYPE_STRING,
-    9: pb.TYPE_BOOL,
-    10: pb.TYPE_FP16,
-    11: pb.TYPE_FP64,
-    12: pb.TYPE_UINT32,
-    13: pb.TYPE_UINT64,
-    16: pb.TYPE_BF16,
-}
+# By number of onnx.TensorProto.DataType.
+TYPES = {kind.onnx_number: pb.DataType.Value(kind.config_name) for kind in DATA_TYPES}
 
 
 @dataclass(frozen=True)

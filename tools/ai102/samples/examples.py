@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ai102.contract import Network, Tensor
 from ai102.samples.read import tensors_of_items
+from ai102_runtime.data_types import BY_NAME
 
 TEXTS = (
     "The train to the coast leaves at nine.",
@@ -20,11 +21,6 @@ TEXTS = (
 )
 # What stands for a dimension that varies.
 LENGTH = 5
-NUMPY_TYPES: Mapping[str, Any] = {
-    "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,
-    "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16,
-    "FP32": np.float32, "FP64": np.float64, "BYTES": np.object_,
-}  # fmt: skip
 
 
 def examples_for(network: Network, tokenizer_file: Path | None, count: int) -> dict[str, NDArray[Any]]:
@@ -53,5 +49,5 @@ def _example(tensor: Tensor, shape: tuple[int, ...], random: np.random.Generator
     if tensor.type == "BYTES":
         return random.integers(0, 2, shape).astype(str).astype(np.object_)
     if tensor.type in ("FP16", "FP32", "FP64"):
-        return random.standard_normal(shape).astype(NUMPY_TYPES[tensor.type])
-    return random.integers(0, 2, shape).astype(NUMPY_TYPES[tensor.type])
+        return random.standard_normal(shape).astype(BY_NAME[tensor.type].numpy_name)
+    return random.integers(0, 2, shape).astype(BY_NAME[tensor.type].numpy_name)

@@ -19,7 +19,7 @@ from ai102.contract import Network
 from ai102.errors import UserError
 from ai102.samples.sets import SET, Split
 from ai102.samples.sets import Samples as Samples
-from ai102.transforms.texts import TextEncoder
+from ai102_runtime.transforms.texts import TextEncoder
 
 BATCH = 32
 
@@ -83,7 +83,7 @@ def _content(item: bytes, is_text: bool) -> bytes:
 def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> dict[str, NDArray[Any]]:
     """The network's inputs for `items`, all in one batch, by the very functions that Triton's Python models run."""
     if network.task == "image-classification":
-        from ai102.transforms.images import pixels_from_image
+        from ai102_runtime.transforms.images import pixels_from_image
 
         height, width, channels = network.image_size
         pixels = [

@@ -25,9 +25,9 @@ from typing import IO, NamedTuple
 from ai102.artifact import replacing
 from ai102.errors import UserError
 from ai102.progress import Progress
-from ai102.seal.envelope import KEY_ID, Key, Ring
 from ai102.seal.stream import OpeningReader, SealingWriter
 from ai102.seal.unpacked import SHARED_MEMORY, private_room, refuse_disk, refuse_too_little_space
+from ai102_runtime.seal.envelope import KEY_ID, Key, Ring
 
 MAGIC = b"AI102BN1"
 NUMBERS = struct.Struct(">IQI")

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from ai102.artifact import write_bytes
 from ai102.errors import UserError
-from ai102.seal.envelope import KEY_BYTES, KEY_ID
-from ai102.seal.keys import (
+from ai102_runtime.seal.envelope import KEY_BYTES, KEY_ID
+from ai102_runtime.seal.keys import (
     ACTIVE,
     OPEN,
     RETIRED,

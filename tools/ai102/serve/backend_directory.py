@@ -12,7 +12,12 @@ from pathlib import Path
 from ai102.errors import UserError
 from ai102.serve.installation import Installation
 
-OUR_BACKENDS = Path(__file__).parent / "backends"
+# Triton imports the model.py of a Python-based backend; the code is where this Python finds it.
+OUR_BACKENDS = {
+    "onnxruntime/model.py": "from ai102_runtime.onnx.backend import TritonPythonModel as TritonPythonModel\n"
+}
+# By its path inside the backend directory: the file to place there, or its text.
+Sources = Mapping[str, Path | str]
 
 
 def backend_directory_for(installation: Installation, environ: Mapping[str, str]) -> Path | None:
@@ -30,8 +35,8 @@ def backend_directory_for(installation: Installation, environ: Mapping[str, str]
     raise UserError(f"no place for Triton's backend directory ({'; '.join(reasons)}): set XDG_CACHE_HOME to a folder")
 
 
-def _sources(installation: Installation) -> dict[str, Path]:
-    """Where each file of the backend directory comes from, by its path inside it."""
+def _sources(installation: Installation) -> Sources:
+    """The files of the backend directory."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     python = installation.backends / "python"
     stub = installation.root / "python_backend_stubs" / version / "triton_python_backend_stub"
@@ -43,16 +48,18 @@ def _sources(installation: Installation) -> dict[str, Path]:
     for path in sources.values():
         if not path.is_file():
             raise UserError(f"this tritonserver has no {path.name} for Python {version}: use Python 3.11")
-    ours = sorted(OUR_BACKENDS.glob("*/*.py"))
-    return sources | {path.relative_to(OUR_BACKENDS).as_posix(): path for path in ours}
+    return {**sources, **OUR_BACKENDS}
 
 
-def _content_hash(sources: Mapping[str, Path]) -> str:
+def _content_hash(sources: Sources) -> str:
     digest = hashlib.sha256()
-    for name, path in sources.items():
-        # The place counts too: two of the files are links to it.
-        digest.update(f"{name}\0{path.resolve()}\0".encode(errors="surrogateescape"))
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, source in sources.items():
+        # The path of a file counts too: two of the files are links to it.
+        text, content = (
+            (source, source.encode()) if isinstance(source, str) else (source.resolve(), source.read_bytes())
+        )
+        digest.update(f"{name}\0{text}\0".encode(errors="surrogateescape"))
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
 
 
@@ -64,7 +71,7 @@ def _cache_folders(environ: Mapping[str, str]) -> Iterator[Path]:
     yield Path(tempfile.gettempdir()) / f"ai102-{os.getuid()}"
 
 
-def _prepared(parent: Path, name: str, sources: Mapping[str, Path]) -> Path:
+def _prepared(parent: Path, name: str, sources: Sources) -> Path:
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = parent.stat()
     if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o002:
@@ -76,7 +83,7 @@ def _prepared(parent: Path, name: str, sources: Mapping[str, Path]) -> Path:
     building = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
     try:
         for place, source in sources.items():
-            _put(source.resolve(), building / place)
+            _put(source, building / place)
         building.rename(target)
     except OSError:
         shutil.rmtree(building, ignore_errors=True)
@@ -86,16 +93,16 @@ def _prepared(parent: Path, name: str, sources: Mapping[str, Path]) -> Path:
     return target
 
 
-def _put(source: Path, place: Path) -> None:
+def _put(source: Path | str, place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
-    if place.suffix == ".so":
+    if isinstance(source, str):
+        place.write_text(source, encoding="utf-8")
+    elif place.suffix == ".so":
         # Triton refuses a link that leads out of the backend directory.
         try:
-            os.link(source, place)
+            os.link(source.resolve(), place)
         except OSError:
             shutil.copy2(source, place)
-    elif place.parts[-2] == "python":
-        # The stub finds its libraries relative to where it really lies.
-        place.symlink_to(source)
     else:
-        shutil.copyfile(source, place)
+        # The stub finds its libraries relative to where it really lies.
+        place.symlink_to(source.resolve())

@@ -11,14 +11,7 @@ from ai102.errors import UserError
 from ai102.samples.examples import example_tensors
 from ai102.weights.source import Wish
 from ai102.weights.tensors import table_of_tensors
-
-# Triton's names for ONNX Runtime's data types.
-TRITON_TYPES = {
-    "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64", "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64", "tensor(float16)": "FP16", "tensor(bfloat16)": "BF16", "tensor(float)": "FP32",
-    "tensor(double)": "FP64", "tensor(string)": "BYTES",
-}  # fmt: skip
+from ai102_runtime.data_types import BY_ONNX
 
 
 def described(file: Path, source: str, wish: Wish) -> Mapping[str, Any]:
@@ -50,13 +43,13 @@ def _session(file: Path, source: str) -> Any:
 def _tensors(values: Sequence[Any], source: str) -> list[Tensor]:
     tensors = []
     for value in values:
-        if value.type not in TRITON_TYPES:
+        if value.type not in BY_ONNX:
             what = value.type.partition("(")[0]
             advice = "take ZipMap out (zipmap=False)" if "map" in value.type else "end the graph with plain tensors"
             kind = value.type if what == "tensor" else f"a {what}"
             raise UserError(f"{source}: {value.name} is {kind}, and Triton serves tensors of its types: {advice}")
         dims = tuple(size if isinstance(size, int) else -1 for size in value.shape)
-        tensors.append(Tensor.model_construct(name=value.name, type=TRITON_TYPES[value.type], dims=dims, layout=None))  # type: ignore[arg-type]
+        tensors.append(Tensor.model_construct(name=value.name, type=BY_ONNX[value.type].name, dims=dims, layout=None))
     return tensors
 
 

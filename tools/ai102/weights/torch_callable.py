@@ -17,15 +17,13 @@ from ai102.progress import Progress
 from ai102.samples.examples import LENGTH, example_tensors
 from ai102.weights.source import Source, Wish
 from ai102.weights.tensors import table_of_tensors
+from ai102_runtime.data_types import BY_NUMPY
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Triton's names for PyTorch's data types.
-TRITON_TYPES = {
-    "torch.bool": "BOOL", "torch.uint8": "UINT8", "torch.int8": "INT8", "torch.int16": "INT16", "torch.int32": "INT32",
-    "torch.int64": "INT64", "torch.float16": "FP16", "torch.float32": "FP32", "torch.float64": "FP64",
-}  # fmt: skip
+# PyTorch's data types by name; they are called as numpy's are.
+TRITON_TYPES = {f"torch.{name}": kind.name for name, kind in BY_NUMPY.items() if name != "object"}
 
 
 def find(rest: str, _network: Network, home: Path, _build: Path) -> Source:

@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 
 from ai102.errors import UserError
-from ai102.transforms.images import pixels_from_image
 from ai102.weights.hf.checkpoint import Checkpoint
 from ai102.weights.hf.load import quietly, told_in_one_line
+from ai102_runtime.transforms.images import pixels_from_image
 
 # Pillow's filters by their number in preprocessor_config.json.
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from ai102.contract import Task
 from ai102.errors import UserError
 from ai102.samples.examples import TEXTS
-from ai102.transforms.texts import TextEncoder
 from ai102.weights.hf.checkpoint import Checkpoint
 from ai102.weights.hf.load import Activation, activate, activation_of, labels_of, loaded, told_in_one_line
 from ai102.weights.hf.pooling import embedding_of
 from ai102.weights.hf.sentence_embedder import SentenceEmbedder, TextNetwork
 from ai102.weights.hf.tokenizer import check_tokens, padded_lengths, tokenizer_of
+from ai102_runtime.transforms.texts import TextEncoder
 
 TOLERANCE = 1e-4
 # Weights of AutoModel that are not part of an embedding.

@@ -10,9 +10,9 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from ai102.errors import UserError
-from ai102.transforms.texts import TextEncoder
 from ai102.weights.hf.checkpoint import Checkpoint
 from ai102.weights.hf.load import quietly, told_in_one_line
+from ai102_runtime.transforms.texts import TextEncoder
 
 SHORTEST, LONGEST = 16, 4096  # the export keeps lengths open up to the latter
 LONGEST_IF_UNSAID = 512

@@ -1,0 +1,1 @@
+"""The classes that Triton's Python backend takes as TritonPythonModel; importable inside Triton only."""

@@ -1,0 +1,108 @@
+"""Triton model: all steps of an ensemble in this process, its network on ONNX Runtime.
+
+On a CPU each hop between the models of an ensemble costs more than a small step does; here a tensor is handed on by
+reference. The steps before the network take each request by itself, the others all of them at once.
+"""
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from ai102_runtime import steps
+from ai102_runtime.onnx.batch import Array, Call, answers
+from ai102_runtime.onnx.session_setup import (
+    ORT_ERRORS,
+    opened_session,
+    options_from_config,
+    plain_reason,
+    providers_for,
+    run_options_from_config,
+)
+from ai102_runtime.steps.step import Step
+
+RUN_ERRORS = (*ORT_ERRORS, RuntimeError, ValueError, TypeError, MemoryError)
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        entries = json.loads(config["parameters"]["steps"]["string_value"])
+        model = Path(args["model_repository"])
+        version = model / args["model_version"]
+        position = next(position for position, entry in enumerate(entries) if entry["kind"] == "onnx")
+        network, after = entries[position], entries[position + 1 :]
+        self.before = [Link(step, version, model / "labels.txt") for step in entries[:position]]
+        self.after = [Link(step, version, model / "labels.txt") for step in after]
+        self.network_inputs: dict[str, str] = network["inputs"]
+        self.network_outputs: dict[str, str] = network["outputs"]
+        self.inputs, self.outputs = (tuple(tensor["name"] for tensor in config[key]) for key in ("input", "output"))
+        produced = {outer for step in (network, *after) for outer in step["outputs"].values()}
+        consumed = [outer for step in (network, *after) for outer in step["inputs"].values()]
+        # What the network and the steps after it take from those before it.
+        self.carried = tuple(dict.fromkeys(outer for outer in (*consumed, *self.outputs) if outer not in produced))
+        self.can_join = int(config["max_batch_size"]) > 0
+        file = version / network["model"] / "model.onnx"
+        self.session = opened_session(file, options_from_config(config), providers_for("CPU", 0))
+        self.run_options = run_options_from_config(config)
+        for sizes in network["warm"]:
+            arrays = {name: np.zeros(dims, dtype) for name, (dtype, dims) in sizes.items()}
+            self.session.run(list(self.network_outputs), arrays, self.run_options)
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        responses: list[Any] = [None] * len(requests)
+        calls: list[Call] = []
+        for index, request in enumerate(requests):
+            arrays = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
+            try:
+                for link in self.before:
+                    link.pass_on(arrays)
+            except ValueError as err:
+                responses[index] = refusal(str(err), pb_utils.TritonError.INVALID_ARG)
+            else:
+                calls.append(Call(index, {name: arrays[name] for name in self.carried}, self.outputs))
+        for call, outputs, error in answers(calls, self.run, RUN_ERRORS, can_join=self.can_join):
+            responses[call.position] = response(outputs, error)
+        return responses
+
+    def run(self, names: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """The network and the steps after it, of all requests at once."""
+        arrays = dict(inputs)
+        feeds = {name: arrays[outer] for name, outer in self.network_inputs.items()}
+        outputs = self.session.run(list(self.network_outputs), feeds, self.run_options)
+        arrays.update(zip(self.network_outputs.values(), outputs, strict=True))
+        for link in self.after:
+            link.pass_on(arrays)
+        return [arrays[name] for name in names]
+
+
+class Link:
+    """A step and the ensemble's names for its tensors."""
+
+    def __init__(self, entry: Mapping[str, Any], version: Path, labels_file: Path) -> None:
+        """`entry` is one of the config's parameter `steps`."""
+        module = importlib.import_module(f"{steps.__name__}.{entry['kind']}")
+        self.inputs, self.outputs = entry["inputs"], entry["outputs"]
+        folder = version / entry["model"]
+        self.step: Step = module.Step(entry["parameters"], list(self.inputs), list(self.outputs), folder, labels_file)
+
+    def pass_on(self, arrays: dict[str, Array]) -> None:
+        outputs = self.step.run({name: arrays[outer] for name, outer in self.inputs.items()})
+        for name, array in outputs.items():
+            arrays[self.outputs[name]] = array
+
+
+def response(outputs: Mapping[str, Array], error: Exception | None) -> Any:
+    if error is not None:
+        return refusal(
+            f"the model could not run on this request ({plain_reason(error)})", pb_utils.TritonError.INTERNAL
+        )
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
+
+
+def refusal(message: str, code: int) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

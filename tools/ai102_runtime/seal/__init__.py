@@ -1,0 +1,1 @@
+"""Sealed payloads between a caller and a model: the envelope, its keys, replay protection, tensors as bytes."""
