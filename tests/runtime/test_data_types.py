@@ -13,7 +13,7 @@ from tritonclient.utils import triton_to_np_dtype
 from ai102_runtime.data_types import BY_NAME, DATA_TYPES, DataType, TypeName
 
 ROOT = Path(__file__).parent.parent.parent
-GUARD = ROOT / "tools" / "ai102" / "gateway" / "door" / "json_guard.lua"
+GUARD = ROOT / "tools" / "ai102" / "gateway" / "judge" / "json_guard.lua"
 
 
 def test_the_table_has_every_type_of_triton() -> None:
