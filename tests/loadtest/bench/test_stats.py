@@ -46,7 +46,7 @@ def test_an_upper_bound_is_held_too() -> None:
 
 
 def test_an_ensemble_is_held_against_the_slowest_of_its_steps() -> None:
-    goal = next(goal for goal in GOALS if goal.name.startswith("image: ensemble"))
+    goal = next(goal for goal in GOALS if goal.name.startswith("image: pipeline in one process / its"))
     assert ratio_from_goal(goal, image_work()).median == 1.0
 
 
