@@ -26,6 +26,7 @@ class Plan:
     contract: Path
     what: str
     models: tuple[str, ...]
+    pipelines: str
     samples: int
     arrivals: str
     rate: float  # arrivals per second of all users together
@@ -54,6 +55,12 @@ OPTIONS: Mapping[str, Sequence[tuple[str, str | int | float, Sequence[str] | str
         ("--contract", "models.toml", "<file>", "where models and their samples are declared"),
         ("--what", "mixed", ("images", "text", "mixed"), "which kinds of models to ask"),
         ("--models", "", "<names>", "ensembles by name, with commas; default: one of each network"),
+        (
+            "--pipelines",
+            "preferred",
+            ("preferred", "steps", "both"),
+            "which form of a network's pipelines: steps is the Triton ensemble",
+        ),
         ("--samples", 64, "<int>", "how many test samples of each model are sent, at random"),
         ("--check-share", 0.1, "<0 to 1>", "part of the answers that are compared with those of the idle server"),
         ("--timeout-s", 10.0, "<s>", "a request without an answer by then has failed"),
@@ -97,6 +104,7 @@ def plan_from_options(options: Any, host: str | None) -> Plan:
         contract=Path(options.contract),
         what=options.what,
         models=tuple(name.strip() for name in options.models.split(",") if name.strip()),
+        pipelines=options.pipelines,
         samples=int(options.samples),
         arrivals=options.arrivals,
         rate=float(options.rate),

@@ -19,6 +19,7 @@ from ai102.samples.read import label_numbers, read_samples
 
 What = Literal["images", "text", "mixed"]
 Answer = Mapping[str, NDArray[Any]]
+Pipelines = Literal["preferred", "steps", "both"]
 TAKES = {"images": ("image",), "text": ("text",), "mixed": ("image", "text")}
 # How far numbers may be from those of an idle server, as a part of their length: a batch of other texts changes the
 # last bits, somebody else's answer changes all of it (for a vector of length one this is a cosine of 0.999).
@@ -50,29 +51,40 @@ class Sample:
     answer: Answer
 
 
-def targets(contract_file: Path, what: What, models: Sequence[str], samples: int) -> list[Target]:
-    """The ensembles named, or the first of each network that takes what `what` says and has a test set.
+def targets(
+    contract_file: Path, what: What, models: Sequence[str], samples: int, pipelines: Pipelines = "preferred"
+) -> list[Target]:
+    """The ensembles named, or those of each network that take what `what` says and have a test set.
 
-    Raises UserError when there is none, or one cannot be sent anything.
+    "preferred" is the first of a network's ensembles, "steps" the first that hands tensors from model to model, where
+    there is one, "both" these two. Raises UserError when there is none, or one cannot be sent anything.
     """
     contract, sets = spec.load(contract_file), home_of(contract_file) / "calibration" / "sets"
     if models:
         return [_target(contract, sets, model, samples) for model in models]
-    chosen: dict[str, str] = {}
-    for ensemble in contract.ensembles:
+    candidates: dict[str, list[str]] = {}
+    for ensemble, _ in contract.pipelines:
         network = network_of(contract, ensemble)
         try:
             _, takes = ask.takes(contract, ensemble)
         except UserError:  # takes neither images nor texts
             continue
         if network and takes in TAKES[what] and contract.networks[network].calibration_set:
-            chosen.setdefault(network, ensemble)
-    if not chosen:
+            candidates.setdefault(network, []).append(ensemble)
+    if not candidates:
         raise UserError(
             f"{contract_file} has no ensemble that takes {' or '.join(TAKES[what])}s and has a calibration_set, whose "
             "test samples would be sent: give one to its network, or ask for something else with --what"
         )
-    return [_target(contract, sets, ensemble, samples) for ensemble in chosen.values()]
+    chosen = [name for names in candidates.values() for name in _chosen(contract, names, pipelines)]
+    return [_target(contract, sets, ensemble, samples) for ensemble in chosen]
+
+
+def _chosen(contract: Contract, names: Sequence[str], pipelines: Pipelines) -> list[str]:
+    """Of one network's ensembles, the preferred first."""
+    preferred = names[0]
+    steps = next((name for name in names if not contract.ensembles[name].in_one_process), preferred)
+    return list(dict.fromkeys({"preferred": [preferred], "steps": [steps], "both": [preferred, steps]}[pipelines]))
 
 
 def network_of(contract: Contract, ensemble: str) -> str | None:

@@ -53,7 +53,7 @@ def prepare(plan: Plan) -> Process:
 
     Raises UserError when the contract has nothing to send, and when a server does not answer, or not rightly.
     """
-    chosen = targets(plan.contract, plan.what, plan.models, plan.samples)
+    chosen = targets(plan.contract, plan.what, plan.models, plan.samples, plan.pipelines)
     samples: dict[tuple[str, str], list[Sample]] = {}
     for protocol, url in plan.urls.items():
         with connect(url, plan.timeout_s) as client:

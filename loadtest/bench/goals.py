@@ -8,6 +8,8 @@ HTTP, GRPC, SHM = "Triton HTTP", "Triton gRPC", "Triton shared memory"
 LOOP, LOOP_BATCHED = "session loop", "session loop, batched"
 PEERS = ("FastAPI", "LitServe", "BentoML", "Ray Serve")
 STEPS = {"image": ("digits_decode", "digits_int8"), "text": ("minilm_tokenize", "minilm_int8")}
+# The same steps as a Triton ensemble.
+ENSEMBLES = {"image": "classify_image_steps", "text": "embed_text_steps"}
 # Its raw work is one of the steps; the ensemble and the other are measured beside it.
 LARGE_ENSEMBLE, LARGE_DECODE = "score_large_image", "resnet50_decode"
 CONCURRENCIES = (1, 8, 32)
@@ -47,8 +49,13 @@ def _against_peers(peer: str, at_least: float) -> tuple[Goal, ...]:
 
 def _ensemble(work: str, at_least: float | None) -> Goal:
     steps = tuple(step_name(model) for model in STEPS[work])
-    name = f"{work}: ensemble / its slowest step, at {SATURATED}"
+    name = f"{work}: pipeline in one process / its slowest step, at {SATURATED}"
     return Goal(name, work, (GRPC, SATURATED), steps, SATURATED, at_least=at_least)
+
+
+def _forms(work: str, one_process: str) -> Goal:
+    name = f"{work}: pipeline in one process / the same as a Triton ensemble, at {SATURATED}"
+    return Goal(name, work, (one_process, SATURATED), (step_name(ENSEMBLES[work]),), SATURATED)
 
 
 GOALS = (
@@ -67,6 +74,8 @@ GOALS = (
     *_against_peers("Ray Serve", 1.5),
     _ensemble("image", 1 / 1.1),
     _ensemble("text", 1 / 1.1),
+    _forms("image", step_name("classify_image")),
+    _forms("text", GRPC),
     Goal(
         f"224x224 JPEG, ResNet-50 INT8: ensemble / its slowest step, at {SATURATED}", "resnet50_int8",
         (step_name(LARGE_ENSEMBLE), SATURATED), (GRPC, step_name(LARGE_DECODE)), SATURATED, at_least=1 / 1.1,

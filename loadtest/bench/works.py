@@ -23,7 +23,7 @@ from ai102.configs import configure
 from ai102.errors import UserError
 from ai102.progress import Reporter
 from ai102.samples.read import read_samples, tensors_of_items
-from loadtest.bench.goals import LARGE_DECODE, LARGE_ENSEMBLE, STEPS
+from loadtest.bench.goals import ENSEMBLES, LARGE_DECODE, LARGE_ENSEMBLE, STEPS
 from loadtest.bench.model import ONE_MS, write_one_ms
 
 ROOT = Path(__file__).parents[2]
@@ -78,13 +78,14 @@ def _image(report: Reporter) -> Work:
     asked = {
         "score_image": images,
         "classify_image": images,
+        ENSEMBLES["image"]: images,
         "digits_decode": images,
         "digits_int8": tuple({"pixels": row} for row in pixels),
     }
     about = "an encoded 8x8 PNG in, its label out (digits, INT8)"
     return Work(
         "image", about, file, "image", items, repository, "score_image", ("scores",), asked,
-        spec["max_batch_size"], steps=(*STEPS["image"], "classify_image"), class_count=1,
+        spec["max_batch_size"], steps=(*STEPS["image"], "classify_image", ENSEMBLES["image"]), class_count=1,
     )  # fmt: skip
 
 
@@ -108,11 +109,11 @@ def _text(report: Reporter) -> Work:
     texts = tuple({"text": np.array([[item]], dtype=np.object_)} for item in items)
     network, source = workspace.network("minilm"), workspace.source("minilm")
     tokens = tuple(tensors_of_items(network, [item], source.tokenizer_file) for item in items)
-    asked = {"embed_text": texts, "minilm_tokenize": texts, "minilm_int8": tokens}
+    asked = {"embed_text": texts, ENSEMBLES["text"]: texts, "minilm_tokenize": texts, "minilm_int8": tokens}
     about = "UTF-8 text in, its embedding out (minilm, INT8)"
     return Work(
         "text", about, file, "text", items, repository, "embed_text", ("sentence_embedding",), asked,
-        spec["max_batch_size"], steps=STEPS["text"],
+        spec["max_batch_size"], steps=(*STEPS["text"], ENSEMBLES["text"]),
     )  # fmt: skip
 
 

@@ -47,11 +47,12 @@ def test_without_scores_only_the_best_label_is_told() -> None:
         (
             {"classify": "embed_text"},
             '--classify is "embed_text", no ensemble that takes an encoded image and gives label and score, or scores; '
-            "of that kind: classify_image, score_image",
+            "of that kind: classify_image, score_image, classify_image_steps",
         ),
         (
             {"embed": "x"},
-            '--embed is "x", no ensemble that takes a text and gives an embedding; of that kind: embed_text',
+            '--embed is "x", no ensemble that takes a text and gives an embedding; '
+            "of that kind: embed_text, embed_text_steps",
         ),
     ],
 )

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from ai102 import contract
+from ai102.build import verify
+from ai102.contract.answers import asked_from_contract
 from ai102.errors import UserError
 
 CONTRACT = Path(__file__).parent.parent.parent / "models.toml"
@@ -219,6 +221,22 @@ def test_the_contract_names_every_served_model() -> None:
         "digits_fp32", "digits_int8", "digits_decode", "digits_label",
         "minilm_fp32", "minilm_int8", "minilm_tokenize",
         "classify_image", "sealed_classify_image", "score_image", "embed_text", "sealed_embed_text",
+        "classify_image_steps", "embed_text_steps",
     ]  # fmt: skip
     answer = [(tensor.name, tensor.type, tensor.dims) for tensor in models["classify_image"].outputs]
     assert answer == [("label", "BYTES", (1,)), ("score", "FP32", (1,))]
+
+
+def test_a_pipeline_in_one_process_is_chosen_before_the_ensemble_of_the_same_steps() -> None:
+    head, _, ensembles = CONTRACT.read_text(encoding="utf-8").partition("# Encoded image in; label")
+    text, mark, steps = ensembles.partition("[ensembles.classify_image_steps]")
+    turned = contract.contract_from_text(head + mark + steps + "# " + text, Path("models.toml"))
+    assert list(turned.ensembles)[:2] == ["classify_image_steps", "embed_text_steps"]
+    assert [name for name, _ in turned.pipelines] == [
+        "classify_image", "score_image", "embed_text", "classify_image_steps", "embed_text_steps"
+    ]  # fmt: skip
+    asked = asked_from_contract(turned)
+    assert asked.classifier is not None
+    assert asked.embedder is not None
+    assert (asked.classifier.model, asked.embedder.model) == ("classify_image", "embed_text")
+    assert verify.ensemble_of(turned, "minilm")[0] == "embed_text"

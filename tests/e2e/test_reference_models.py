@@ -19,6 +19,8 @@ from ai102.serve.server import Server
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent
 DIGITS = read.read_samples(ROOT / "calibration" / "sets", "digits", "test")
+# Of a pipeline's name: in one process, and as a Triton ensemble.
+FORMS = ("", "_steps")
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -89,6 +91,21 @@ def test_a_text_of_100000_words_is_answered_and_says_that_it_was_cut(client: Cli
     assert answer["sentence_embedding"].shape == (1, 384)
 
 
+@pytest.mark.parametrize("count", [1, 8, 64])
+def test_a_pipeline_answers_alike_in_one_process_and_as_an_ensemble(count: int, client: Client) -> None:
+    images = {"image": bytes_array(DIGITS.items[:count])}
+    whole, steps = (client.infer(f"classify_image{form}", images) for form in FORMS)
+    assert whole["label"].tolist() == steps["label"].tolist()
+    np.testing.assert_allclose(whole["score"], steps["score"], atol=1e-6)
+
+
+def test_a_text_gets_the_same_embedding_in_one_process_and_from_an_ensemble(client: Client) -> None:
+    for text in ("A man is eating food.", "word " * 200, "word " * 10_000, "\u4f60\u597d"):
+        whole, steps = (client.infer(f"embed_text{form}", {"text": bytes_array([text.encode()])}) for form in FORMS)
+        np.testing.assert_allclose(whole["sentence_embedding"], steps["sentence_embedding"], atol=1e-6)
+        assert whole["truncated"].tolist() == steps["truncated"].tolist()
+
+
 PNG = DIGITS.items[0]
 BOMB = BytesIO()
 Image.new("1", (30_000, 30_000)).save(BOMB, "PNG")
@@ -118,6 +135,13 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray[Any, Any]], str]] = {
     "invalid UTF-8": ("embed_text", {"text": bytes_array([b"ab\xff"])}, "not valid UTF-8 (byte 2): encode it as UTF-8"),
 }
 
+# What one form of a pipeline refuses, the other refuses in the same words.
+REFUSED |= {
+    f"{case}, ensemble": (f"{model}_steps", inputs, words)
+    for case, (model, inputs, words) in REFUSED.items()
+    if model in ("classify_image", "embed_text")
+}
+
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_in_one_sentence(case: str, client: Client) -> None:
@@ -129,14 +153,15 @@ def test_bad_input_is_refused_in_one_sentence(case: str, client: Client) -> None
     assert not any(mark in str(caught.value) for mark in ("Traceback", ".py", str(ROOT), "/onnxruntime", "\n"))
 
 
-def test_requests_batched_with_bad_ones_get_their_answers(server: Server) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_requests_batched_with_bad_ones_get_their_answers(form: str, server: Server) -> None:
     good = [*DIGITS.items[:40]]
     items = [item for pair in zip(good, [b"", b"junk", PNG[:50], b"x"] * 10, strict=True) for item in pair]
 
     def ask(item: bytes) -> bytes | str:
         with Client(f"grpc://{server.grpc_url}") as own:
             try:
-                label: bytes = own.infer("classify_image", {"image": bytes_array([item])})["label"][0, 0]
+                label: bytes = own.infer(f"classify_image{form}", {"image": bytes_array([item])})["label"][0, 0]
             except InferenceError as err:
                 return err.status
         return label
@@ -201,9 +226,10 @@ def test_an_image_client_can_learn_all_it_needs_from_the_server(server: Server) 
     assert config["max_batch_size"] == 64
 
 
-def test_any_choice_of_outputs_is_answered(client: Client) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_any_choice_of_outputs_is_answered(form: str, client: Client) -> None:
     for outputs in (["label"], ["score"], ["label", "score"], ["score", "label"]):
-        assert list(client.infer("classify_image", {"image": bytes_array([PNG])}, outputs)) == outputs
+        assert list(client.infer(f"classify_image{form}", {"image": bytes_array([PNG])}, outputs)) == outputs
 
 
 def test_an_unknown_model_is_not_found(client: Client) -> None:

@@ -1,5 +1,6 @@
 """Triton's own words become facts: statistics of both protocols, configs, metrics."""
 
+import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -58,6 +59,22 @@ def test_a_config_becomes_what_the_rules_look_at() -> None:
         pb.ModelConfig(),
     )
     assert config_from_pb(config) == Config(8, True, 300, (), 2, True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [
+        ('[{"model": "a", "kind": "decode_image"}, {"model": "b", "kind": "onnx"}]', ("a", "b")),
+        ("no JSON", ()),
+        ("12", ()),
+        ('["a"]', ()),
+    ],
+)
+def test_a_pipeline_in_one_process_names_the_models_whose_work_it_does(text: str, joined: tuple[str, ...]) -> None:
+    config = pb.ModelConfig(name="m", backend="python")
+    config.parameters["steps"].string_value = text
+    assert config_from_pb(config).joined == joined
+    assert config_from_pb(pb.ModelConfig(name="m")).joined == ()
 
 
 def test_failures_are_told_by_reason_over_all_versions() -> None:

@@ -43,6 +43,26 @@ STEPS = tuple(
 ENSEMBLE = Facts(
     "both", Config(max_batch_size=8, steps=("a", "b")), counts(100, infer_ms=7.0), seconds=0.1, steps=STEPS
 )
+# Two steps of 0.5 ms and 1 ms, and 3 ms in all: half of the time goes by between them.
+HOPS = replace(
+    ENSEMBLE,
+    counts=counts(100, infer_ms=2.7),
+    seconds=1.0,
+    steps=tuple(
+        replace(HEALTHY, model=name, counts=counts(100, infer_ms=took, queue_ms=0.0, busy_ms=100 * took))
+        for name, took in (("a", 0.5), ("b", 1.0))
+    ),
+)
+# The same steps in one process, which is busy all the time; as models of their own they ran too.
+JOINED = replace(
+    HEALTHY,
+    config=replace(BATCHED, joined=("a", "b")),
+    counts=counts(500, infer_ms=1.8, busy_ms=980),
+    joined=tuple(
+        replace(HEALTHY, model=name, counts=counts(100, infer_ms=took, busy_ms=100 * took))
+        for name, took in (("a", 0.9), ("b", 1.0))
+    ),
+)
 
 # By rule: where it must speak, words that must be in what it says, and where it must not.
 CASES: dict[str, tuple[Facts, str, Facts]] = {
@@ -99,6 +119,16 @@ CASES: dict[str, tuple[Facts, str, Facts]] = {
         ENSEMBLE,
         "its slowest step, b",
         replace(ENSEMBLE, counts=counts(100, infer_ms=5.1)),
+    ),
+    "one_process_is_faster": (
+        HOPS,
+        "in_one_process = true",
+        replace(HOPS, counts=counts(100, infer_ms=1.3)),
+    ),
+    "ensemble_is_faster": (
+        JOINED,
+        "b takes 53% of the time",
+        replace(JOINED, counts=counts(500, infer_ms=1.8, busy_ms=600)),
     ),
     "copies_dominate": (replace(HEALTHY, counts=counts(100, input_ms=3)), "shared memory", HEALTHY),
     "warm_up_missing": (
@@ -165,3 +195,14 @@ def test_without_a_time_watched_batches_that_were_seen_tell_that_requests_met() 
     seen = counts(100, runs=80, batches=((1, 70), (2, 5), (4, 5)), queue_ms=0.6)
     assert "one_in_flight" not in findings(Facts("model", BATCHED, seen))
     assert "one_in_flight" in findings(Facts("model", BATCHED, counts(100, queue_ms=0.6)))
+
+
+def test_one_process_is_not_proposed_for_steps_that_together_need_more_than_one() -> None:
+    busy = tuple(replace(step, counts=replace(step.counts, busy_ns=600 * MS)) for step in HOPS.steps)
+    assert "one_process_is_faster" not in findings(replace(HOPS, steps=busy))
+
+
+def test_the_ensemble_is_not_proposed_where_one_step_does_most_or_none_was_seen_alone() -> None:
+    slow = replace(JOINED.joined[1], counts=counts(100, infer_ms=9.0, busy_ms=900))
+    for joined in ((JOINED.joined[0], slow), (), tuple(replace(step, counts=Counts()) for step in JOINED.joined)):
+        assert "ensemble_is_faster" not in findings(replace(JOINED, joined=joined))

@@ -7,7 +7,7 @@ import pytest
 
 from ai102.client import bytes_array
 from ai102.errors import UserError
-from loadtest.payloads import Sample, is_right, size_of, targets
+from loadtest.payloads import Pipelines, Sample, is_right, size_of, targets
 
 ROOT = Path(__file__).parent.parent.parent
 CONTRACT = ROOT / "models.toml"
@@ -29,6 +29,18 @@ def test_targets_follow_from_the_contract() -> None:
 def test_what_and_models_choose() -> None:
     assert [target.model for target in targets(CONTRACT, "text", (), 1)] == ["embed_text"]
     assert [target.model for target in targets(CONTRACT, "mixed", ("score_image",), 1)] == ["score_image"]
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "models"),
+    [
+        ("preferred", ["classify_image", "embed_text"]),
+        ("steps", ["classify_image_steps", "embed_text_steps"]),
+        ("both", ["classify_image", "classify_image_steps", "embed_text", "embed_text_steps"]),
+    ],
+)
+def test_either_form_of_a_pipeline_can_be_asked(pipelines: Pipelines, models: list[str]) -> None:
+    assert [target.model for target in targets(CONTRACT, "mixed", (), 1, pipelines)] == models
 
 
 def test_a_contract_with_nothing_to_send_is_refused(tmp_path: Path) -> None:

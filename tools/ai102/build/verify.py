@@ -26,7 +26,7 @@ def ensemble_of(contract: Contract, name: str) -> tuple[str, str]:
     Raises UserError when there is none.
     """
     network = contract.networks[name]
-    for ensemble, table in contract.ensembles.items():
+    for ensemble, table in contract.pipelines:
         models = {step.model for step in table.steps}
         if models & {f"{name}_{precision}" for precision in network.precisions} and len(table.inputs) == 1:
             for output in table.outputs:

@@ -121,7 +121,7 @@ def _embedders(contract: Contract) -> Iterator[Embedder]:
 def _ensembles(contract: Contract, front: str) -> Iterator[tuple[str, dict[str, _Origin], str]]:
     """Each ensemble with one input that goes to a step of kind `front`: name, its outputs' origins, the input."""
     models = {model.name: model for model in contract.served_models}
-    for name, ensemble in contract.ensembles.items():
+    for name, ensemble in contract.pipelines:
         steps = [(step, models[step.model]) for step in ensemble.steps]
         if len(ensemble.inputs) != 1 or not any(model.kind == front for _, model in steps):
             continue

@@ -49,6 +49,19 @@ class Contract(Table):
                 models.append(model_that_seals(models[-1]))
         return models
 
+    @property
+    def pipelines(self) -> list[tuple[str, Ensemble]]:
+        """The ensembles in the order in which one is chosen where none is named.
+
+        The contract's order, but an ensemble whose steps another one runs in one process comes after all others.
+        """
+        joined = [ensemble for ensemble in self.ensembles.values() if ensemble.in_one_process]
+
+        def has_faster_form(ensemble: Ensemble) -> bool:
+            return not ensemble.in_one_process and any(ensemble.answers_like(other) for other in joined)
+
+        return sorted(self.ensembles.items(), key=lambda item: has_faster_form(item[1]))
+
 
 def load(path: Path) -> Contract:
     """The contract in `path`.

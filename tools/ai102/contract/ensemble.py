@@ -34,3 +34,7 @@ class Ensemble(Table):
     # Also serve sealed_NAME, which takes and gives sealed payloads: no proxy, log or queue sees what they hold.
     sealed: bool = Field(False, examples=["true"])
     response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
+
+    def answers_like(self, other: Ensemble) -> bool:
+        """Whether both run the same steps on the same tensors, in whatever form."""
+        return (self.steps, self.inputs, self.outputs) == (other.steps, other.inputs, other.outputs)

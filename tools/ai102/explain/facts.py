@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Config:
     has_varying_dims: bool = False
     has_cache: bool = False
     steps: tuple[str, ...] = ()  # of an ensemble
+    joined: tuple[str, ...] = ()  # the models whose work a pipeline in one process does
 
     @property
     def is_ensemble(self) -> bool:
@@ -80,6 +82,7 @@ class Facts:
     state_reason: str = ""
     failures: Mapping[str, int] | None = None  # by Triton's reason; None: the metrics were not to be had
     steps: tuple[Facts, ...] = ()  # of an ensemble, over the same time
+    joined: tuple[Facts, ...] = ()  # of a pipeline in one process: its steps as models of their own, over the same time
     around: float = 0.0  # requests under way in the ensembles that have this model as a step
 
     @property
@@ -112,7 +115,18 @@ def config_from_pb(config: pb.ModelConfig) -> Config:
         has_varying_dims=any(-1 in tensor.dims for tensor in config.input),
         has_cache=config.response_cache.enable,
         steps=tuple(step.model_name for step in config.ensemble_scheduling.step),
+        joined=_joined(config),
     )
+
+
+def _joined(config: pb.ModelConfig) -> tuple[str, ...]:
+    """What `ai102 configure` writes for a pipeline in one process; a parameter of that name in other models is left."""
+    if "steps" not in config.parameters:  # reading a key of this map would add it
+        return ()
+    try:
+        return tuple(str(step["model"]) for step in json.loads(config.parameters["steps"].string_value))
+    except (ValueError, TypeError, KeyError):
+        return ()
 
 
 def counts_of(rows: Sequence[Row]) -> Counts:

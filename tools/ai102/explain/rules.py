@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ai102.explain import batching, health
+from ai102.explain import batching, forms, health
 from ai102.explain.facts import Facts
 from ai102.explain.finding import Finding
 
@@ -26,6 +26,8 @@ RULES: dict[str, Rule] = {
         batching.batches_are_full,
         batching.batches_form,
         health.ensemble_overhead,
+        forms.one_process_is_faster,
+        forms.ensemble_is_faster,
         health.copies_dominate,
         health.warm_up_missing,
         health.cache_rarely_hits,

@@ -75,6 +75,7 @@ def facts_of(
             state.reason if state else "",
             None if failures is None else failures.get(name, {}),
             tuple(one(step) for step in config.steps),
+            tuple(one(step) for step in config.joined),
             around,
         )
 
