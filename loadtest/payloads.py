@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102 import contract as spec
 from ai102.build.workspace import home_of
-from ai102.client import Client, ask, bytes_array
-from ai102.contract import Contract
+from ai102.client import Client, bytes_array
+from ai102.contract import Contract, load
+from ai102.contract.pipelines import pipeline_named, pipelines_of
 from ai102.errors import UserError
 from ai102.samples.read import label_numbers, read_samples
 
@@ -59,18 +59,14 @@ def targets(
     "preferred" is the first of a network's ensembles, "steps" the first that hands tensors from model to model, where
     there is one, "both" these two. Raises UserError when there is none, or one cannot be sent anything.
     """
-    contract, sets = spec.load(contract_file), home_of(contract_file) / "calibration" / "sets"
+    contract, sets = load(contract_file), home_of(contract_file) / "calibration" / "sets"
     if models:
         return [_target(contract, sets, model, samples) for model in models]
     candidates: dict[str, list[str]] = {}
-    for ensemble, _ in contract.pipelines:
-        network = network_of(contract, ensemble)
-        try:
-            _, takes = ask.takes(contract, ensemble)
-        except UserError:  # takes neither images nor texts
-            continue
-        if network and takes in TAKES[what] and contract.networks[network].calibration_set:
-            candidates.setdefault(network, []).append(ensemble)
+    for pipeline in pipelines_of(contract).values():
+        network = pipeline.network
+        if network and pipeline.takes in TAKES[what] and contract.networks[network].calibration_set:
+            candidates.setdefault(network, []).append(pipeline.name)
     if not candidates:
         raise UserError(
             f"{contract_file} has no ensemble that takes {' or '.join(TAKES[what])}s and has a calibration_set, whose "
@@ -87,16 +83,9 @@ def _chosen(contract: Contract, names: Sequence[str], pipelines: Pipelines) -> l
     return list(dict.fromkeys({"preferred": [preferred], "steps": [steps], "both": [preferred, steps]}[pipelines]))
 
 
-def network_of(contract: Contract, ensemble: str) -> str | None:
-    """The network that an ensemble runs; the first, where it runs several."""
-    networks = {model.name: model.network for model in contract.served_models if model.kind == "onnx"}
-    steps = contract.ensembles[ensemble].steps
-    return next((networks[step.model] for step in steps if networks.get(step.model)), None)
-
-
 def _target(contract: Contract, sets: Path, ensemble: str, count: int) -> Target:
-    name, _ = ask.takes(contract, ensemble)
-    network = contract.networks.get(network_of(contract, ensemble) or "")
+    pipeline = pipeline_named(contract, ensemble)
+    network = contract.networks.get(pipeline.network or "")
     if network is None or network.calibration_set is None:
         raise UserError(
             f"{ensemble} runs no network with a calibration_set, whose test samples would be sent: give it one"
@@ -107,7 +96,7 @@ def _target(contract: Contract, sets: Path, ensemble: str, count: int) -> Target
         labels = [network.labels[number] for number in label_numbers(network, test)]
     payloads = tuple(Payload(item, label) for item, label in zip(test.items, labels, strict=True))[:count]
     outputs = contract.ensembles[ensemble].outputs
-    return Target(ensemble, name, outputs, network.latency_goal.p99_ms, payloads)
+    return Target(ensemble, pipeline.input, outputs, network.latency_goal.p99_ms, payloads)
 
 
 def samples_of(target: Target, client: Client) -> list[Sample]:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from ai102 import contract
-from ai102.build import verify
 from ai102.contract.answers import asked_from_contract
+from ai102.contract.pipelines import pipeline_of_network
 from ai102.errors import UserError
 
 CONTRACT = Path(__file__).parent.parent.parent / "models.toml"
@@ -239,4 +239,4 @@ def test_a_pipeline_in_one_process_is_chosen_before_the_ensemble_of_the_same_ste
     assert asked.classifier is not None
     assert asked.embedder is not None
     assert (asked.classifier.model, asked.embedder.model) == ("classify_image", "embed_text")
-    assert verify.ensemble_of(turned, "minilm")[0] == "embed_text"
+    assert pipeline_of_network(turned, "minilm")[0].name == "embed_text"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102.build.steps import Workspace
+from ai102.build.workspace import Workspace
 from ai102.client import Client, bytes_array
 from ai102.contract import Contract, Network
+from ai102.contract.pipelines import pipeline_of_network
 from ai102.errors import UserError
 from ai102.int8 import judge
 from ai102.progress import Progress, Reporter
@@ -20,30 +21,14 @@ from ai102.serve.server import Server
 WORST = 5
 
 
-def ensemble_of(contract: Contract, name: str) -> tuple[str, str]:
-    """The ensemble that serves network `name` from raw items, and its output that is the network's own.
-
-    Raises UserError when there is none.
-    """
-    network = contract.networks[name]
-    for ensemble, table in contract.pipelines:
-        models = {step.model for step in table.steps}
-        if models & {f"{name}_{precision}" for precision in network.precisions} and len(table.inputs) == 1:
-            for output in table.outputs:
-                if output == network.outputs[0].name:
-                    return ensemble, output
-    raise UserError(f"no ensemble of models.toml takes one item and returns {network.outputs[0].name} of {name}")
-
-
 def served_outputs(
     client: Client, contract: Contract, name: str, items: tuple[bytes, ...], progress: Progress
 ) -> NDArray[np.float32]:
     """Each item sent alone through the network's ensemble: outputs [items, width]."""
-    ensemble, output = ensemble_of(contract, name)
-    (input_name,) = contract.ensembles[ensemble].inputs
+    pipeline, output = pipeline_of_network(contract, name)
     rows = []
     for position, item in enumerate(items, start=1):
-        rows.append(client.infer(ensemble, {input_name: bytes_array([item])}, [output])[output][0])
+        rows.append(client.infer(pipeline.name, {pipeline.input: bytes_array([item])}, [output])[output][0])
         progress(position, len(items))
     return np.stack(rows)
 
@@ -76,10 +61,10 @@ def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -
     network = workspace.network(name)
     if network.calibration_set is None:
         raise UserError(f"{name} has no calibration_set in models.toml, so there is no test split to verify it on")
-    ensemble, _ = ensemble_of(workspace.contract, name)
+    ensemble = pipeline_of_network(workspace.contract, name)[0].name
     samples = read_samples(workspace.sets, network.calibration_set, "test")
     with report.step(f"{name}: PyTorch on {len(samples.items)} test samples"):
-        wanted = framework_outputs(workspace, name, samples.items)
+        expected = framework_outputs(workspace, name, samples.items)
     with ExitStack() as stack:
         if url is None:
             server = stack.enter_context(
@@ -88,10 +73,10 @@ def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -
             url = f"grpc://{server.grpc_url}"
         client = stack.enter_context(Client(url))
         with report.step(f"{name}: {ensemble} on the same samples") as progress:
-            came = served_outputs(client, workspace.contract, name, samples.items, progress)
-    verdict = judge.compare(network, samples, wanted, came)
+            served = served_outputs(client, workspace.contract, name, samples.items, progress)
+    verdict = judge.compare(network, samples, expected, served)
     report.say(f"{name}: PyTorch against {ensemble} as served: {verdict.summary}")
-    for line in _differing(network, samples.items, wanted, came):
+    for line in _differing(network, samples.items, expected, served):
         report.say(line)
     for complaint in verdict.complaints:
         report.say(f"{name}: over budget: {complaint}")
@@ -99,17 +84,17 @@ def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -
 
 
 def _differing(
-    network: Network, items: tuple[bytes, ...], wanted: NDArray[np.float32], came: NDArray[np.float32]
+    network: Network, items: tuple[bytes, ...], expected: NDArray[np.float32], served: NDArray[np.float32]
 ) -> list[str]:
     """The samples that differ most: other labels, or the lowest cosines."""
     if network.labels:
-        before, after = wanted.argmax(axis=1), came.argmax(axis=1)
+        before, after = expected.argmax(axis=1), served.argmax(axis=1)
         return [
-            f"  test sample {i}: PyTorch says {network.labels[before[i]]} ({wanted[i].max():.3f}), "
-            f"served {network.labels[after[i]]} ({came[i].max():.3f})"
+            f"  test sample {i}: PyTorch says {network.labels[before[i]]} ({expected[i].max():.3f}), "
+            f"served {network.labels[after[i]]} ({served[i].max():.3f})"
             for i in np.flatnonzero(before != after)
         ]
-    cosines = (wanted * came).sum(axis=1) / (np.linalg.norm(wanted, axis=1) * np.linalg.norm(came, axis=1))
+    cosines = (expected * served).sum(axis=1) / (np.linalg.norm(expected, axis=1) * np.linalg.norm(served, axis=1))
     return [
         f"  test sample {i}: cosine {cosines[i]:.4f}: {items[i].decode()[:60]}" for i in np.argsort(cosines)[:WORST]
     ]

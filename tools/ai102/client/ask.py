@@ -6,18 +6,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ai102.client import Client, InferenceError, bytes_array
 from ai102.contract import Contract
-from ai102.errors import UserError
-
-Takes = Literal["image", "text"]
+from ai102.contract.pipelines import pipeline_named
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one item: outputs as plain Python values, or an error."""
+    """The answer to one item: outputs as plain Python values, or an error."""
 
     item: str
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -25,37 +23,19 @@ class Answer:
     error: str = ""
 
 
-def takes(contract: Contract, ensemble: str) -> tuple[str, Takes]:
-    """The name of the ensemble's one input, and whether it is an encoded image or a text.
-
-    Raises UserError when `ensemble` is not one that takes an image or a text.
-    """
-    fronts = {model.name: model for model in contract.served_models if model.kind in ("decode_image", "tokenize_text")}
-    answerable: dict[str, tuple[str, Takes]] = {}
-    for name, table in contract.ensembles.items():
-        for step in table.steps:
-            if step.model in fronts and len(table.inputs) == 1:
-                answerable[name] = (table.inputs[0], "image" if fronts[step.model].kind == "decode_image" else "text")
-    if ensemble not in answerable:
-        raise UserError(
-            f"{ensemble} is no ensemble of models.toml that takes images or texts; there are {', '.join(answerable)}"
-        )
-    return answerable[ensemble]
-
-
 def answers_from_items(contract: Contract, url: str, ensemble: str, items: Sequence[str]) -> Iterator[Answer]:
     """An Answer for each item: a file name where the ensemble takes an image, the text itself where it takes text.
 
     A bad item gets an Answer with an error; raises UserError when no server answers at all.
     """
-    name, kind = takes(contract, ensemble)
-    wanted = contract.ensembles[ensemble].outputs
+    pipeline = pipeline_named(contract, ensemble)
+    outputs = contract.ensembles[ensemble].outputs
     with Client(url) as client:
         for item in items:
             try:
-                data = Path(item).read_bytes() if kind == "image" else item.encode("utf-8", "surrogateescape")
+                data = Path(item).read_bytes() if pipeline.takes == "image" else item.encode("utf-8", "surrogateescape")
                 began = time.perf_counter()
-                arrays = client.infer(ensemble, {name: bytes_array([data])}, wanted)
+                arrays = client.infer(ensemble, {pipeline.input: bytes_array([data])}, outputs)
             except InferenceError as err:
                 if not err.status:
                     raise
@@ -64,7 +44,7 @@ def answers_from_items(contract: Contract, url: str, ensemble: str, items: Seque
                 yield Answer(item, error=f"cannot read {item}: {err.strerror}")
             else:
                 milliseconds = (time.perf_counter() - began) * 1000
-                yield Answer(item, {key: _plain(arrays[key][0].tolist()) for key in wanted}, milliseconds)
+                yield Answer(item, {key: _plain(arrays[key][0].tolist()) for key in outputs}, milliseconds)
 
 
 def _plain(value: Any) -> Any:

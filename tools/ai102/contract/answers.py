@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from ai102.contract import Contract, ServedModel
+from ai102.contract.contract import Contract
+from ai102.contract.pipelines import Pipeline, pipelines_of
 from ai102.errors import UserError
 
 
@@ -33,12 +34,12 @@ class Classifier(NamedTuple):
 
     @property
     def max_top(self) -> int:
-        """How many of the best labels can be told."""
+        """How many of the best labels an answer can hold."""
         return len(self.scores.labels) if self.scores else 1
 
 
 class Embedder(NamedTuple):
-    """An ensemble that takes a text; `truncated` is empty where it does not tell whether the text was cut."""
+    """An ensemble that takes a text; `truncated` is empty where it does not say whether the text was cut."""
 
     model: str
     input: str
@@ -57,16 +58,10 @@ class Asked(NamedTuple):
     embedder: Embedder | None
 
 
-class _Origin(NamedTuple):
-    """The step that makes a tensor of an ensemble, and what that step calls it."""
-
-    model: ServedModel
-    tensor: str
-
-
 def asked_from_contract(contract: Contract, classify: str = "", embed: str = "") -> Asked:
     """The first ensemble of each kind, or those named. Raises UserError when one named is no such ensemble."""
-    classifiers, embedders = tuple(_classifiers(contract)), tuple(_embedders(contract))
+    pipelines = tuple(pipelines_of(contract).values())
+    classifiers, embedders = tuple(_classifiers(pipelines, contract)), tuple(_embedders(pipelines, contract))
     asked = Asked(
         _chosen("--classify", classify, classifiers, "takes an encoded image and gives label and score, or scores"),
         _chosen("--embed", embed, embedders, "takes a text and gives an embedding"),
@@ -86,48 +81,34 @@ def _chosen(option: str, name: str, known: tuple[_Kind, ...], what: str) -> _Kin
     raise UserError(f'{option} is "{name}", no ensemble that {what}; of that kind: {names}')
 
 
-def _classifiers(contract: Contract) -> Iterator[Classifier]:
-    found: dict[str, tuple[str, Classifier]] = {}  # with the network's model inside it
+def _classifiers(pipelines: Sequence[Pipeline], contract: Contract) -> Iterator[Classifier]:
+    chosen: list[tuple[str, Classifier]] = []  # with the network's model inside it
     all_scores: dict[str, Scores] = {}
-    for name, origins, takes in _ensembles(contract, "decode_image"):
-        by_place = {(origin.model.kind, origin.tensor): tensor for tensor, origin in origins.items()}
-        label, score = by_place.get(("label_scores", "label")), by_place.get(("label_scores", "score"))
-        steps = [step.model for step in contract.ensembles[name].steps]
-        inner = next((m for m in contract.served_models if m.kind == "onnx" and m.name in steps), None)
-        if inner is None or inner.network is None:
+    for pipeline in pipelines:
+        inner = pipeline.inner
+        if pipeline.takes != "image" or inner is None or inner.network is None:
             continue
+        by_origin = {(origin.model.kind, origin.tensor): tensor for tensor, origin in pipeline.outputs.items()}
+        label, score = by_origin.get(("label_scores", "label")), by_origin.get(("label_scores", "score"))
         labels = contract.networks[inner.network].labels
-        scores = [tensor for tensor, origin in origins.items() if origin.model == inner]
-        if labels and scores:
-            all_scores.setdefault(inner.name, Scores(name, takes, scores[0], labels))
+        tensors = [tensor for tensor, origin in pipeline.outputs.items() if origin.model == inner]
+        scores = Scores(pipeline.name, pipeline.input, tensors[0], labels) if labels and tensors else None
+        if scores:
+            all_scores.setdefault(inner.name, scores)
         if label and score:
-            found[name] = inner.name, Classifier(name, takes, label, score, labels, None)
-        elif labels and scores:
-            found[name] = inner.name, Classifier(name, takes, "", "", labels, Scores(name, takes, scores[0], labels))
-    for inner_name, classifier in found.values():
+            chosen.append((inner.name, Classifier(pipeline.name, pipeline.input, label, score, labels, None)))
+        elif scores:
+            chosen.append((inner.name, Classifier(pipeline.name, pipeline.input, "", "", labels, scores)))
+    for inner_name, classifier in chosen:
         yield classifier._replace(scores=classifier.scores or all_scores.get(inner_name))
 
 
-def _embedders(contract: Contract) -> Iterator[Embedder]:
-    for name, origins, takes in _ensembles(contract, "tokenize_text"):
-        truncated = next((tensor for tensor, origin in origins.items() if origin.tensor == "truncated"), "")
-        for tensor, (model, inner) in origins.items():
-            if model.network and model.kind == "onnx" and contract.networks[model.network].task == "text-embedding":
+def _embedders(pipelines: Sequence[Pipeline], contract: Contract) -> Iterator[Embedder]:
+    for pipeline in pipelines:
+        truncated = next((tensor for tensor, origin in pipeline.outputs.items() if origin.tensor == "truncated"), "")
+        for tensor, (model, inner) in pipeline.outputs.items():
+            network = contract.networks[model.network] if model.network and model.kind == "onnx" else None
+            if pipeline.takes == "text" and network and network.task == "text-embedding":
                 (dims,) = (output.dims for output in model.outputs if output.name == inner)
-                yield Embedder(name, takes, tensor, truncated, dims[0])
+                yield Embedder(pipeline.name, pipeline.input, tensor, truncated, dims[0])
                 break
-
-
-def _ensembles(contract: Contract, front: str) -> Iterator[tuple[str, dict[str, _Origin], str]]:
-    """Each ensemble with one input that goes to a step of kind `front`: name, its outputs' origins, the input."""
-    models = {model.name: model for model in contract.served_models}
-    for name, ensemble in contract.pipelines:
-        steps = [(step, models[step.model]) for step in ensemble.steps]
-        if len(ensemble.inputs) != 1 or not any(model.kind == front for _, model in steps):
-            continue
-        made = {
-            step.outputs.get(output.name, output.name): _Origin(model, output.name)
-            for step, model in steps
-            for output in model.outputs
-        }
-        yield name, {tensor: made[tensor] for tensor in ensemble.outputs}, ensemble.inputs[0]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ai102.build.workspace import Workspace
-from ai102.client import ask, bytes_array
+from ai102.client import bytes_array
 from ai102.contract import Contract, ServedModel
+from ai102.contract.pipelines import pipeline_named
 from ai102.errors import UserError
 from ai102.samples.examples import examples_for
 from ai102.samples.read import read_samples, tensors_of_items
@@ -72,12 +73,12 @@ def requests_for(workspace: Workspace, subject: Subject) -> tuple[list[Request],
         if network.batching.max_batch_size == 0 and items:
             requests = [{key: array[0] for key, array in request.items()} for request in requests]
         return requests, tuple(tensor.name for tensor in network.outputs), words
-    input_name, kind = ask.takes(contract, subject.asked)
+    pipeline = pipeline_named(contract, subject.asked)
     if not items:
-        if kind == "image":
+        if pipeline.takes == "image":
             raise UserError(f"{subject.asked}: {subject.network} has no calibration_set to take images from; name one")
         from ai102.samples.examples import TEXTS
 
         items = tuple(text.encode() for text in TEXTS)
-    raw: list[Request] = [{input_name: bytes_array([item])} for item in items]
+    raw: list[Request] = [{pipeline.input: bytes_array([item])} for item in items]
     return raw, contract.ensembles[subject.asked].outputs, words
