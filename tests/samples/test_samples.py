@@ -167,7 +167,7 @@ def test_a_labelled_line_is_a_text_a_tab_and_a_label(tmp_path: Path) -> None:
     samples = read_samples(declared(tmp_path, set_of_file("labelled-lines", data, 2)), "own", "test")
     assert (samples.items, samples.labels) == ((b"so\tgood", b"so bad"), ("glad", "sad"))
     (tmp_path / "data").write_bytes(b"no label\n")
-    with pytest.raises(UserError, match=r"data:1: wanted a text, a tab and the name of its label"):
+    with pytest.raises(UserError, match=r"data:1: write a text, a tab and the name of its label"):
         read_samples(tmp_path, "own", "test")
 
 

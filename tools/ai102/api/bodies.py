@@ -1,4 +1,4 @@
-"""A request's body, read no faster than it is wanted and no further than it may go."""
+"""A request's body, read as fast as it is used and only up to its limit."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from ai102.contract.answers import Classifier, Embedder, Scores
 _Answer = TypeVar("_Answer")
 
 
-class Told(NamedTuple):
+class Origin(NamedTuple):
     """What goes along to Triton of the request it is asked for."""
 
     request_id: str
@@ -43,29 +43,29 @@ class Calls:
         self._gate = gate
 
     async def classify(
-        self, asked: Classifier, images: Sequence[Image], top: int, told: Told, receive: Receive
+        self, asked: Classifier, images: Sequence[Image], top: int, origin: Origin, receive: Receive
     ) -> list[Prediction]:
         """A prediction for each image, with its `top` best labels. Raises Problem."""
         filenames = tuple(image.filename for image in images)
         items = [image.data for image in images]
         scores = asked.scores if top > 1 or not asked.label else None
         if scores:
-            arrays = await self._ask(scores.model, scores.input, items, (scores.output,), told, receive, filenames)
+            arrays = await self._ask(scores.model, scores.input, items, (scores.output,), origin, receive, filenames)
             ranked = _ranked(arrays[scores.output], scores, len(items), top)
         else:
-            wanted = (asked.label, asked.score)
-            arrays = await self._ask(asked.model, asked.input, items, wanted, told, receive, filenames)
+            tensors = (asked.label, asked.score)
+            arrays = await self._ask(asked.model, asked.input, items, tensors, origin, receive, filenames)
             ranked = _best(arrays[asked.label], arrays[asked.score], len(items))
         return [
             Prediction(filename=name, label=row[0].label, score=row[0].score, top=row)
             for name, row in zip(filenames, ranked, strict=True)
         ]
 
-    async def embed(self, asked: Embedder, texts: Sequence[str], told: Told, receive: Receive) -> Vectors:
+    async def embed(self, asked: Embedder, texts: Sequence[str], origin: Origin, receive: Receive) -> Vectors:
         """The embedding of each text. Raises Problem."""
-        wanted = (asked.embedding, asked.truncated) if asked.truncated else (asked.embedding,)
+        tensors = (asked.embedding, asked.truncated) if asked.truncated else (asked.embedding,)
         items = [text.encode() for text in texts]
-        arrays = await self._ask(asked.model, asked.input, items, wanted, told, receive)
+        arrays = await self._ask(asked.model, asked.input, items, tensors, origin, receive)
         vectors = arrays[asked.embedding]
         if vectors.ndim != 2 or len(vectors) != len(items) or not np.isfinite(vectors).all():
             raise _no_answer()
@@ -80,7 +80,7 @@ class Calls:
         name: str,
         items: Sequence[bytes],
         outputs: tuple[str, ...],
-        told: Told,
+        origin: Origin,
         receive: Receive,
         filenames: tuple[str, ...] = (),
     ) -> Mapping[str, NDArray[Any]]:
@@ -92,9 +92,9 @@ class Calls:
                     model,
                     {name: bytes_array(items)},
                     outputs,
-                    request_id=told.request_id,
-                    traceparent=told.traceparent,
-                    headers={"x-request-id": told.request_id},
+                    request_id=origin.request_id,
+                    traceparent=origin.traceparent,
+                    headers={"x-request-id": origin.request_id},
                     timeout_s=deadline_s,
                 )
 

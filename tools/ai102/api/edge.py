@@ -22,8 +22,8 @@ EVERYWHERE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referr
 class Edge:
     """Stands before the whole application.
 
-    Sets `request_id` and `traceparent` (empty where none came, or none that W3C allows) in the request's state, and
-    hands `log` one line of JSON for each request: who, what, how it went; nothing of what was sent or answered.
+    Sets `request_id` and `traceparent` (empty where the caller sent none, or none that W3C allows) in the request's
+    state, and hands `log` one line of JSON for each request: who, what, how it went; nothing of what was sent or answered.
     """
 
     def __init__(self, app: ASGIApp, log: Callable[[str], None]) -> None:
@@ -79,8 +79,8 @@ class Edge:
 
 def _only(values: Iterable[str], form: re.Pattern[str]) -> str:
     """The one value, if it has the form."""
-    found = list(values)
-    return found[0] if len(found) == 1 and form.fullmatch(found[0]) else ""
+    texts = list(values)
+    return texts[0] if len(texts) == 1 and form.fullmatch(texts[0]) else ""
 
 
 def _route(scope: Scope) -> str:

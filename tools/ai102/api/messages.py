@@ -169,7 +169,7 @@ def texts_type(limits: Limits) -> type[BaseModel]:
 
 
 def texts_from_json(body: bytes, kind: type[BaseModel]) -> list[str]:
-    """The texts of a body of /v1/embed. Raises Problem: 400 for what is no JSON, 422 for what is not wanted."""
+    """The texts of a body of /v1/embed. Raises Problem: 400 for what is no JSON, 422 for what does not fit."""
     try:
         asked: Any = TypeAdapter(kind).validate_json(body)
     except ValidationError as err:

@@ -79,7 +79,7 @@ def example_of(kind: str) -> dict[str, Any]:
 
 
 def problem_from_error(err: InferenceError, deadline_s: float, filenames: tuple[str, ...] = ()) -> Problem:
-    """What the caller is told of a client's error; `filenames` are those of the images sent, in order."""
+    """The answer to a client's error; `filenames` are those of the images sent, in order."""
     match err:
         case BadRequestError():
             return _refused(err, filenames)

@@ -12,7 +12,7 @@ from python_multipart.multipart import parse_options_header
 
 from ai102.api import documented
 from ai102.api.bodies import chunks, whole
-from ai102.api.calls import Calls, Told
+from ai102.api.calls import Calls, Origin
 from ai102.api.gate import Gate
 from ai102.api.messages import Classified, Embedded, Health, Models, Offered, Readiness, texts_from_json, texts_type
 from ai102.api.problems import Problem
@@ -52,7 +52,7 @@ def router_for(asked: Asked, gate: Gate, calls: Calls, readiness: ModelReadiness
 
 def _add_classify(router: APIRouter, asked: Classifier, gate: Gate, calls: Calls) -> None:
     limits = gate.limits
-    wanted = Query(1, ge=1, le=asked.max_top, description="How many of the best labels to tell.")
+    top_query = Query(1, ge=1, le=asked.max_top, description="How many of the best labels to tell.")
     problems = (
         "malformed", "upload-timeout", "too-large", "unsupported-type", "bad-image", "bad-answer", "busy", "deadline",
     )  # fmt: skip
@@ -66,19 +66,19 @@ def _add_classify(router: APIRouter, asked: Classifier, gate: Gate, calls: Calls
     )
     async def classify(
         request: Request,
-        top: int = wanted,
+        top: int = top_query,
     ) -> Response:
         """The label and score of each PNG or JPEG image, in the order sent."""
         with gate.admitted() as held:
             parts = chunks(request, limits.max_upload_bytes, limits, held)
             images = await images_from_form(request.headers.get("content-type", ""), parts, limits)
             began = perf_counter()
-            told = _told(request)
-            predictions = await calls.classify(asked, images, top, told, request.receive)
+            origin = origin_of(request)
+            predictions = await calls.classify(asked, images, top, origin, request.receive)
         return _json(
             Classified(
                 model=asked.model,
-                request_id=told.request_id,
+                request_id=origin.request_id,
                 predictions=predictions,
                 latency_ms=round((perf_counter() - began) * 1000, 3),
             )
@@ -105,12 +105,12 @@ def _add_embed(router: APIRouter, asked: Embedder, gate: Gate, calls: Calls) -> 
         with gate.admitted() as held:
             texts = texts_from_json(await whole(request, limits.max_json_bytes, limits, held), body)
             began = perf_counter()
-            told = _told(request)
-            vectors = await calls.embed(asked, texts, told, request.receive)
+            origin = origin_of(request)
+            vectors = await calls.embed(asked, texts, origin, request.receive)
         return _json(
             Embedded(
                 model=asked.model,
-                request_id=told.request_id,
+                request_id=origin.request_id,
                 embeddings=vectors.embeddings,
                 truncated=vectors.truncated,
                 latency_ms=round((perf_counter() - began) * 1000, 3),
@@ -124,8 +124,8 @@ def _check_is_json(request: Request) -> None:
         raise Problem("unsupported-type", "Send JSON in UTF-8, as Content-Type: application/json.")
 
 
-def _told(request: Request) -> Told:
-    return Told(request.state.request_id, request.state.traceparent)
+def origin_of(request: Request) -> Origin:
+    return Origin(request.state.request_id, request.state.traceparent)
 
 
 def _offered(asked: Asked, gate: Gate, ready: dict[str, bool]) -> Iterator[Offered]:

@@ -1,4 +1,4 @@
-"""Run the API under uvicorn until it is told to stop; calls in flight are finished first."""
+"""Run the API under uvicorn until a signal stops it; calls in flight are finished first."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def _run(
     say: Callable[[str], None],
     log_config: dict[str, Any],
 ) -> None:
-    # Shared memory would tie the answers to one server, and Triton's side of it is no caller's behind the door.
+    # Shared memory would tie the answers to one server, and behind the gateway no caller may use Triton's.
     async with AsyncClient(url, timeout_s=limits.deadline_s, shared_memory=False) as client:
         config = config_for(application(asked, client, limits, log).asgi, limits, log_config)
         say(f"ready: {url_of(listener)} asks {url} (Ctrl-C stops it)")

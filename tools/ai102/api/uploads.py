@@ -50,7 +50,7 @@ async def images_from_form(content_type: str, parts: AsyncIterator[bytes], limit
 
 
 class _Form:
-    """What the parser tells of, kept as far as it is wanted."""
+    """The parser's events, kept as far as they are used."""
 
     def __init__(self, limits: Limits) -> None:
         self.images: list[Image] = []
@@ -59,7 +59,7 @@ class _Form:
         self._headers: dict[bytes, bytes] = {}
         self._key = self._value = b""
         self._filename = ""
-        self._start = b""  # of the file, as long as it is too short to be told by
+        self._start = b""  # of the file, as long as it is too short to show the type
         self._pieces: list[bytes] = []
         self._size = 0
 

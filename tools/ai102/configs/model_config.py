@@ -55,7 +55,7 @@ def _config_of_network(model: ServedModel, network: Network, target: Target, tri
 
 
 def parameters(model: ServedModel, network: Network) -> dict[str, str]:
-    """What the backend of that model is told beside its tensors."""
+    """The parameters of that model's backend, beside its tensors."""
     match model.kind:
         case "onnx":
             threads = {"intra_op_thread_count": str(network.instances.threads)}
@@ -129,9 +129,11 @@ def _config_of_one_process(model: ServedModel, contract: Contract, models: Mappi
     if ensemble.response_cache:
         config.response_cache.enable = True
     serve_in_one_process(config, network)
-    told = parameters(inside, network)
-    told["steps"] = json.dumps([_told_step(step, models[step.model], network) for step in ensemble.steps])
-    for key, value in told.items():
+    step_parameters = parameters(inside, network)
+    step_parameters["steps"] = json.dumps(
+        [_described_step(step, models[step.model], network) for step in ensemble.steps]
+    )
+    for key, value in step_parameters.items():
         config.parameters[key].string_value = value
     return config
 
@@ -153,20 +155,20 @@ def _config_of_sealed(model: ServedModel, models: Mapping[str, ServedModel]) -> 
     return config
 
 
-def _told_step(step: Step, model: ServedModel, network: Network) -> dict[str, Any]:
+def _described_step(step: Step, model: ServedModel, network: Network) -> dict[str, Any]:
     """What the one process must know of a step; of a network also the arrays that warm it up."""
-    told: dict[str, Any] = {
+    step_parameters: dict[str, Any] = {
         "model": model.name,
         "kind": model.kind,
         "inputs": {tensor.name: step.inputs.get(tensor.name, tensor.name) for tensor in model.inputs},
         "outputs": {tensor.name: step.outputs.get(tensor.name, tensor.name) for tensor in model.outputs},
     }
     if model.kind != "onnx":
-        return told | {"parameters": parameters(model, network)}
+        return step_parameters | {"parameters": parameters(model, network)}
     types = {tensor.name: BY_NAME[tensor.type].numpy_name for tensor in model.inputs}
     is_plain = "object" not in types.values() and model.max_batch_size > 0
     runs = warm_runs(network) if is_plain else ()
-    return told | {
+    return step_parameters | {
         "warm": [
             {tensor.name: (types[tensor.name], [batch, *sized(tensor, length)]) for tensor in network.inputs}
             for length, batch in runs

@@ -81,8 +81,8 @@ def _limited(group: pb.ModelInstanceGroup, instances: Instances) -> pb.ModelInst
     if instances.rate_limiter:
         group.rate_limiter.priority = instances.rate_limiter.priority
         for resource in instances.rate_limiter.resources:
-            made = group.rate_limiter.resources.add(name=resource.name, count=resource.count)
-            setattr(made, "global", resource.is_global)  # a keyword in Python
+            added = group.rate_limiter.resources.add(name=resource.name, count=resource.count)
+            setattr(added, "global", resource.is_global)  # a keyword in Python
     return group
 
 
@@ -116,13 +116,13 @@ def _has_lengths(network: Network) -> bool:
 def _warmup(network: Network) -> Iterator[pb.ModelWarmup]:
     for length, batch in warm_runs(network):
         name = f"batch {batch}" + (f", length {length}" if _has_lengths(network) else "")
-        made = pb.ModelWarmup(name=name, batch_size=batch, count=1)
+        added = pb.ModelWarmup(name=name, batch_size=batch, count=1)
         for tensor in network.inputs:
-            value = made.inputs[tensor.name]
+            value = added.inputs[tensor.name]
             value.data_type = data_type(tensor)
             value.dims.extend(sized(tensor, length) or [1])
             value.input_data_file = warmup_file(tensor, length)
-        yield made
+        yield added
 
 
 def _catch_graphs(cuda: pb.ModelOptimizationPolicy.Cuda, network: Network) -> None:

@@ -49,18 +49,22 @@ def models_of_network(name: str, net: Network) -> list[ServedModel]:
     if net.task == "image-classification":
         models.append(served("decode", "decode_image", (_one("image", "BYTES"),), net.inputs))
     if net.text:
-        made = (*net.inputs, _one("truncated", "BOOL"), *([TOKEN_SPANS] if net.task == "token-classification" else []))
-        models.append(served("tokenize", "tokenize_text", (_one("text", "BYTES"),), made))
+        tokens = (
+            *net.inputs,
+            _one("truncated", "BOOL"),
+            *([TOKEN_SPANS] if net.task == "token-classification" else []),
+        )
+        models.append(served("tokenize", "tokenize_text", (_one("text", "BYTES"),), tokens))
     match net.task:
         case "image-classification" | "text-classification":
             models.append(served("label", "label_scores", net.outputs, (_one("label", "BYTES"), _one("score", "FP32"))))
         case "token-classification":
-            told = (
+            scored = (
                 _each_token("label", "BYTES"),
                 _each_token("score", "FP32"),
                 TOKEN_SPANS.model_copy(update={"name": "span"}),
             )
-            models.append(served("label", "label_tokens", (*net.outputs, TOKEN_SPANS), told))
+            models.append(served("label", "label_tokens", (*net.outputs, TOKEN_SPANS), scored))
     return models
 
 
@@ -92,8 +96,8 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
                 )
             used.add(outer)
             if outer in ensemble.outputs:
-                # Triton 2.51 and its open issue 7482: a caller who asks for some outputs but not this one would
-                # be told of a deadlock, since the server then also withholds it from the step.
+                # Triton 2.51 and its open issue 7482: a caller who asks for some outputs but not this one gets the
+                # error of a deadlock, since the server then also withholds it from the step.
                 raise ValueError(
                     f'{where} ("{step.model}") takes "{outer}", which is also in outputs: a request for the other '
                     "outputs alone would fail; offer it by an ensemble of its own that ends with the step that makes it"
@@ -104,14 +108,14 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
                     f'{where} ("{step.model}") takes {taken.name} as {taken.type} {list(taken.dims)} '
                     f'but "{outer}" is {given.type} {list(given.dims)}; put a step between that converts it'
                 )
-        for made in model.outputs:
-            outer = step.outputs.get(made.name, made.name)
+        for output in model.outputs:
+            outer = step.outputs.get(output.name, output.name)
             if outer in flowing or outer in declared:
                 raise ValueError(
                     f'{where} ("{step.model}") makes "{outer}", which is already there; '
-                    f'give it another name: outputs = {{ {made.name} = "..." }}'
+                    f'give it another name: outputs = {{ {output.name} = "..." }}'
                 )
-            flowing[outer] = made.model_copy(update={"name": outer})
+            flowing[outer] = output.model_copy(update={"name": outer})
     if idle := [name for name in ensemble.inputs if name not in used]:
         raise ValueError(f'inputs holds "{idle[0]}", which no step takes; drop it or map it in a step')
     if missing := [name for name in ensemble.outputs if name not in flowing]:

@@ -60,14 +60,14 @@ class Batching(Table):
     def _sizes_fit(self) -> Self:
         if self.max_batch_size == 0:
             # Without a batch dimension Triton has no dynamic batcher, and all of this is the batcher's.
-            told = [
+            useless = [
                 key
                 for key in ("max_queue_delay_us", "preserve_ordering", "queue", "priorities")
                 if getattr(self, key) not in (0, False, None)
             ]
-            if told:
+            if useless:
                 raise ValueError(
-                    f"max_batch_size is 0 but {told[0]} is {_plain(getattr(self, told[0]))}: "
+                    f"max_batch_size is 0 but {useless[0]} is {_plain(getattr(self, useless[0]))}: "
                     "nothing would ever wait; set a batch size or drop it"
                 )
         if too_big := [size for size in self.preferred_batch_sizes if size > self.max_batch_size]:

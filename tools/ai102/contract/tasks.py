@@ -147,7 +147,7 @@ def _check_token_inputs(net: Network) -> None:
 def _check_tensors(net: Network) -> None:
     if net.labels and (len(net.outputs) != 1 or net.outputs[0].dims[-1:] != (len(net.labels),)):
         raise ValueError(
-            f"labels has {len(net.labels)} entries, wanted one output whose last dimension is that: "
+            f"labels has {len(net.labels)} entries but no one output has that as its last dimension: "
             "write one label per score, or drop labels"
         )
     if net.budget and net.outputs[0].type not in FLOATS:

@@ -21,8 +21,8 @@ def sentences(count: int) -> tuple[bytes, ...]:
     """
     from pydoc_data.topics import topics
 
-    found = {sentence for text in topics.values() for sentence in _sentences_of(text)}
-    return tuple(sorted(found, key=lambda sentence: hashlib.sha256(sentence).digest())[:count])
+    sentences = {sentence for text in topics.values() for sentence in _sentences_of(text)}
+    return tuple(sorted(sentences, key=lambda sentence: hashlib.sha256(sentence).digest())[:count])
 
 
 def _sentences_of(text: str) -> Iterator[bytes]:

@@ -102,14 +102,14 @@ class LinesSet(_Table):
 
     def more(self, split: Split) -> tuple[bytes, ...]:
         """What comes with the split but is not pinned. Raises UserError where this Python ships fewer."""
-        wanted = getattr(self, split).python_docs
-        found = python_docs.sentences(wanted) if wanted else ()
-        if len(found) != wanted:
+        declared_count = getattr(self, split).python_docs
+        sentences = python_docs.sentences(declared_count) if declared_count else ()
+        if len(sentences) != declared_count:
             raise UserError(
-                f"python_docs is {wanted}, but the documentation of this Python holds {len(found)} sentences: "
+                f"python_docs is {declared_count}, but the documentation of this Python holds {len(sentences)}: "
                 "it was stripped; use a complete Python or a smaller number"
             )
-        return found
+        return sentences
 
 
 class LabelledLinesSet(_Table):
@@ -126,7 +126,7 @@ class LabelledLinesSet(_Table):
         for number, line in enumerate(data.splitlines(), start=1):
             text, tab, label = line.rpartition(b"\t")
             if not tab or not text.strip():
-                raise UserError(f"{file}:{number}: wanted a text, a tab and the name of its label")
+                raise UserError(f"{file}:{number}: write a text, a tab and the name of its label")
             texts.append(text)
             labels.append(label.strip().decode("utf-8", "replace"))
         return Samples(tuple(texts), tuple(labels), hashlib.sha256(data).hexdigest(), are_texts=True)
@@ -176,7 +176,7 @@ class ArraysSet(_Table):
             raise UserError(f"{file}: not an .npz file of plain arrays: {err}") from err
         counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
         if len(set(counts.values())) != 1:
-            raise UserError(f"{file}: wanted as many samples in every array, found {counts}")
+            raise UserError(f"{file}: every array must hold as many samples; they hold {counts}")
         items = tuple(_npz({name: array[row] for name, array in arrays.items()}) for row in range(min(counts.values())))
         return Samples(items, (), hashlib.sha256(data).hexdigest())
 

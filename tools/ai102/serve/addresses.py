@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from ai102.errors import UserError
 
 
-def chosen_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Each wanted port, or a free one where 0 is wanted; UserError names the flag when one is taken."""
+def chosen_ports(host: str, ports: Mapping[str, int]) -> dict[str, int]:
+    """Each of `ports`, or a free one for 0; UserError names the flag when one is taken."""
     sockets: list[socket.socket] = []
     chosen = {}
     try:
-        for protocol, port in wanted.items():
+        for protocol, port in ports.items():
             listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

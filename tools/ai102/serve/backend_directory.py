@@ -73,8 +73,8 @@ def _cache_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _prepared(parent: Path, name: str, sources: Sources) -> Path:
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = parent.stat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o002:
+    status = parent.stat()
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o002:
         # Code is run from here: nobody else may have put it there.
         raise PermissionError(0, "belongs to or is writable by another user")
     target = parent / name

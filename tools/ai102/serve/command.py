@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def default_arguments(installation: Installation, given: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """What a server outside NVIDIA's folder must be told and the user did not tell it."""
+    """The arguments that a server outside NVIDIA's folder needs and the user did not give."""
     defaults = []
     if not _has(given, "--backend-directory"):
         backends = backend_directory_for(installation, environ)

@@ -68,7 +68,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
-        # Ours alone, so that what a killed server leaves behind can be told from another server's.
+        # Ours alone, so that what a killed server leaves behind can be distinguished from another server's.
         self._shared_memory_prefix = f"ai102_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
 
     @property

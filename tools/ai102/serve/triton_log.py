@@ -42,8 +42,8 @@ class TritonLog:
 
     def add(self, line: str) -> None:
         """Take in the next line."""
-        if found := PROTOBUF_ERROR.search(line):
-            self._protobuf_error = f" ({found['place']})"
+        if match := PROTOBUF_ERROR.search(line):
+            self._protobuf_error = f" ({match['place']})"
         for pattern in FAILURES:
             if failure := pattern.search(line):
                 reason = failure["reason"].rstrip('"')
@@ -70,8 +70,8 @@ class TritonLog:
             if (needed := DEPENDENCY.search(reason)) and needed["model"] in self.failures:
                 del causes[model]
                 victims.append(model)
-        told = [f"model {model!r} was not loaded: {reason}" for model, reason in causes.items()]
-        return "; ".join([*told, *([f"and so neither were {', '.join(victims)}"] if victims else [])])
+        reasons = [f"model {model!r} was not loaded: {reason}" for model, reason in causes.items()]
+        return "; ".join([*reasons, *([f"and so neither were {', '.join(victims)}"] if victims else [])])
 
 
 def cleaned(reason: str) -> str:

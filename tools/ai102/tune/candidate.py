@@ -57,16 +57,16 @@ def candidate_of(network: Network) -> Candidate:
 
 def network_with(network: Network, candidate: Candidate) -> Network:
     """The network with those values; warm-ups larger than the batch shrink to it. Raises pydantic's ValidationError."""
-    told = network.model_dump()
-    told["batching"] |= {
+    table = network.model_dump()
+    table["batching"] |= {
         "max_batch_size": candidate.max_batch_size,
         "max_queue_delay_us": candidate.max_queue_delay_us,
         "preferred_batch_sizes": candidate.preferred_batch_sizes,
     }
-    told["instances"] |= {"count": candidate.instances, "threads": candidate.threads}
+    table["instances"] |= {"count": candidate.instances, "threads": candidate.threads}
     if network.warmup:
-        told["warmup"]["batch_sizes"] = warm_sizes(network, candidate)
-    return Network.model_validate(told)
+        table["warmup"]["batch_sizes"] = warm_sizes(network, candidate)
+    return Network.model_validate(table)
 
 
 def warm_sizes(network: Network, candidate: Candidate) -> tuple[int, ...]:
@@ -121,10 +121,10 @@ def along(axis: str, best: Candidate, choices: Choices) -> list[Candidate]:
         ]
     now = getattr(best, axis)
     values = sorted((value for value in getattr(choices, axis) if value != now), key=lambda value: abs(value - now))
-    found = [_consistent(replace(best, **{axis: value})) for value in values]
+    candidates = [_consistent(replace(best, **{axis: value})) for value in values]
     if axis in ("instances", "threads"):
-        found = [one for one in found if one.instances * one.threads <= choices.most_busy_threads]
-    return found
+        candidates = [one for one in candidates if one.instances * one.threads <= choices.most_busy_threads]
+    return candidates
 
 
 def _consistent(candidate: Candidate) -> Candidate:

@@ -39,8 +39,8 @@ def write(file: Path, model: str, entry: Mapping[str, Any]) -> None:
 def merged(text: str, file: Path, model: str, entry: Mapping[str, Any]) -> str:
     """The file's text with the entry in it; `file` names it in errors."""
     try:
-        told = json.loads(text) if text else {}
-        models = {**told.get("models", {}), model: entry}
+        entries = json.loads(text) if text else {}
+        models = {**entries.get("models", {}), model: entry}
     except (json.JSONDecodeError, AttributeError, TypeError) as err:
         raise UserError(f"{file}: not what `ai102 tune` writes ({err}); move it away and run this again") from err
     return json.dumps({"note": NOTE, "models": dict(sorted(models.items()))}, indent=1) + "\n"
@@ -51,8 +51,8 @@ def machine() -> dict[str, Any]:
 
 
 def versions(tritonserver: str) -> dict[str, str]:
-    found = {"tritonserver": tritonserver, "python": platform.python_version()}
-    return found | {name: version(name) for name in ("ai102", "onnxruntime", "tritonclient")}
+    versions = {"tritonserver": tritonserver, "python": platform.python_version()}
+    return versions | {name: version(name) for name in ("ai102", "onnxruntime", "tritonclient")}
 
 
 def today() -> str:

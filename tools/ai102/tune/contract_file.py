@@ -65,9 +65,9 @@ def _set(table: Any, key: str, values: Mapping[str, Any]) -> None:
 def _tidied(table: InlineTable) -> Any:
     """The same, spaced as one writes it: tomlkit leaves a gap where a key went and none before the last brace."""
     entries = ", ".join(f"{name} = {value.as_string().strip()}" for name, value in table.value.items())
-    made = tomlkit.parse(f"it = {{ {entries} }}\n")["it"]
-    made.trivia.comment_ws, made.trivia.comment = table.trivia.comment_ws, table.trivia.comment
-    return made
+    item = tomlkit.parse(f"it = {{ {entries} }}\n")["it"]
+    item.trivia.comment_ws, item.trivia.comment = table.trivia.comment_ws, table.trivia.comment
+    return item
 
 
 def _plain(value: Any) -> Any:

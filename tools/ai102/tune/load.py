@@ -19,7 +19,7 @@ Request = Mapping[str, NDArray[Any]]
 LEAD = 0.15
 # A p99 of fewer requests is little more than the slowest of them.
 FEWEST = 200
-# A window is made longer for the sake of FEWEST, but not more than so many times.
+# A window is made longer for the sake of FEWEST, but at most this many times.
 LONGEST = 3.0
 # More than this share over the goal is a miss beyond doubt, and the rest of the window is spared.
 HOPELESS = 0.03

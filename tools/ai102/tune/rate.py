@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ai102.errors import UserError
 
-# Rates are told apart to this; below it a difference is noise.
+# A difference of rates below this is noise.
 TOLERANCE = 0.05
 GROWTH = 1.4
 # A p99 within these shares of the goal is looked at again.
@@ -29,7 +29,7 @@ class Window:
     """What was seen while requests arrived at one rate."""
 
     rate: float  # offered, per second
-    latencies_ms: tuple[float, ...]  # from the scheduled arrival; infinite where no answer came
+    latencies_ms: tuple[float, ...]  # from the scheduled arrival; infinite without an answer
     client_lag_ms: float = 0.0  # p99 of how late the client itself sent
     was_cut: bool = False  # ended early, since the goal was missed beyond doubt
 

@@ -30,7 +30,7 @@ from ai102.tune.serving import Serving, restored
 from ai102.tune.subject import Subject, requests_for, subject_of
 
 PROBE_S = 0.7
-# Of the time; never more than this share, since a search that found nothing has nothing to confirm.
+# Of the time; never more than this share, since a search without an improvement has nothing to confirm.
 CONFIRM_SHARE = 0.3
 
 
@@ -62,7 +62,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The outcome and under which conditions it came about."""
+    """The outcome and the conditions it was measured under."""
 
     subject: Subject
     goal_ms: float

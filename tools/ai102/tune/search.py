@@ -27,7 +27,7 @@ class Bench(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate and what came of it."""
+    """One candidate and its outcome."""
 
     candidate: Candidate
     window: Window | None  # at the highest rate that held; where `is_beaten`, at the rate it had to hold and did not
@@ -69,7 +69,7 @@ class Search:
         best = first
         for axis in AXES * 2:  # the second time around for what a later axis changed
             for candidate in along(axis, best.candidate, self.choices):
-                # Past what the client can send, candidates cannot be told apart.
+                # Past what the client can send, candidates cannot be compared.
                 if best.is_client_bound or not self._has_time():
                     break
                 if not self.is_allowed(candidate) or candidate in [trial.candidate for trial in self.trials]:
@@ -85,10 +85,10 @@ class Search:
         start = self.bench.saturation(candidate)
         measure = self._measure(candidate)
         try:
-            found = highest_rate(measure, self.goal_ms, 0.7 * start, _lowest(start), self._has_time)
+            highest = highest_rate(measure, self.goal_ms, 0.7 * start, _lowest(start), self._has_time)
         except GoalNotReachedError as err:
             return self._keep(Trial(candidate, None, is_beaten=True, note=str(err)))
-        return self._keep(Trial(candidate, found.window, is_client_bound=found.is_client_bound))
+        return self._keep(Trial(candidate, highest.window, is_client_bound=highest.is_client_bound))
 
     def _challenger(self, candidate: Candidate, best: Window | None) -> Trial:
         """Looked at where it would have to be better; only one that is gets a search of its own."""
@@ -96,14 +96,14 @@ class Search:
         try:
             if best is None:
                 start = self.bench.saturation(candidate)
-                found = highest_rate(measure, self.goal_ms, start / 2, _lowest(start), self._has_time)
+                highest = highest_rate(measure, self.goal_ms, start / 2, _lowest(start), self._has_time)
             else:
                 bar = best.rate * MARGIN
                 window = looked_at(measure, bar, self.goal_ms)
                 if not window.holds(self.goal_ms):
                     return self._keep(Trial(candidate, window, is_beaten=True))
-                found = highest_rate(measure, self.goal_ms, bar, bar, self._has_time, known=window)
-            return self._keep(Trial(candidate, found.window, is_client_bound=found.is_client_bound))
+                highest = highest_rate(measure, self.goal_ms, bar, bar, self._has_time, known=window)
+            return self._keep(Trial(candidate, highest.window, is_client_bound=highest.is_client_bound))
         except (GoalNotReachedError, ConfigRefusedError) as err:
             return self._keep(Trial(candidate, None, is_beaten=True, note=str(err)))
 

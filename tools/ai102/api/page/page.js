@@ -1,5 +1,5 @@
 "use strict";
-// Asks the API as any program would, and shows what came and how to ask the same. Text of others goes into
+// Asks the API as any program would, and shows the answer and how to ask the same. Text of others goes into
 // textContent only, never into markup.
 const $ = (id) => document.getElementById(id);
 const TOP = 5;
@@ -159,7 +159,7 @@ async function classify(files) {
   showCode();
   showItems(items);
   await during(async (signal) => {
-    // An image that is refused is told by its place: it is marked, and the others are asked again without it.
+    // The answer names a refused image by its place: that image is marked, and the others are asked again without it.
     for (let rest = sent; rest.length; rest = rest.filter((item) => !item.wrong)) {
       const form = new FormData();
       for (const { file } of rest) form.append("images", file, file.name);
@@ -188,14 +188,14 @@ function showItems(items) {
   $("answer").replaceChildren(make("ul", { className: "items" }, ...items.map((item, place) => {
     const image = make("img", { src: thumbnails[place], alt: "", decoding: "async" });
     image.addEventListener("error", () => { image.style.visibility = "hidden"; });
-    const told = make("div", {}, make("div", { className: "name", title: item.file.name }, item.file.name));
-    if (item.wrong) told.append(make("div", { className: "wrong" }, item.wrong));
+    const facts = make("div", {}, make("div", { className: "name", title: item.file.name }, item.file.name));
+    if (item.wrong) facts.append(make("div", { className: "wrong" }, item.wrong));
     if (item.prediction) {
       const { label, score, top } = item.prediction;
-      told.append(make("div", { className: "label" }, label, " ", make("span", {}, percent(score))));
-      if (top.length > 1) told.append(bars(top.map((one) => [one.label, one.score, percent(one.score)])));
+      facts.append(make("div", { className: "label" }, label, " ", make("span", {}, percent(score))));
+      if (top.length > 1) facts.append(bars(top.map((one) => [one.label, one.score, percent(one.score)])));
     }
-    return make("li", { className: "item" }, image, told);
+    return make("li", { className: "item" }, image, facts);
   })));
 }
 
@@ -285,7 +285,7 @@ function showCode() {
   $("python").textContent = `${needsToken ? "import os\n\n" : ""}import requests\n\n` + (isImages
     ? `names = [${asked.names.map(python).join(", ")}]\nanswer = requests.post(\n    ${python(url)},\n`
       + `    files=[("images", open(name, "rb")) for name in names],\n${headers}    timeout=30,\n)\n`
-      + 'answer.raise_for_status()\nfor found in answer.json()["predictions"]:\n    print(found["filename"], found["label"], found["score"])'
+      + 'answer.raise_for_status()\nfor prediction in answer.json()["predictions"]:\n    print(prediction["filename"], prediction["label"], prediction["score"])'
     : `answer = requests.post(\n    ${python(url)},\n    json={"text": ${python(asked.text)}},\n${headers}    timeout=30,\n)\n`
       + 'answer.raise_for_status()\nprint(answer.json()["embeddings"][0])');
 }
