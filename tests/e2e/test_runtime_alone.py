@@ -38,12 +38,12 @@ import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
     def execute(self, requests):
-        found = [name for name in ("ai102", "ai102_runtime", "torch", "onnx", "pydantic") if find_spec(name)]
-        answer = pb_utils.Tensor("found", np.array([",".join(found).encode()], dtype=np.object_))
+        modules = [name for name in ("ai102", "ai102_runtime", "torch", "onnx", "pydantic") if find_spec(name)]
+        answer = pb_utils.Tensor("modules", np.array([",".join(modules).encode()], dtype=np.object_))
         return [pb_utils.InferenceResponse([answer]) for _ in requests]
 """
 PROBE_CONFIG = """backend: "python" max_batch_size: 0 input { name: "x" data_type: TYPE_UINT8 dims: 1 }
-output { name: "found" data_type: TYPE_STRING dims: 1 } instance_group { kind: KIND_CPU }"""
+output { name: "modules" data_type: TYPE_STRING dims: 1 } instance_group { kind: KIND_CPU }"""
 
 
 def needs(name: str) -> Iterator[Distribution]:
@@ -112,7 +112,7 @@ def client(server: Server) -> Iterator[Client]:
 
 def test_the_servers_python_has_the_runtime_and_nothing_else_of_ours(client: Client) -> None:
     answer = client.infer("probe", {"x": np.zeros(1, np.uint8)})
-    assert answer["found"].tolist() == [b"ai102_runtime"]
+    assert answer["modules"].tolist() == [b"ai102_runtime"]
 
 
 def test_every_model_of_the_contract_is_ready(client: Client) -> None:
@@ -125,7 +125,7 @@ def test_images_and_texts_are_answered_plain_and_sealed(client: Client, server: 
     labels = CONTRACT.networks["digits"].labels
     for model in ("classify_image", "classify_image_steps"):
         answer = client.infer(model, {"image": bytes_array(test.items[:32])})["label"][:, 0]
-        right = sum(found.decode() == labels[label] for found, label in zip(answer, test.labels[:32], strict=True))
+        right = sum(name.decode() == labels[label] for name, label in zip(answer, test.labels[:32], strict=True))
         assert right >= 31
     text = {"text": bytes_array([b"A man is eating food."])}
     vectors = [client.infer(model, text)["sentence_embedding"] for model in ("embed_text", "embed_text_steps")]

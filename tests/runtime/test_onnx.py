@@ -44,7 +44,7 @@ SCALAR: dict[str, Any] = {"reshape": {"shape": []}}
 
 
 @pytest.mark.parametrize(
-    ("given", "x", "y", "wanted"),
+    ("given", "x", "y", "completed"),
     [
         ({}, [-1, 3], [-1], (4, [as_config("x", [3])], [as_config("y", [1], **SCALAR)], True)),
         ({}, [2, 3], [-1], (0, [as_config("x", [2, 3])], [as_config("y", [-1])], False)),
@@ -59,10 +59,15 @@ SCALAR: dict[str, Any] = {"reshape": {"shape": []}}
     ],
 )
 def test_a_config_is_completed_by_nvidias_rule(
-    given: Mapping[str, Any], x: list[int], y: list[int], wanted: tuple[Any, ...]
+    given: Mapping[str, Any], x: list[int], y: list[int], completed: tuple[Any, ...]
 ) -> None:
-    found = completion(given, signature(x, y), default_max_batch_size=4)
-    assert (found.max_batch_size, list(found.inputs), list(found.outputs), found.wants_dynamic_batching) == wanted
+    result = completion(given, signature(x, y), default_max_batch_size=4)
+    assert (
+        result.max_batch_size,
+        list(result.inputs),
+        list(result.outputs),
+        result.wants_dynamic_batching,
+    ) == completed
 
 
 @pytest.mark.parametrize(
@@ -110,7 +115,7 @@ def test_what_is_no_tensor_is_not_completed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "wanted"),
+    ("level", "expected"),
     [
         (None, ort.GraphOptimizationLevel.ORT_ENABLE_ALL),
         (-1, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC),
@@ -119,10 +124,10 @@ def test_what_is_no_tensor_is_not_completed() -> None:
     ],
 )
 def test_the_graph_level_means_what_it_means_to_nvidias_backend(
-    level: int | None, wanted: ort.GraphOptimizationLevel
+    level: int | None, expected: ort.GraphOptimizationLevel
 ) -> None:
     optimization = {} if level is None else {"graph": {"level": level}}
-    assert session_setup.options_from_config({"optimization": optimization}).graph_optimization_level == wanted
+    assert session_setup.options_from_config({"optimization": optimization}).graph_optimization_level == expected
 
 
 def test_parameters_reach_the_session() -> None:
@@ -152,7 +157,7 @@ def test_a_malformed_parameter_is_refused(key: str, value: str, reason: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("message", "wanted"),
+    ("message", "reason"),
     [
         (
             "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'' "
@@ -171,15 +176,15 @@ def test_a_malformed_parameter_is_refused(key: str, value: str, reason: str) -> 
         ("cannot open /srv/secret/weights.bin here", "cannot open (path) here"),
     ],
 )
-def test_a_reason_has_no_place_in_it(message: str, wanted: str) -> None:
-    assert session_setup.plain_reason(RuntimeError(message)) == wanted
+def test_a_reason_has_no_place_in_it(message: str, reason: str) -> None:
+    assert session_setup.plain_reason(RuntimeError(message)) == reason
 
 
-def doubled(wanted: Sequence[str], inputs: Mapping[str, Any]) -> list[Any]:
+def doubled(names: Sequence[str], inputs: Mapping[str, Any]) -> list[Any]:
     """A model that doubles, and refuses numbers below zero."""
     if (inputs["x"] < 0).any():
         raise ValueError("below zero")
-    return [inputs["x"] * 2 for _ in wanted]
+    return [inputs["x"] * 2 for _ in names]
 
 
 def test_a_lone_request_is_not_copied() -> None:
@@ -194,12 +199,12 @@ def test_requests_of_one_layout_run_once_and_get_views_of_their_rows() -> None:
     calls = [batch.Call(place, {"x": array}, ("y",)) for place, array in enumerate(arrays)]
     runs = []
 
-    def run(wanted: Sequence[str], inputs: Mapping[str, Any]) -> list[Any]:
+    def run(names: Sequence[str], inputs: Mapping[str, Any]) -> list[Any]:
         runs.append(inputs["x"].shape)
-        return doubled(wanted, inputs)
+        return doubled(names, inputs)
 
-    found = list(batch.answers(calls, run, (ValueError,), can_join=True))
-    rows = [answer.outputs["y"] for answer in found]
+    answers = list(batch.answers(calls, run, (ValueError,), can_join=True))
+    rows = [answer.outputs["y"] for answer in answers]
     assert (runs, [row.tolist() for row in rows], rows[0].base is rows[1].base) == (
         [(4, 2), (1, 5)],
         [(array * 2).tolist() for array in arrays],
@@ -208,16 +213,16 @@ def test_requests_of_one_layout_run_once_and_get_views_of_their_rows() -> None:
 
 
 @pytest.mark.parametrize("can_join", [True, False])
-def test_only_the_guilty_request_gets_the_error(can_join: bool) -> None:
+def test_only_the_bad_request_gets_the_error(can_join: bool) -> None:
     calls = [batch.Call(place, {"x": np.array([[sign]])}, ("y",)) for place, sign in enumerate([1, -1, 3])]
-    found = batch.answers(calls, doubled, (ValueError,), can_join=can_join)
-    assert {answer.call.position: str(answer.error) for answer in found} == {0: "None", 1: "below zero", 2: "None"}
+    answers = batch.answers(calls, doubled, (ValueError,), can_join=can_join)
+    assert {answer.call.position: str(answer.error) for answer in answers} == {0: "None", 1: "below zero", 2: "None"}
 
 
 def test_a_model_that_mixes_its_rows_is_run_request_by_request() -> None:
     calls = [batch.Call(place, {"x": np.ones((2, 1))}, ("y",)) for place in range(2)]
-    found = batch.answers(calls, lambda _, inputs: [inputs["x"].sum(axis=0)], (ValueError,), can_join=True)
-    assert [answer.outputs["y"].tolist() for answer in found] == [[2], [2]]
+    answers = batch.answers(calls, lambda _, inputs: [inputs["x"].sum(axis=0)], (ValueError,), can_join=True)
+    assert [answer.outputs["y"].tolist() for answer in answers] == [[2], [2]]
 
 
 def bfloat16(values: Sequence[float]) -> Any:

@@ -58,12 +58,12 @@ class TritonPythonModel:
         # Triton tells this step no path; the process that runs it has the model file as its first argument.
         session = opened_session(Path(_command_line("self")[1]), options_from_config(config), providers_for("CPU", 0))
         server = _command_line(str(os.getppid()))
-        found = completion(config, signature_from_session(session), default_max_batch_size(server))
+        completed = completion(config, signature_from_session(session), default_max_batch_size(server))
         # Written into the dictionary itself: add_input takes no reshape, which a tensor [batch] needs.
-        config["max_batch_size"] = found.max_batch_size
-        config["input"].extend(found.inputs)
-        config["output"].extend(found.outputs)
-        if found.wants_dynamic_batching:
+        config["max_batch_size"] = completed.max_batch_size
+        config["input"].extend(completed.inputs)
+        config["output"].extend(completed.outputs)
+        if completed.wants_dynamic_batching:
             auto_complete_model_config.set_dynamic_batching()
         return auto_complete_model_config
 
@@ -127,10 +127,10 @@ class TritonPythonModel:
     def _tensor(self, name: str, array: Array) -> Any:
         return tensor_from_array(name, array, self.outputs[name].data_type, self.config_dims[name], self.alive)
 
-    def _run(self, wanted: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
+    def _run(self, names: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
         if not self.has_bfloat16:
-            found: Sequence[Array] = self.session.run(list(wanted), dict(inputs), self.run_options)
-            return found
+            outputs: Sequence[Array] = self.session.run(list(names), dict(inputs), self.run_options)
+            return outputs
         # numpy has no bfloat16, so these models take the longer way over OrtValue.
         values = {
             name: value_from_uint16(array)
@@ -138,16 +138,16 @@ class TritonPythonModel:
             else ort.OrtValue.ortvalue_from_numpy(array)
             for name, array in inputs.items()
         }
-        results = self.session.run_with_ort_values(list(wanted), values, self.run_options)
+        results = self.session.run_with_ort_values(list(names), values, self.run_options)
         return [
             uint16_from_bfloat16(value) if self.outputs[name].data_type == "TYPE_BF16" else value.numpy()
-            for name, value in zip(wanted, results, strict=True)
+            for name, value in zip(names, results, strict=True)
         ]
 
 
 def default_max_batch_size(server_command_line: Sequence[str]) -> int:
-    """What the server was told with --backend-config; Triton does not hand it to a Python-based backend."""
-    found = {"": DEFAULT_MAX_BATCH_SIZE}
+    """What --backend-config of the server says; Triton does not hand it to a Python-based backend."""
+    sizes = {"": DEFAULT_MAX_BATCH_SIZE}
     for place, argument in enumerate(server_command_line):
         option, _, value = argument.partition("=")
         if option != "--backend-config":
@@ -156,8 +156,8 @@ def default_max_batch_size(server_command_line: Sequence[str]) -> int:
         backend, comma, rest = setting.partition(",")
         key, _, number = (rest if comma else setting).partition("=")
         if key == "default-max-batch-size" and number.isdigit():
-            found[backend if comma else ""] = int(number)
-    return found.get("onnxruntime", found[""])
+            sizes[backend if comma else ""] = int(number)
+    return sizes.get("onnxruntime", sizes[""])
 
 
 def _command_line(process: str) -> list[str]:

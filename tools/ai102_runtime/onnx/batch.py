@@ -36,14 +36,14 @@ def answers(
     """
     for group in groups_of_equal_layout(calls) if can_join else [[call] for call in calls]:
         try:
-            found = _joint_answers(group, run)
+            joint = _joint_answers(group, run)
         except errors as err:
             if len(group) == 1:
                 yield Answer(group[0], {}, err)
             else:
                 yield from answers(group, run, errors, can_join=False)
         else:
-            yield from found
+            yield from joint
 
 
 def groups_of_equal_layout(calls: Iterable[Call]) -> list[list[Call]]:
@@ -61,12 +61,12 @@ def _joint_answers(group: Sequence[Call], run: Run) -> list[Answer]:
     if len(group) == 1:
         # Nothing is copied for a lone request.
         return [Answer(first, dict(zip(first.outputs, run(first.outputs, first.inputs), strict=True)))]
-    wanted = tuple({name: None for call in group for name in call.outputs})
+    names = tuple({name: None for call in group for name in call.outputs})
     parts = {name: [call.inputs[name] for call in group] for name in first.inputs}
     ends = list(accumulate([len(part) for part in next(iter(parts.values()))]))
     rows = {}
     for name, array in zip(
-        wanted, run(wanted, {name: np.concatenate(part) for name, part in parts.items()}), strict=True
+        names, run(names, {name: np.concatenate(part) for name, part in parts.items()}), strict=True
     ):
         if array.shape[:1] != (ends[-1],):
             raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {ends[-1]}")

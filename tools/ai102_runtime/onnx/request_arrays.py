@@ -87,7 +87,7 @@ def shared_symbols(inputs: Sequence[TensorSpec], *, has_batch: bool) -> dict[str
         for axis, symbol in enumerate(spec.symbols):
             if symbol and not (has_batch and axis == 0):
                 places.setdefault(symbol, []).append((spec.name, axis))
-    return {symbol: found for symbol, found in places.items() if len({name for name, _ in found}) > 1}
+    return {symbol: axes for symbol, axes in places.items() if len({name for name, _ in axes}) > 1}
 
 
 def _strings(raw: Array, name: str) -> Array:

@@ -55,7 +55,7 @@ def options_from_config(config: Mapping[str, Any]) -> ort.SessionOptions:
 def run_options_from_config(config: Mapping[str, Any]) -> ort.RunOptions:
     """What is said anew at every run."""
     options = ort.RunOptions()
-    # A failed run is told to the client; a second telling in the server's log is noise.
+    # The client learns of a failed run; the same in the server's log is noise.
     options.log_severity_level = LOG_FATAL
     parameters = parameters_from_config(config)
     if ARENA_SHRINKAGE in parameters:

@@ -139,12 +139,12 @@ def _control_names(config: Mapping[str, Any]) -> set[str]:
 def _check_input_names(
     listed: Mapping[str, Mapping[str, Any]], controls: set[str], signature: Signature, max_batch_size: int
 ) -> None:
-    wanted = {tensor.name for tensor in signature.inputs}
+    required = {tensor.name for tensor in signature.inputs}
     defaults = {tensor.name for tensor in signature.defaults}
     for name, tensor in listed.items():
-        if name not in wanted | defaults:
+        if name not in required | defaults:
             raise ModelRefusedError(
-                f"config.pbtxt says input {name!r}, the file says {_names(wanted | defaults)}: use one of its names"
+                f"config.pbtxt says input {name!r}, the file says {_names(required | defaults)}: use one of its names"
             )
         is_optional = bool(tensor.get("optional"))
         if is_optional and max_batch_size > 0:
@@ -156,9 +156,9 @@ def _check_input_names(
             verb = "has a default for it: write" if name in defaults else "has no default for it: leave out"
             said = "optional" if is_optional else "required"
             raise ModelRefusedError(f"config.pbtxt says input {name!r} is {said}, the file {verb} optional: true")
-    if missing := wanted - set(listed) - controls:
+    if missing := required - set(listed) - controls:
         raise ModelRefusedError(
-            f"config.pbtxt says inputs {_names(listed)}, the file says {_names(wanted)}: add {_names(missing)}"
+            f"config.pbtxt says inputs {_names(listed)}, the file says {_names(required)}: add {_names(missing)}"
         )
 
 
@@ -187,11 +187,11 @@ def _check_tensor(
             given == known or (known == -1 and not is_exact) for given, known in zip(dims, spec.dims, strict=True)
         )
     if not agrees:
-        wanted = (spec.dims[1:] if max_batch_size > 0 else spec.dims) or (1,)
+        expected = (spec.dims[1:] if max_batch_size > 0 else spec.dims) or (1,)
         batch = " (the first is the batch of max_batch_size)" if max_batch_size > 0 else ""
         raise ModelRefusedError(
             f"config.pbtxt says {_shown(dims)}{batch} for {where}, the file says {_shown(spec.dims)}: "
-            f"write dims: {_shown(wanted)}"
+            f"write dims: {_shown(expected)}"
         )
 
 
