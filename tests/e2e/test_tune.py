@@ -179,24 +179,24 @@ def test_a_server_that_lets_nobody_load_models_is_told_apart(project: Path) -> N
 
 
 def test_explain_finds_a_client_that_waits_for_each_answer_and_clients_that_do_not(project: Path) -> None:
-    with_hops(project)
     items = read_samples(ROOT / "calibration" / "sets", "digits", "test").items[:50]
     found = {}
-    with serving(project / "model_repository", ["classify_image"]) as server:
+    with serving(project / "model_repository", ["classify_image_steps"]) as server:
         url = f"grpc://{server.grpc_url}"
         for clients in (1, 24):
             with asked_by(clients, url, items):
-                done = ai102(ROOT, "explain", "classify_image", "--url", url, "--seconds", "1.5", "--json")
+                done = ai102(ROOT, "explain", "classify_image_steps", "--url", url, "--seconds", "1.5", "--json")
             assert done.returncode == 0, done.stderr
             (told,) = json.loads(done.stdout)
             found[clients] = (told, {finding["rule"] for finding in told["findings"]})
         words = ai102(ROOT, "explain", "--url", f"http://{server.http_url}", "--seconds", "0")
     assert "one_in_flight" in found[1][1]
     assert "one_in_flight" not in found[24][1]
+    assert "one_process_is_faster" in found[1][1]
     assert found[1][0]["steps"] == ["digits_decode", "digits_int8", "digits_label"]
     assert min(told["requests"] for told, _ in found.values()) > 0
     assert words.returncode == 0, words.stderr
-    assert "classify_image:" in words.stdout
+    assert "classify_image_steps:" in words.stdout
     assert "digits_int8" in words.stdout
 
 
@@ -209,7 +209,7 @@ def asked_by(clients: int, url: str, items: tuple[bytes, ...]) -> Iterator[None]
         def ask() -> None:
             while not is_over.is_set():
                 for item in items:
-                    client.infer("classify_image", {"image": bytes_array([item])})
+                    client.infer("classify_image_steps", {"image": bytes_array([item])})
 
         threads = [threading.Thread(target=ask) for _ in range(clients)]
         for thread in threads:

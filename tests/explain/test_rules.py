@@ -127,7 +127,7 @@ CASES: dict[str, tuple[Facts, str, Facts]] = {
     ),
     "ensemble_is_faster": (
         JOINED,
-        "b takes 53% of the time",
+        "b takes longest, 1 ms an item",
         replace(JOINED, counts=counts(500, infer_ms=1.8, busy_ms=600)),
     ),
     "copies_dominate": (replace(HEALTHY, counts=counts(100, input_ms=3)), "shared memory", HEALTHY),
@@ -198,11 +198,14 @@ def test_without_a_time_watched_batches_that_were_seen_tell_that_requests_met() 
 
 
 def test_one_process_is_not_proposed_for_steps_that_together_need_more_than_one() -> None:
-    busy = tuple(replace(step, counts=replace(step.counts, busy_ns=600 * MS)) for step in HOPS.steps)
+    busy = tuple(
+        replace(step, config=replace(BATCHED, instances=2), counts=replace(step.counts, busy_ns=1200 * MS))
+        for step in HOPS.steps
+    )
     assert "one_process_is_faster" not in findings(replace(HOPS, steps=busy))
 
 
 def test_the_ensemble_is_not_proposed_where_one_step_does_most_or_none_was_seen_alone() -> None:
-    slow = replace(JOINED.joined[1], counts=counts(100, infer_ms=9.0, busy_ms=900))
+    slow = replace(JOINED.joined[1], counts=counts(100, infer_ms=1.6, busy_ms=160))
     for joined in ((JOINED.joined[0], slow), (), tuple(replace(step, counts=Counts()) for step in JOINED.joined)):
         assert "ensemble_is_faster" not in findings(replace(JOINED, joined=joined))
