@@ -23,7 +23,8 @@ class Edge:
     """Stands before the whole application.
 
     Sets `request_id` and `traceparent` (empty where the caller sent none, or none that W3C allows) in the request's
-    state, and hands `log` one line of JSON for each request: who, what, how it went; nothing of what was sent or answered.
+    state, and hands `log` one line of JSON for each request: who, what, how it went;
+    nothing of what was sent or answered.
     """
 
     def __init__(self, app: ASGIApp, log: Callable[[str], None]) -> None:

@@ -102,11 +102,11 @@ class LinesSet(_Table):
 
     def more(self, split: Split) -> tuple[bytes, ...]:
         """What comes with the split but is not pinned. Raises UserError where this Python ships fewer."""
-        declared_count = getattr(self, split).python_docs
-        sentences = python_docs.sentences(declared_count) if declared_count else ()
-        if len(sentences) != declared_count:
+        count = getattr(self, split).python_docs
+        sentences = python_docs.sentences(count) if count else ()
+        if len(sentences) != count:
             raise UserError(
-                f"python_docs is {declared_count}, but the documentation of this Python holds {len(sentences)}: "
+                f"python_docs is {count}, but the documentation of this Python holds {len(sentences)} sentences: "
                 "it was stripped; use a complete Python or a smaller number"
             )
         return sentences
