@@ -23,11 +23,11 @@ Plans = Mapping[str, Mapping[str, str]]
 NO_PLANS: Plans = {}
 # Kinds of models that have the labels of their network beside them.
 LABELLED = ("onnx", "label_scores", "label_tokens")
-# And what a model that opens and seals payloads takes from the room seal.
-FROM_SEAL = ("envelope", "keys", "replay", "tensors")
-# The module of ai102.transforms that each kind of step needs beside it.
+# And what a model that opens and seals payloads takes from the package seal.
+FROM_SEAL = ("envelope", "failures", "keys", "private", "replay", "tensors")
 # What a model that runs a network in its own process takes from the backend for ONNX models.
 FROM_BACKEND = ("batch", "onnx_signature", "session_setup")
+# The module of ai102.transforms that each kind of step needs beside it.
 TRANSFORMS = {"decode_image": "images", "tokenize_text": "texts", "label_scores": "scores", "label_tokens": "scores"}
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ai102.errors import UserError
+from ai102.seal.private import NotPrivateError, private_folder
 from ai102.serve.installation import Installation
 
 OUR_BACKENDS = Path(__file__).parent / "backends"
@@ -27,6 +27,8 @@ def backend_directory_for(installation: Installation, environ: Mapping[str, str]
             return _prepared(parent, name, sources)
         except OSError as err:
             reasons.append(f"{parent}: {err.strerror or err}")
+        except NotPrivateError as err:
+            reasons.append(str(err))
     raise UserError(f"no place for Triton's backend directory ({'; '.join(reasons)}): set XDG_CACHE_HOME to a folder")
 
 
@@ -65,11 +67,7 @@ def _cache_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _prepared(parent: Path, name: str, sources: Mapping[str, Path]) -> Path:
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = parent.stat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o002:
-        # Code is run from here: nobody else may have put it there.
-        raise PermissionError(0, "belongs to or is writable by another user")
+    private_folder(parent)  # code is run from here: nobody else may have put it there
     target = parent / name
     if target.is_dir():
         return target
