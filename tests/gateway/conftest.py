@@ -12,6 +12,7 @@ import pytest
 
 from ai102.gateway import certs, replicas
 from ai102.gateway.policy import Gateway
+from ai102.seal.private import private_file
 from ai102.serve.addresses import chosen_ports
 from ai102.serve.server import Server
 from tests.e2e.conftest import write_repository
@@ -161,7 +162,7 @@ def make_home(three_replicas: list[Server], tokens: TokenMaker, tmp_path_factory
     def make(addresses: list[tuple[str, str]] | None = None, **tables: Any) -> Home:
         folder = tmp_path_factory.mktemp("home")
         certs.make(folder / "build" / "gateway" / "certs")
-        (folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
+        private_file(folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
         addresses = addresses or [(server.http_url, server.grpc_url) for server in three_replicas]
         return Home(folder, policy(addresses, **tables), tokens)
 

@@ -27,9 +27,7 @@ def salt(where: Salt, environment: Mapping[str, str] = os.environ) -> bytes:
             f"make one with `ai102 masking new-key salt`"
         )
     if len(text.encode()) < SALT_BYTES:
-        raise UserError(
-            f"the salt of masking is {len(text.encode())} bytes, wanted at least {SALT_BYTES}; make another"
-        )
+        raise UserError(f"the salt of masking is {len(text.encode())} bytes, fewer than {SALT_BYTES}; make another")
     return text.encode()
 
 
