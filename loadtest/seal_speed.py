@@ -15,9 +15,9 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from ai102_runtime.seal.envelope import Key, open_request, open_response, seal_request, seal_response
+from ai102_runtime.seal.envelope import Key, Seen, open_request, open_response, seal_request, seal_response
 from ai102_runtime.seal.keys import Keys
-from ai102_runtime.seal.replay import InFolder, InMemory, OnThisHost
+from ai102_runtime.seal.replay import InSharedFolder, OnThisHost
 
 SIZES = (1_000, 100_000, 1_000_000)
 ROUNDS = 2000
@@ -44,24 +44,24 @@ def actions(folder: Path) -> dict[str, Callable[[int], object]]:
     """What is timed, by name; each gets the number of its round."""
     key = Key("speed", os.urandom(32))
     ring = Keys({key.id: key}, key.id)
-    found: dict[str, Callable[[int], object]] = {}
+    timed: dict[str, Callable[[int], object]] = {}
     for size in SIZES:
         data, name = os.urandom(size), f"{size // 1000} kB"
         requests = [seal_request(key, data, MODEL, now_ms()) for _ in range(20)]
         answer = seal_response(ring, requests[0].head, data[:200], now_ms())
-        found[f"seal a request of {name}"] = lambda n, data=data: seal_request(key, data, MODEL, now_ms())
-        found[f"open it ({name})"] = lambda n, requests=requests: open_request(
+        timed[f"seal a request of {name}"] = lambda n, data=data: seal_request(key, data, MODEL, now_ms())
+        timed[f"open it ({name})"] = lambda n, requests=requests: open_request(
             ring, requests[n % 20].envelope, MODEL, Everything(), now_ms()
         )
-    found["seal an answer of 200 B"] = lambda n: seal_response(ring, requests[0].head, data[:200], now_ms())
-    found["open it (200 B)"] = lambda n: open_response(key, requests[0].head, answer, now_ms())
-    for name, seen in {
-        "this process": InMemory(),
-        "one host": OnThisHost(folder / "seen.db"),
-        "a folder": InFolder(folder / "seen"),
-    }.items():
-        found[f"remember it: {name}"] = lambda n, seen=seen: seen.is_first("speed", os.urandom(12), now_ms(), now_ms())
-    return found
+    timed["seal an answer of 200 B"] = lambda n: seal_response(ring, requests[0].head, data[:200], now_ms())
+    timed["open it (200 B)"] = lambda n: open_response(key, requests[0].head, answer, now_ms())
+    memories: dict[str, Seen] = {
+        "one host": OnThisHost(folder / "seen"),
+        "a shared folder": InSharedFolder(folder),
+    }
+    for name, seen in memories.items():
+        timed[f"remember it: {name}"] = lambda n, seen=seen: seen.is_first("speed", os.urandom(12), now_ms(), now_ms())
+    return timed
 
 
 class Everything:

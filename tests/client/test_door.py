@@ -23,6 +23,7 @@ from ai102.client import (
 from ai102.gateway import certs, replicas
 from ai102.gateway.running import Door
 from ai102.serve.server import Server
+from ai102_runtime.seal.private import private_file
 from tests.client.ways import Way
 from tests.e2e.conftest import StartServer
 from tests.gateway.conftest import CALLER, ECHO_CODE, ECHO_CONFIG, OPERATOR, SECRET, Home, needs, policy
@@ -69,7 +70,7 @@ def doors(
     def home(**tables: Any) -> Home:
         folder: Path = tmp_path_factory.mktemp("home")
         certs.make(folder / "build" / "gateway" / "certs")
-        (folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
+        private_file(folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
         return Home(folder, policy([(server.http_url, server.grpc_url)], limits=LIMITS, **tables), tokens)
 
     both = Doors(home(), home(tls={"client_ca": "build/gateway/certs/ca.pem"}))

@@ -14,6 +14,7 @@ from ai102.gateway import certs, replicas
 from ai102.gateway.policy import Gateway
 from ai102.serve.addresses import chosen_ports
 from ai102.serve.server import Server
+from ai102_runtime.seal.private import private_file
 from tests.e2e.conftest import write_repository
 from tests.gateway.tokens import TokenMaker
 
@@ -161,7 +162,7 @@ def make_home(three_replicas: list[Server], tokens: TokenMaker, tmp_path_factory
     def make(addresses: list[tuple[str, str]] | None = None, **tables: Any) -> Home:
         folder = tmp_path_factory.mktemp("home")
         certs.make(folder / "build" / "gateway" / "certs")
-        (folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
+        private_file(folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
         addresses = addresses or [(server.http_url, server.grpc_url) for server in three_replicas]
         return Home(folder, policy(addresses, **tables), tokens)
 

@@ -47,7 +47,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     config.write_text(text, encoding="utf-8")
     environment = pytest.MonkeyPatch()
     environment.setenv("AI102_SEAL_KEY_TESTS", base64.b64encode(bytes(range(32))).decode())
-    environment.setenv("AI102_SEAL_SEEN", str(folder / "seen.sqlite"))
+    environment.setenv("AI102_SEAL_SEEN", str(folder / "seen"))
     with ExitStack() as started:
         free: dict[str, Any] = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
         guarded = replicas.restricting_arguments(SECRET)

@@ -39,7 +39,7 @@ def test_the_secret_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     first = secret_of(path)
     assert (secret_of(path), len(first) >= 32, oct(path.stat().st_mode & 0o777)) == (first, True, "0o600")
     path.write_text("short")
-    with pytest.raises(UserError, match="wanted one word of 16 letters or more"):
+    with pytest.raises(UserError, match="not one word of 16 letters or more"):
         secret_of(path)
 
 

@@ -122,7 +122,7 @@ def test_uvicorns_logs_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
     assert "user [email]" in err
 
 
-def test_rules_that_are_not_there_are_told_before_uvicorn_starts(tmp_path: Path) -> None:
+def test_missing_rules_are_an_error_before_uvicorn_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         logs.uvicorn_log_config(tmp_path / "masking.toml")
 

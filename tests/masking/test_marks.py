@@ -54,9 +54,9 @@ def test_all_spellings_of_a_value_have_one_hash(
 
 def test_another_value_another_kind_and_another_salt_give_another_hash() -> None:
     ours, theirs = marks.hashed(SALT.encode()), marks.hashed(b"another salt of 24 bytes")
-    made = [ours("phone", "13800138000"), ours("phone", "13800138001"), ours("card", "13800138000"),
+    hashes = [ours("phone", "13800138000"), ours("phone", "13800138001"), ours("card", "13800138000"),
             theirs("phone", "13800138000")]  # fmt: skip
-    assert len({mark.partition("#")[2] for mark in made}) == 4
+    assert len({mark.partition("#")[2] for mark in hashes}) == 4
 
 
 def test_masking_without_its_salt_is_refused_in_one_line(folder: Path) -> None:
@@ -67,7 +67,7 @@ def test_masking_without_its_salt_is_refused_in_one_line(folder: Path) -> None:
 
 def test_a_short_salt_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AI102_MASKING_SALT", "short")
-    with pytest.raises(UserError, match="the salt of masking is 5 bytes, wanted at least 16"):
+    with pytest.raises(UserError, match="the salt of masking is 5 bytes, fewer than 16"):
         masker_with(folder, "hash")
 
 

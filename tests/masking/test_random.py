@@ -23,7 +23,7 @@ GLUE = ["", " ", ",", "=", ":", '"', "'", "\\", "-", ".", "a", "1", "[", "]", "@
         ("email", made_up.email),
     ],
 )  # fmt: skip
-def test_a_valid_one_is_found_wherever_it_stands(
+def test_a_valid_one_is_masked_wherever_it_stands(
     masker: Masker, kind: str, draw: Callable[[random.Random], str]
 ) -> None:
     chance = random.Random(kind)

@@ -37,7 +37,7 @@ def test_a_mistake_is_one_line_that_names_its_place(tmp_path: Path, text: str, s
     assert "\n" not in str(raised.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such file; run this in the folder that holds masking\.toml"):
         load(tmp_path / "masking.toml")
 

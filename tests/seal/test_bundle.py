@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from ai102.errors import UserError
-from ai102.seal import bundle, unpacked
+from ai102.seal import bundle, temporary
 from ai102.seal.bundle import MAGIC, Header, open_into, opened_in_memory, refuse_unsafe, seal
 from ai102.seal.stream import SealingWriter
-from ai102.seal.unpacked import filesystem_of, private_room
+from ai102.seal.temporary import filesystem_of, temporary_folder
 from ai102_runtime.seal.envelope import Key
 from ai102_runtime.seal.keys import Keys
 
@@ -61,9 +61,14 @@ def names(folder: Path) -> list[str]:
 
 def test_what_triton_reads_comes_back_private(repository: Path, sealed: Path, tmp_path: Path) -> None:
     header = open_into(sealed, tmp_path / "out" / "repository", RING)
-    wanted = {name: data for name, data in tree(repository).items() if "made.json" not in name and "cache" not in name}
-    assert tree(tmp_path / "out" / "repository") == wanted
-    assert (header.entries, header.content_bytes) == (len(wanted), sum(len(data or b"") for data in wanted.values()))
+    expected = {
+        name: data for name, data in tree(repository).items() if "made.json" not in name and "cache" not in name
+    }
+    assert tree(tmp_path / "out" / "repository") == expected
+    assert (header.entries, header.content_bytes) == (
+        len(expected),
+        sum(len(data or b"") for data in expected.values()),
+    )
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     folders = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out" / "repository").rglob("1")}
     assert (modes, folders) == ({0o600}, {0o700})
@@ -112,7 +117,7 @@ def changed(name: str, sealed: Path, repository: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("empty", "not a bundle of this format"),
         ("not a bundle", "not a bundle of this format"),
@@ -128,27 +133,27 @@ def changed(name: str, sealed: Path, repository: Path) -> bytes:
     ],
 )  # fmt: skip
 def test_a_bundle_that_was_changed_leaves_nothing(
-    name: str, told: str, sealed: Path, repository: Path, tmp_path: Path
+    name: str, message: str, sealed: Path, repository: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.ai102"
     bad.write_bytes(changed(name, sealed, repository))
     (tmp_path / "here").mkdir()
     with pytest.raises(UserError) as caught:
         open_into(bad, tmp_path / "here" / "out", RING)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert names(tmp_path / "here") == []
 
 
 @pytest.mark.parametrize(
-    ("ring", "told"),
+    ("ring", "message"),
     [
         (Keys({}), "sealed with the key k1, which is not among the open keys here"),
         (Keys({"k1": Key("k1", bytes(32))}), "altered or cut short, or sealed with another key called k1"),
     ],
 )
-def test_a_bundle_opens_with_its_key_alone(ring: Keys, told: str, sealed: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_bundle_opens_with_its_key_alone(ring: Keys, message: str, sealed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
         open_into(sealed, tmp_path / "out", ring)
     assert not (tmp_path / "out").exists()
 
@@ -179,7 +184,7 @@ def member(
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [
         ([member("../x")], "not one a repository may hold"),
         ([member("a/../../x")], "not one a repository may hold"),
@@ -202,10 +207,10 @@ def member(
     ids=lambda value: value if isinstance(value, str) else repr([info.name[:20] for info, _ in value]),
 )
 def test_what_leads_elsewhere_is_refused(
-    members: list[tuple[tarfile.TarInfo, bytes]], told: str, tmp_path: Path
+    members: list[tuple[tarfile.TarInfo, bytes]], message: str, tmp_path: Path
 ) -> None:
     file = bundle_of(tmp_path / "bad", members)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_into(file, tmp_path / "out", RING)
     assert names(tmp_path) == ["bad"]
 
@@ -240,25 +245,25 @@ def test_ordinary_names_are_allowed(name: str) -> None:
 
 @pytest.mark.parametrize("what", ["link", "fifo", "name", "no models", "nowhere", "file inside", "file is a folder"])
 def test_what_cannot_be_sealed_is_one_line_and_no_file(what: str, repository: Path, tmp_path: Path) -> None:
-    file, told = tmp_path / "new" / "b", "put the file itself there"
+    file, message = tmp_path / "new" / "b", "put the file itself there"
     match what:
         case "link":
             (repository / "digits" / "link").symlink_to("config.pbtxt")
         case "fifo":
             os.mkfifo(repository / "digits" / "pipe")
-            told = "no regular file"
+            message = "no regular file"
         case "name":
             (repository / "digits" / "a\nb").touch()
-            told = "rename it there"
+            message = "rename it there"
         case "no models":
-            repository, told = repository / "ensemble" / "1", "no model repository"
+            repository, message = repository / "ensemble" / "1", "no model repository"
         case "nowhere":
-            repository, told = tmp_path / "none", "no model repository"
+            repository, message = tmp_path / "none", "no model repository"
         case "file inside":
-            file, told = repository / "b", "name a file outside of it"
+            file, message = repository / "b", "name a file outside of it"
         case "file is a folder":
-            file, told = tmp_path, "name a file outside of it"
-    with pytest.raises(UserError, match=told) as caught:
+            file, message = tmp_path, "name a file outside of it"
+    with pytest.raises(UserError, match=message) as caught:
         seal(repository, file, KEY)
     assert "\n" not in str(caught.value)
     assert not file.is_file()
@@ -275,7 +280,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tight = os.statvfs_result((4096, 4096, 100, 10, 10, 100, 10, 10, 0, 255))
-    monkeypatch.setattr(unpacked.os, "statvfs", lambda path: tight)
+    monkeypatch.setattr(temporary.os, "statvfs", lambda path: tight)
     with pytest.raises(UserError, match=r"0 MB free, .* needs 0 MB"):
         open_into(sealed, tmp_path / "out", RING)
 
@@ -322,8 +327,8 @@ def test_kill_9_while_opening_leaves_nothing_under_the_name_and_the_next_start_c
     assert names(place) == ["out"]
 
 
-def test_a_room_in_use_is_not_swept(tmp_path: Path) -> None:
-    with private_room(tmp_path, "room-") as first, private_room(tmp_path, "room-") as second:
+def test_a_temporary_folder_in_use_is_not_removed(tmp_path: Path) -> None:
+    with temporary_folder(tmp_path, "x-") as first, temporary_folder(tmp_path, "x-") as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second])
     assert list(tmp_path.iterdir()) == []
 
@@ -339,7 +344,7 @@ def test_in_memory_it_is_private_and_gone_afterwards(repository: Path, sealed: P
 def test_a_disk_is_not_memory(sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("22 1 0:1 / / rw - ext4 /dev/vda rw\n23 22 0:2 / /dev/shm rw - tmpfs shm rw\n")
-    monkeypatch.setattr(unpacked, "MOUNTS", mounts)
+    monkeypatch.setattr(temporary, "MOUNTS", mounts)
     with pytest.raises(UserError, match="is on ext4, not in memory"), opened_in_memory(sealed, RING, memory=tmp_path):
         pass
     with pytest.raises(UserError, match="no such folder"), opened_in_memory(sealed, RING, memory=tmp_path / "no"):

@@ -29,14 +29,14 @@ def ai102(verbs: str, *arguments: str, **environ: str) -> Result:
 
 def test_keys_are_made_rotated_and_listed_without_being_shown(here: Path) -> None:
     steps = [ai102("keys", *words) for words in (["new", "a"], ["rotate"], ["rotate", "--retire", "a"], ["list"])]
-    told = [step.output for step in steps]
-    assert [step.exit_code for step in steps] == [0, 0, 0, 0], told
-    assert "made build/gateway/keys/a.key (active, fingerprint " in told[0]
-    assert "seals from now on; a still opens" in told[1]
-    assert "a opens nothing any more" in told[2]
-    assert sorted(line.split()[2] for line in told[3].splitlines()[1:]) == ["active", "retired"]
+    outputs = [step.output for step in steps]
+    assert [step.exit_code for step in steps] == [0, 0, 0, 0], outputs
+    assert "made build/gateway/keys/a.key (active, fingerprint " in outputs[0]
+    assert "seals from now on; a still opens" in outputs[1]
+    assert "a opens nothing any more" in outputs[2]
+    assert sorted(line.split()[2] for line in outputs[3].splitlines()[1:]) == ["active", "retired"]
     for file in (here / "build" / "gateway" / "keys").glob("*.key"):
-        assert file.read_text().splitlines()[-2][:8] not in "".join(told)
+        assert file.read_text().splitlines()[-2][:8] not in "".join(outputs)
 
 
 def test_a_bundle_is_sealed_and_opened(here: Path) -> None:
@@ -56,7 +56,7 @@ def test_keys_of_the_environment_go_before_the_folder(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("bundle seal repository b", "build/gateway/keys: No such file or directory: make keys with"),
         ("bundle seal repository b --key z --home k", "no open key z"),
@@ -71,16 +71,16 @@ def test_keys_of_the_environment_go_before_the_folder(here: Path) -> None:
         ("keys new A/b", '"A/b" is no key id'),
         ("keys new a --home k", "k: there is a key a"),
         ("keys rotate z --home k", "no open key z: it has a (open)"),
-        ("keys list --home public", "lets others read or write it: chmod 600 public/p.key"),
+        ("keys list --home public", "so others may read or write it: run `chmod go-rwx public/p.key`"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(words: str, told: str, here: Path) -> None:
+def test_a_mistake_is_one_line_and_leaves_nothing(words: str, message: str, here: Path) -> None:
     ai102("keys", "new", "a", "--home", "k")
     ai102("keys", "new", "p", "--home", "public")
     (here / "public" / "p.key").chmod(0o644)
     done = ai102(*words.split())
     assert isinstance(done.exception, UserError)
-    assert told in str(done.exception)
+    assert message in str(done.exception)
     assert "\n" not in str(done.exception)
     assert sorted(path.name for path in here.iterdir()) == ["k", "public", "repository"]
 

@@ -1,10 +1,14 @@
 """Keys in a folder and in the environment: made, rotated, retired, and noticed while they change."""
 
 import base64
+import errno
+import io
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +16,8 @@ from ai102.errors import UserError
 from ai102.seal import key_files
 from ai102_runtime.seal.envelope import SealError, open_request, seal_request
 from ai102_runtime.seal.keys import KeyFolder, KeysError, keys_from_environment, keys_from_folder
-from ai102_runtime.seal.replay import InMemory
+
+from .seen import SeenByThisTest
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 NOW_MS = 1_900_000_000_000
@@ -20,7 +25,7 @@ BASE64 = base64.b64encode(bytes(range(32))).decode()
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Seconds that pass when line to."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -77,11 +82,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_and_changes_nothing(name: str, home: Path) -> None:
-    action, told = MISTAKES[name]
+    action, line = MISTAKES[name]
     before = {file.name: file.read_bytes() for file in home.iterdir()}
     with pytest.raises(UserError) as caught:
         action(home)
-    assert told in str(caught.value)
+    assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert {file.name: file.read_bytes() for file in home.iterdir()} == before
 
@@ -109,24 +114,24 @@ def broken(home: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "line"),
     [
-        ("readable by others", "first.key: mode 0640 lets others read or write it: chmod 600"),
-        ("folder open to others", "others may write in it: chmod 700"),
+        ("readable by others", "first.key: its mode is 0640, so others may read or write it: run `chmod go-rwx"),
+        ("folder open to others", "others may write in it: run `chmod go-w"),
         ("half a file", "first.key: not a whole key file"),
-        ("another length", "key first has 16 bytes, wanted 32"),
+        ("another length", "key first has 16 bytes, not 32"),
         ("no base64", "first.key: key 'first': not base64"),
         ("another status", "its status is 'maybe': write open or retired"),
         ("id with a path", '"A B" is no key id'),
         ("active names none", "names 'gone': no open key"),
     ],
 )
-def test_keys_that_cannot_be_used_are_refused_in_one_line_without_the_secret(how: str, told: str, home: Path) -> None:
+def test_keys_that_cannot_be_used_are_refused_in_one_line_without_the_secret(how: str, line: str, home: Path) -> None:
     secret = (home / "first.key").read_text().splitlines()[-2]
     broken(home, how)
     with pytest.raises(KeysError) as caught:
         keys_from_folder(home)
-    assert told in str(caught.value)
+    assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert secret[:6] not in str(caught.value)
 
@@ -143,7 +148,7 @@ ENVIRONMENT = {"AI102_SEAL_KEY_2026_A": BASE64, "AI102_SEAL_KEY_OLD": BASE64, "P
 
 
 @pytest.mark.parametrize(
-    ("environ", "found"),
+    ("environ", "ids_and_active"),
     [
         ({"PATH": "/bin"}, ((), "")),
         ({"AI102_SEAL_KEY_OLD": BASE64}, (("old",), "old")),
@@ -151,13 +156,13 @@ ENVIRONMENT = {"AI102_SEAL_KEY_2026_A": BASE64, "AI102_SEAL_KEY_OLD": BASE64, "P
         (ENVIRONMENT | {"AI102_SEAL_ACTIVE": "2026_A"}, (("2026-a", "old"), "2026-a")),
     ],
 )
-def test_keys_of_the_environment(environ: dict[str, str], found: tuple[tuple[str, ...], str]) -> None:
+def test_keys_of_the_environment(environ: dict[str, str], ids_and_active: tuple[tuple[str, ...], str]) -> None:
     keys = keys_from_environment(environ)
-    assert (keys.ids, keys.active_id) == found
+    assert (keys.ids, keys.active_id) == ids_and_active
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "line"),
     [
         (ENVIRONMENT | {"AI102_SEAL_ACTIVE": "NEW"}, "AI102_SEAL_ACTIVE names new"),
         (ENVIRONMENT | {"AI102_SEAL_KEY_OLD": "x"}, "key 'old': not base64"),
@@ -165,8 +170,8 @@ def test_keys_of_the_environment(environ: dict[str, str], found: tuple[tuple[str
         ({"AI102_SEAL_KEY_": BASE64}, "is no key id"),
     ],
 )
-def test_a_key_of_the_environment_that_cannot_be_used_is_refused(environ: dict[str, str], told: str) -> None:
-    with pytest.raises(KeysError, match=told) as caught:
+def test_a_key_of_the_environment_that_cannot_be_used_is_refused(environ: dict[str, str], line: str) -> None:
+    with pytest.raises(KeysError, match=line) as caught:
         keys_from_environment(environ)
     assert BASE64[:6] not in str(caught.value)
 
@@ -195,24 +200,90 @@ def test_a_change_is_noticed_within_a_second_and_not_looked_for_more_often(home:
 
 
 def test_a_change_that_cannot_be_read_leaves_the_keys_of_before_and_says_so_once(home: Path) -> None:
-    clock, told = Clock(), list[str]()
-    ring = KeyFolder(home, told.append, clock)
+    clock, line = Clock(), list[str]()
+    ring = KeyFolder(home, line.append, clock)
     (home / "second.key").write_text("half")
     (home / "second.key").chmod(0o600)
     for second in (1.0, 2.0):
         clock.now_s = second
         assert ring.active.id == "first"
-    assert [line.partition("; ")[2] for line in told] == ["the keys of before stay in force"]
+    assert [line.partition("; ")[2] for line in line] == ["the keys of before stay in force"]
     (home / "second.key").unlink()
     key_files.rotate(home, "", "", NOW)
     clock.now_s = 3.0
     assert ring.active.id == "2026-11-25"
 
 
+@pytest.mark.parametrize("target", ["b.key", "active", "keys"])
+def test_a_retired_key_opens_nothing_even_when_the_first_look_fails(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, clock, warnings = tmp_path / "keys", Clock(), list[str]()
+    key_files.new(home, "a", NOW)
+    key_files.new(home, "b", NOW)
+    ring = KeyFolder(home, warnings.append, clock)
+    assert ring.opening("b") is not None
+    key_files.rotate(home, "", "b", NOW)
+    with monkeypatch.context() as patched:
+        no_file_handles_left(patched, target)
+        clock.now_s = 1.0
+        assert ring.opening("b") is not None  # those of before, until a look succeeds
+        clock.now_s = 2.0
+        assert ring.opening("b") is not None
+    clock.now_s = 3.0
+    assert (ring.opening("b"), ring.active.id) == (None, "a")
+    assert [line.partition("; ")[2] for line in warnings] == ["the keys of before stay in force"]
+
+
+def no_file_handles_left(patched: pytest.MonkeyPatch, name: str) -> None:
+    """Let every attempt to open or list the path of this name fail, as it does when the process has no handle left."""
+    opened, listed = io.open, Path.iterdir
+
+    def refuse(path: Path) -> None:
+        if path.name == name:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    def open_(self: Path, *arguments: Any, **options: Any) -> Any:
+        refuse(self)
+        return opened(self, *arguments, **options)
+
+    def iterdir(self: Path) -> Any:
+        refuse(self)
+        return listed(self)
+
+    patched.setattr(Path, "open", open_)
+    patched.setattr(Path, "iterdir", iterdir)
+
+
+@pytest.mark.parametrize("place", ["keys/active", "keys"])
+def test_what_may_not_be_read_is_a_keys_error_and_leaves_the_keys_of_before(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, clock, warnings = tmp_path / "keys", Clock(), list[str]()
+    key_files.new(home, "a", NOW)
+    ring = KeyFolder(home, warnings.append, clock)
+    key_files.new(home, "b", NOW)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / place))
+
+    monkeypatch.setattr(Path, "read_bytes" if place == "keys/active" else "iterdir", forbidden)
+    clock.now_s = 1.0
+    assert ring.active.id == "a"
+    assert warnings == [
+        f"{tmp_path / place}: Permission denied: user {os.geteuid()} must be able to read it; "
+        "the keys of before stay in force"
+    ]
+    with pytest.raises(KeysError, match="Permission denied"):
+        keys_from_folder(home)
+    with pytest.raises(UserError, match="Permission denied"):
+        key_files.rows(home, NOW)
+
+
 def test_requests_open_through_a_rotation_and_not_after_their_key_retired(home: Path) -> None:
     clock = Clock()
     ring = KeyFolder(home, clock=clock)
-    seen, codes, done = InMemory(), set[str](), threading.Event()
+    seen, codes, done = SeenByThisTest(), set[str](), threading.Event()
     numbers = [0, 0]
 
     def work(number: int) -> None:

@@ -13,7 +13,7 @@ SEALED = CHUNK + 16
 
 
 class RefusedError(Exception):
-    """What the reader is told to raise."""
+    """What the reader raises for an altered stream."""
 
 
 def sealed(data: bytes, key: bytes = KEY) -> bytes:

@@ -1,4 +1,4 @@
-"""The verbs of masking: check, apply, reveal, export, new-key."""
+"""The verbs of masking: check, apply, reveal, new-key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -21,7 +21,7 @@ Input = Annotated[str, typer.Argument(help="A file, or - for standard input.")]
 
 @app.command()
 def check(file: Input = "-", rules: RulesFile = RULES) -> None:
-    """What would be masked in a file, place by place and by rule; it prints what it finds."""
+    """What would be masked in a file, place by place and by rule; it prints the values themselves."""
     from ai102.masking import Masker, stream
 
     masker, counts = Masker.of(rules), Counter[str]()
@@ -29,18 +29,21 @@ def check(file: Input = "-", rules: RulesFile = RULES) -> None:
         for line in stream.check(masker, lines, counts):
             sys.stdout.buffer.write((line + "\n").encode("utf-8", "surrogateescape"))
         sys.stdout.flush()
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-    typer.echo(f"{counts.total()} to mask{f': {told}' if told else ''}", err=True)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    typer.echo(f"{counts.total()} to mask{f': {kinds}' if kinds else ''}", err=True)
 
 
 @app.command()
 def apply(file: Input = "-", rules: RulesFile = RULES) -> None:
-    """A pipe: every line masked and written at once. `program 2>&1 | ai102 masking apply`"""
-    from ai102.masking import Masker, stream
+    """A pipe for any program and before any log shipper: every line masked and passed on at once, JSON as JSON.
+
+    `program 2>&1 | ai102 masking apply`
+    """
+    from ai102.masking import Masker, pipe
 
     masker = Masker.of(rules)
     with _lines(file) as lines, _as_pipe():
-        stream.apply(masker, lines, sys.stdout.buffer)
+        pipe.run(masker, lines.fileno(), sys.stdout.buffer)
 
 
 @app.command()
@@ -64,19 +67,6 @@ def reveal(file: Input = "-", rules: RulesFile = RULES) -> None:
     if failed:
         typer.echo(f"ai102: {failed} marks do not open with the key they name: altered, or another key", err=True)
         raise typer.Exit(1)
-
-
-@app.command()
-def export(
-    shipper: Annotated[Literal["vector", "fluent-bit", "json"], typer.Option("--for", help="Who shall mask.")],
-    rules: RulesFile = RULES,
-) -> None:
-    """The same rules for a log shipper, on standard output; its head says what it cannot do."""
-    from ai102.masking import load, lua, portable
-
-    render = {"vector": portable.vrl_from_rules, "fluent-bit": lua.lua_from_rules, "json": portable.json_from_rules}
-    with _as_pipe():
-        typer.echo(render[shipper](load(rules)), nl=False)
 
 
 @app.command("new-key")

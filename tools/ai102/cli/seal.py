@@ -79,7 +79,7 @@ def seal(
 ) -> None:
     """Encrypt what Triton reads of a model repository into one file."""
     from ai102.cli.screen import Screen
-    from ai102.seal import bundle as room
+    from ai102.seal import bundle as bundles
 
     ring = ring_of(home)
     chosen = ring.opening(key) if key else _active(ring)
@@ -87,7 +87,7 @@ def seal(
         raise UserError(f"no open key {key} in {home}: `ai102 keys list` shows those there are")
     screen = Screen()
     with screen.step(f"sealing {repository} (MB)") as progress:
-        header = room.seal(repository, file, chosen, progress)
+        header = bundles.seal(repository, file, chosen, progress)
     screen.say(
         f"wrote {file}: {header.content_bytes / 1e6:.1f} MB, {header.entries} files and folders, key {chosen.id}"
     )
@@ -104,38 +104,38 @@ def open_(
 ) -> None:
     """Verify and decrypt a bundle."""
     from ai102.cli.screen import Screen
-    from ai102.seal import bundle as room
+    from ai102.seal.bundle import open_into, opened_in_memory
 
     if memory == (folder is not None):
         raise UserError("give either a FOLDER to open the bundle into, or --memory")
     screen = Screen()
     if folder is not None:
         with screen.step(f"opening {file} (MB)") as progress:
-            header = room.open_into(file, folder, ring_of(home), progress)
+            header = open_into(file, folder, ring_of(home), progress)
         screen.say(f"opened {folder}: {header.content_bytes / 1e6:.1f} MB, {header.entries} files and folders")
         return
-    with room.opened_in_memory(file, ring_of(home)) as repository, contextlib.suppress(KeyboardInterrupt):
+    with opened_in_memory(file, ring_of(home)) as repository, contextlib.suppress(KeyboardInterrupt):
         typer.echo(f"{repository} (Ctrl-C removes it)")
         signal.pause()  # TERM raises SystemExit
 
 
 def ring_of(home: Path) -> Keys | KeyFolder:
     """The keys of the environment if it has any, else those of the folder."""
-    from ai102_runtime.seal import keys as seal_keys
+    from ai102_runtime.seal.keys import KeyFolder, KeysError, keys_from_environment
 
     try:
-        from_environment = seal_keys.keys_from_environment(os.environ)
-        return from_environment if from_environment.ids else seal_keys.KeyFolder(home)
-    except seal_keys.KeysError as err:
+        from_environment = keys_from_environment(os.environ)
+        return from_environment if from_environment.ids else KeyFolder(home)
+    except KeysError as err:
         raise UserError(str(err)) from err
 
 
 def _active(ring: Keys | KeyFolder) -> Key:
-    from ai102_runtime.seal import keys as seal_keys
+    from ai102_runtime.seal.keys import KeysError
 
     try:
         return ring.active
-    except seal_keys.KeysError as err:
+    except KeysError as err:
         raise UserError(str(err)) from err
 
 

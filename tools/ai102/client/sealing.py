@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ai102.client.calls import Answer, Infer
-from ai102.client.errors import BadAnswerError, BadRequestError, InferenceError
+from ai102.client.errors import BadAnswerError, BadRequestError, BusyError, InferenceError, error_from_answer
 from ai102.client.exchange import Attempt
 from ai102.client.memory.session import Steps
 from ai102.client.tensors import Raw, array_from_raw, bytes_array, raw_from_array
@@ -40,7 +40,10 @@ class Sealed:
         self._head = b""
 
     def through(self, ask: Callable[[Infer], Steps]) -> Steps:
-        """The Answer as if the call had gone unsealed; `ask` sends a call. Raises InferenceError."""
+        """The Answer as if the call had gone unsealed; `ask` sends a call.
+
+        Raises InferenceError; where the model itself failed, of the class it has for an open model.
+        """
         steps = ask(self.call)
         try:
             step = next(steps)
@@ -55,6 +58,10 @@ class Sealed:
                     step = steps.send(outcome)
         except StopIteration as done:
             return self._opened(done.value)
+        except InferenceError as err:
+            if (error := self._opened_error(err)) is None:
+                raise
+            raise error from err
         finally:
             steps.close()
 
@@ -81,9 +88,23 @@ class Sealed:
             data = envelope.open_response(self._key, self._head, sealed, _now_ms())
             opened = tensors.tensors_from_bytes(data)
         except (envelope.SealError, KeyError, ValueError) as err:
-            detail = err.detail if isinstance(err, envelope.SealError) else "it has no one envelope"
+            detail = err.detail if isinstance(err, envelope.SealError) else "it does not hold one envelope"
             raise BadAnswerError(f"{model}: the sealed answer was not opened ({detail})", "", model) from err
         return answer._replace(model=self.call.model, tensors={t.name: Raw(*t) for t in opened})
+
+    def _opened_error(self, err: InferenceError) -> InferenceError | None:
+        """The error of the model, which the server sealed; None for any other error, such as one of the gateway."""
+        from ai102_runtime.seal import envelope, failures
+
+        model = PREFIX + self.call.model
+        try:
+            sentence = failures.sentence_from_text(self._key, self._head, str(err), _now_ms())
+        except envelope.SealError as problem:
+            return BadAnswerError(f"{model}: the sealed error was not opened ({problem.detail})", err.status, model)
+        if sentence is None:
+            return None
+        retry_after_s = err.retry_after_s if isinstance(err, BusyError) else None
+        return error_from_answer(err.status, sentence, self.call.model, retry_after_s)
 
 
 def _now_ms() -> int:

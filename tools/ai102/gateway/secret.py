@@ -1,4 +1,4 @@
-"""The secret between the door and its tritonservers, which their admin APIs ask for."""
+"""The secret between the gateway and its tritonservers, which their admin APIs ask for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import secrets
 from pathlib import Path
 
 from ai102.errors import UserError
+from ai102_runtime.seal.private import NotPrivateError, read_private
+
+MAX_BYTES = 4096
 
 
 def secret_of(path: Path) -> str:
-    """What `path` holds, made now (mode 0600) when it is missing; UserError when it is empty or too short."""
+    """The secret in `path`, which is made now (mode 0600) when it is missing.
+
+    Raises UserError when it is empty or too short, or when others may read the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     if not path.exists():
@@ -22,7 +28,10 @@ def secret_of(path: Path) -> str:
             pass
         finally:
             temporary.unlink()
-    secret = path.read_text(encoding="utf-8").strip()
+    try:
+        secret = read_private(path, MAX_BYTES).decode("utf-8", "replace").strip()
+    except NotPrivateError as err:
+        raise UserError(str(err)) from err
     if len(secret) < 16 or not secret.isprintable() or set(secret) & set(" ,:="):
-        raise UserError(f"{path}: wanted one word of 16 letters or more; remove the file to have one made")
+        raise UserError(f"{path}: not one word of 16 letters or more: remove the file to have one made")
     return secret

@@ -1,40 +1,39 @@
-"""Folders and files that nobody else may read: made so from the start, refused when found otherwise."""
+"""Files and folders of the issuer that nobody else may read; what is wrong with one is a UserError."""
 
 from __future__ import annotations
 
-import os
-import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ai102.errors import UserError
+from ai102_runtime.seal.private import NotPrivateError, private_file, private_folder, refuse_shared
 
 
 def folder(path: Path) -> Path:
     """Make the folder (mode 0700) when it is missing; UserError when others may enter it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except FileExistsError as err:
-        raise UserError(f"{path}: is a file; a folder was wanted: name another with --home") from err
-    check(path)
-    return path
+    with _as_user_error():
+        try:
+            return private_folder(path)
+        except FileExistsError as err:
+            raise UserError(f"{path}: is a file: name a folder with --home") from err
 
 
 def check(path: Path) -> None:
     """UserError unless `path` is closed to group and others."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise UserError(
-            f"{path}: its mode is {mode:04o}, so others may read secrets: run `chmod go-rwx {path}` "
-            "and think of what it held as known"
-        )
+    with _as_user_error():
+        refuse_shared(path, path.stat())
 
 
 def file(path: Path) -> Path:
     """Make the file, empty and with mode 0600, when it is missing; UserError when others may read it."""
+    with _as_user_error():
+        return private_file(path)
+
+
+@contextmanager
+def _as_user_error() -> Iterator[None]:
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    except IsADirectoryError as err:
-        raise UserError(f"{path}: is a folder; a file was wanted: move it away") from err
-    check(path)
-    return path
+        yield
+    except NotPrivateError as err:
+        raise UserError(f"{err}, and replace the secrets that it held") from err

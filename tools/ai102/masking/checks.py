@@ -117,9 +117,3 @@ def _networks(networks: tuple[str, ...]) -> list[tuple[int, int, int]]:
 
 def _digits(number: str) -> str:
     return number.replace(" ", "").replace("-", "")
-
-
-BY_NAME: dict[str, Check] = {
-    "identity": identity, "card": card, "ipv4": ipv4, "ipv6": ipv6, "opaque": opaque,
-}  # fmt: skip
-NAMES = {check: name for name, check in BY_NAME.items()}

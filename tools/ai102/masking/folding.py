@@ -32,7 +32,7 @@ class Folded:
         self.text, self._places = _lower(source), None
         if source.isascii():
             return
-        self.text = _lower(FOREIGN.sub(lambda found: PLAIN[found[0]], source))
+        self.text = _lower(FOREIGN.sub(lambda match: PLAIN[match[0]], source))
         if HIDDEN.search(self.text):
             self.text, self._places = _without_hidden(self.text)
 
@@ -52,13 +52,13 @@ def _lower(text: str) -> str:
 def _without_hidden(text: str) -> tuple[str, Sequence[int]]:
     """Without the invisible, except between a letter and a digit, where it parts words; and each one's old place."""
     kept, places, begin = list[str](), array("q"), 0
-    for found in HIDDEN.finditer(text):
-        before, after = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
+    for match in HIDDEN.finditer(text):
+        before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
         is_border = (_is_letter(before) and _is_digit(after)) or (_is_digit(before) and _is_letter(after))
-        end = found.end() if is_border and "x" not in (before, after) else found.start()
+        end = match.end() if is_border and "x" not in (before, after) else match.start()
         kept.append(text[begin:end])
         places.extend(range(begin, end))
-        begin = found.end()
+        begin = match.end()
     kept.append(text[begin:])
     places.extend(range(begin, len(text)))
     return "".join(kept), places

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from ai102.errors import UserError
 from ai102.masking.rules import Salt, Seal
+from ai102_runtime.seal.private import NotPrivateError, read_private
 
 SALT_BYTES = 16  # at least
 KEY_BYTES = 64  # AES-256-SIV
+MAX_FILE_BYTES = 4096
 
 
 def salt(where: Salt, environment: Mapping[str, str] = os.environ) -> bytes:
@@ -25,9 +27,7 @@ def salt(where: Salt, environment: Mapping[str, str] = os.environ) -> bytes:
             f"make one with `ai102 masking new-key salt`"
         )
     if len(text.encode()) < SALT_BYTES:
-        raise UserError(
-            f"the salt of masking is {len(text.encode())} bytes, wanted at least {SALT_BYTES}; make another"
-        )
+        raise UserError(f"the salt of masking is {len(text.encode())} bytes, fewer than {SALT_BYTES}; make another")
     return text.encode()
 
 
@@ -41,12 +41,12 @@ def key(where: Seal, key_id: str, environment: Mapping[str, str] = os.environ) -
             f"make it with `ai102 masking new-key {key_id}`, or get it from who has it"
         )
     try:
-        found = base64.b64decode(text, validate=True)
+        secret = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        found = b""
-    if len(found) != KEY_BYTES:
+        secret = b""
+    if len(secret) != KEY_BYTES:
         raise UserError(f'masking: the key "{key_id}" is not {KEY_BYTES} bytes in base64; make another')
-    return found
+    return secret
 
 
 def write_new(path: Path, count: int = KEY_BYTES) -> None:
@@ -63,9 +63,14 @@ def write_new(path: Path, count: int = KEY_BYTES) -> None:
 
 
 def _read(path: Path) -> str:
+    """The text of a private file, "" where there is none. Raises UserError."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return read_private(path, MAX_FILE_BYTES).decode("utf-8").strip()
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as err:
         raise UserError(f"{path}: not text; make it with `ai102 masking new-key`") from err
+    except NotPrivateError as err:
+        raise UserError(str(err)) from err
+    except OSError as err:
+        raise UserError(f"{path}: {err.strerror}: make it with `ai102 masking new-key`") from err

@@ -12,7 +12,7 @@ from typing import Any
 
 from ai102.masking.masker import Masker
 
-# What every record has; all else came in by `extra`.
+# What every record has; all else was given by `extra`.
 USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -100,7 +100,7 @@ def uvicorn_log_config(rules: Path) -> dict[str, Any]:
     """
     from uvicorn.config import LOGGING_CONFIG
 
-    _masker(str(rules))  # a mistake in the rules is told here, not by the logging module
+    _masker(str(rules))  # a mistake in the rules shows here, not in the logging module
     config = copy.deepcopy(LOGGING_CONFIG)
     for formatter in config["formatters"].values():
         formatter["inner"] = formatter.pop("()", "logging.Formatter")

@@ -62,9 +62,9 @@ def revealed(text: str, key_of: Callable[[str], bytes]) -> tuple[str, int]:
     """
     failed = 0
 
-    def opened(found: re.Match[str]) -> str:
+    def opened(match: re.Match[str]) -> str:
         nonlocal failed
-        kind, key_id, letters = found.groups()
+        kind, key_id, letters = match.groups()
         try:
             closed = base64.b32decode(letters.translate(FROM_LETTERS) + "=" * (-len(letters) % 8))
             if _letters(closed) != letters:  # the last letter's unused bits
@@ -72,7 +72,7 @@ def revealed(text: str, key_of: Callable[[str], bytes]) -> tuple[str, int]:
             return AESSIV(key_of(key_id)).decrypt(closed, _context(kind, key_id)).decode(errors="surrogatepass")
         except (InvalidTag, binascii.Error, ValueError):
             failed += 1
-            return found[0]
+            return match[0]
 
     return SEALED.sub(opened, text), failed
 

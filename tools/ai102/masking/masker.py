@@ -24,7 +24,7 @@ SECRET_WORDS = (
     "password", "passwd", "passphrase", "passcode", "pwd", "secret", "signature", "token", "apikey", "accesskey",
     "authkey", "privatekey", "credential", "credentials", "authorization", "cookie", "密码", "密钥", "口令", "令牌",
 )  # fmt: skip
-SECRET_SUFFIXES = ("", "key", "value", "hash", "accesskey")
+SECRET_SUFFIXES = ("", *(f"{before}{word}" for before in ("", "access") for word in ("key", "value", "hash", "id")))
 SECRET_ENDINGS = tuple(word + suffix for word in SECRET_WORDS for suffix in SECRET_SUFFIXES)
 
 Spot = tuple[str, int, int]  # kind, start, end
@@ -33,7 +33,7 @@ Gate = tuple[tuple[str, ...], re.Pattern[str] | None, list[tuple[int, Pattern]]]
 
 
 @dataclass(frozen=True)
-class Found:
+class Match:
     """Something to mask: where it stands in the source, of what kind it is, and its mark."""
 
     start: int
@@ -67,17 +67,17 @@ class Masker:
     def mask(self, text: str) -> str:
         """`text` with all that the rules name masked; masking it again changes nothing."""
         parts, begin = list[str](), 0
-        for found in self.find(text):
-            parts += text[begin : found.start], found.mark
-            begin = found.end
+        for match in self.find(text):
+            parts += text[begin : match.start], match.mark
+            begin = match.end
         return "".join((*parts, text[begin:])) if parts else text
 
-    def find(self, text: str) -> Iterator[Found]:
+    def find(self, text: str) -> Iterator[Match]:
         """All that `mask` would mask, from left to right; the spans do not overlap."""
         folded = Folded(text)
         for kind, start, end in _settled(folded.text, self._gates):
             begin, stop = folded.original(start, end)
-            yield Found(begin, stop, kind, self._marks[kind](kind, text[begin:stop]))
+            yield Match(begin, stop, kind, self._marks[kind](kind, text[begin:stop]))
 
     def mask_record(self, record: Mapping[Any, Any]) -> dict[Any, Any]:
         """A copy of `record` with every string in it masked, keys too; values of keys that name a secret go whole.
@@ -87,10 +87,6 @@ class Masker:
         """
         masked: dict[Any, Any] = self._value(record, 0)
         return masked
-
-    def mask_value(self, value: Any) -> Any:
-        """One value of a record."""
-        return self._value(value, 0)
 
     def _value(self, value: Any, depth: int) -> Any:
         if value is None or isinstance(value, bool):
@@ -144,10 +140,10 @@ def _gates(patterns: list[Pattern]) -> list[Gate]:
 
 
 def _settled(text: str, gates: list[Gate]) -> list[Spot]:
-    """All spots, also those that are only seen beside a mark: a number whose neighbour was found and made way for it.
+    """All spots, also those that only show once their neighbour is masked, such as a number beside a number.
 
-    What was found is struck out and the rest looked at again, until nothing new is found; for most lines, where signs
-    or spaces stand around what was found, once is enough.
+    Each spot is struck out and the text searched again, until there is nothing new. For most lines, where signs or
+    spaces stand around every spot, one search is enough.
     """
     spots = list(_spans(text, gates))
     new = spots
@@ -179,8 +175,8 @@ def _is_covered(spot: Spot, by: list[Spot]) -> bool:
 
 
 def _spans(text: str, gates: list[Gate]) -> Iterator[Spot]:
-    """(kind, start, end) in folded text. Every pattern is searched once from left to right, and again only where what
-    it had found was overlapped: the work is linear in the text."""
+    """(kind, start, end) in folded text. Every pattern is searched once from left to right, and again only where its
+    match was overlapped by another: the work is linear in the text."""
     waiting: list[tuple[int, int, int, Pattern]] = []  # start, -end, rank: the order of precedence
     for triggers, gate, behind in gates:
         if gate and not gate.search(text):
@@ -195,9 +191,9 @@ def _spans(text: str, gates: list[Gate]) -> Iterator[Spot]:
             if span := pattern.next_in(text, 0):
                 waiting.append((span[0], -span[1], rank, pattern))
     while waiting:
-        _, minus_end, _, best = found = min(waiting, key=_precedence)
+        begin, minus_end, _, best = min(waiting, key=_precedence)
         end = -minus_end
-        yield best.kind, found[0], end
+        yield best.kind, begin, end
         left = [one for one in waiting if one[0] >= end]
         for start, _, rank, pattern in waiting:
             if start < end and (span := pattern.next_in(text, end)):
@@ -205,8 +201,8 @@ def _spans(text: str, gates: list[Gate]) -> Iterator[Spot]:
         waiting = left
 
 
-def _precedence(found: tuple[int, int, int, Pattern]) -> tuple[int, int, int]:
-    return found[:3]
+def _precedence(candidate: tuple[int, int, int, Pattern]) -> tuple[int, int, int]:
+    return candidate[:3]
 
 
 def patterns_of(rule: Rule) -> list[Pattern]:

@@ -28,7 +28,7 @@ class Pattern:
     triggers: tuple[str, ...] = ()
     gate: str = ""
     check: Check | None = None
-    check_options: tuple[str, ...] = ()  # what the check is told besides: the networks to spare
+    check_options: tuple[str, ...] = ()  # more arguments of the check: the networks to spare
     tail: str = ""  # what follows all openings
 
     @cached_property
@@ -44,11 +44,11 @@ class Pattern:
 
     def next_in(self, text: str, position: int) -> Span | None:
         """The first span of this pattern whose match begins at `position` or later."""
-        while found := self.search.search(text, position):
-            start, end = found.span(found.lastindex or 0)
+        while match := self.search.search(text, position):
+            start, end = match.span(match.lastindex or 0)
             if self.check is not None:
                 end = self.check(text, start, end, self.check_options)
             if end > start:
                 return start, end
-            position = found.start() + 1
+            position = match.start() + 1
         return None

@@ -26,7 +26,7 @@ from ai102.artifact import replacing
 from ai102.errors import UserError
 from ai102.progress import Progress
 from ai102.seal.stream import OpeningReader, SealingWriter
-from ai102.seal.unpacked import SHARED_MEMORY, private_room, refuse_disk, refuse_too_little_space
+from ai102.seal.temporary import SHARED_MEMORY, refuse_disk, refuse_too_little_space, temporary_folder
 from ai102_runtime.seal.envelope import KEY_ID, Key, Ring
 
 MAGIC = b"AI102BN1"
@@ -36,7 +36,7 @@ CHUNK_BYTES = 1 << 20
 CHUNK_BYTES_ALLOWED = range(1 << 16, (1 << 20) + 1)
 PIECE_BYTES = 1 << 20
 MAX_DEPTH, MAX_NAME_BYTES = 32, 255
-# Triton has no use for these; what tells how a file was made is ours and stays at home.
+# Triton has no use for these; the manifests of our builds stay at home.
 LEFT_OUT = re.compile(r"(__pycache__|\.incoming|.*\.made\.json)\Z")
 
 
@@ -97,9 +97,9 @@ def open_into(file: Path, folder: Path, keys: Ring, progress: Progress = lambda 
         raise UserError(f"{folder}: it exists already; name a folder that does not")
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with private_room(folder.parent, f".{folder.name}.opening-") as room:
-        header = _extract(file, room / "repository", keys, progress)
-        (room / "repository").rename(folder)
+    with temporary_folder(folder.parent, f".{folder.name}.opening-") as unfinished:
+        header = _extract(file, unfinished / "repository", keys, progress)
+        (unfinished / "repository").rename(folder)
     return header
 
 
@@ -118,9 +118,9 @@ def opened_in_memory(
     if not memory.is_dir():
         raise UserError(f"{memory}: there is no such folder: mount a tmpfs there, or open the bundle into a folder")
     refuse_disk(memory)
-    with private_room(memory, "ai102-bundle-") as room:
-        _extract(file, room / "repository", keys, progress)
-        yield room / "repository"
+    with temporary_folder(memory, "ai102-bundle-") as folder:
+        _extract(file, folder / "repository", keys, progress)
+        yield folder / "repository"
 
 
 def header_of(file: IO[bytes], name: Path) -> Header:
@@ -155,12 +155,12 @@ def _extract(file: Path, folder: Path, keys: Ring, progress: Progress) -> Header
         buffered = io.BufferedReader(reader, PIECE_BYTES)
         try:
             with tarfile.open(mode="r|", fileobj=buffered, bufsize=PIECE_BYTES) as tar:
-                found = _unpack(tar, folder, file, progress, header)
+                unpacked = _unpack(tar, folder, file, progress, header)
         except tarfile.TarError as err:
             raise UserError(f"{file}: its content is no tar file ({err}); seal it again") from err
         while buffered.read(PIECE_BYTES):
             pass  # to the last chunk: only then is nothing cut off
-    if found != (header.content_bytes, header.entries):
+    if unpacked != (header.content_bytes, header.entries):
         raise UserError(f"{file}: not as many files and bytes as its header says; seal it again")
     return header
 

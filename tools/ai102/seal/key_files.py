@@ -50,7 +50,7 @@ def new(folder: Path, key_id: str, now: datetime) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     with _changing(folder):
         key_id = _made(folder, key_id, now)
-        if not active_id_of(folder) and len(_facts(folder)) == 1:
+        if not _active_id(folder) and len(_facts(folder)) == 1:
             write_bytes(folder / ACTIVE, f"{key_id}\n".encode())
     return key_id
 
@@ -61,7 +61,7 @@ def rotate(folder: Path, key_id: str, retire: str, now: datetime) -> tuple[str, 
     The one before opens on; `retire` names a key that from now on opens nothing. Raises UserError.
     """
     with _changing(folder):
-        facts, before = {one.key.id: one for one in _facts(folder)}, active_id_of(folder)
+        facts, before = {one.key.id: one for one in _facts(folder)}, _active_id(folder)
         if key_id and (key_id not in facts or facts[key_id].status != OPEN):
             raise UserError(f"{folder}: no open key {key_id}: it has {_ids(list(facts.values()))}")
         if retire and retire not in facts:
@@ -79,7 +79,7 @@ def rotate(folder: Path, key_id: str, retire: str, now: datetime) -> tuple[str, 
 
 def rows(folder: Path, now: datetime) -> list[Row]:
     """Every key of the folder, newest last. Raises UserError."""
-    active = active_id_of(folder)
+    active = _active_id(folder)
     facts = sorted(_facts(folder), key=lambda one: (one.created, one.key.id))
     return [
         Row(
@@ -117,6 +117,13 @@ def _rewrite(folder: Path, facts: KeyFacts, status: str) -> None:
 def _facts(folder: Path) -> list[KeyFacts]:
     try:
         return facts_of_folder(folder)
+    except KeysError as err:
+        raise UserError(str(err)) from err
+
+
+def _active_id(folder: Path) -> str:
+    try:
+        return active_id_of(folder)
     except KeysError as err:
         raise UserError(str(err)) from err
 

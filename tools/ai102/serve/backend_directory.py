@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ai102.errors import UserError
 from ai102.serve.installation import Installation
+from ai102_runtime.seal.private import NotPrivateError, private_folder
 
 # Triton imports the model.py of a Python-based backend; the code is where this Python finds it.
 OUR_BACKENDS = {
@@ -32,6 +32,8 @@ def backend_directory_for(installation: Installation, environ: Mapping[str, str]
             return _prepared(parent, name, sources)
         except OSError as err:
             reasons.append(f"{parent}: {err.strerror or err}")
+        except NotPrivateError as err:
+            reasons.append(str(err))
     raise UserError(f"no place for Triton's backend directory ({'; '.join(reasons)}): set XDG_CACHE_HOME to a folder")
 
 
@@ -72,11 +74,7 @@ def _cache_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _prepared(parent: Path, name: str, sources: Sources) -> Path:
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = parent.stat()
-    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o002:
-        # Code is run from here: nobody else may have put it there.
-        raise PermissionError(0, "belongs to or is writable by another user")
+    private_folder(parent)  # code is run from here: nobody else may have put it there
     target = parent / name
     if target.is_dir():
         return target

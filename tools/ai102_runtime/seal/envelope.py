@@ -67,9 +67,7 @@ class Key:
         if not KEY_ID.match(key_id):
             raise ValueError(f'"{key_id}" is no key id: write up to 32 lower-case letters, digits and hyphens')
         if len(secret) != KEY_BYTES:
-            raise ValueError(
-                f"key {key_id} has {len(secret)} bytes, wanted {KEY_BYTES}: make one with `ai102 keys new`"
-            )
+            raise ValueError(f"key {key_id} has {len(secret)} bytes, not {KEY_BYTES}: make one with `ai102 keys new`")
         self.id = key_id
         self._secret = bytes(secret)
         self._ciphers = {way: AESGCM(self.derived(b"ai102 envelope 1 %d" % way)) for way in (REQUEST, RESPONSE)}
@@ -169,7 +167,7 @@ def open_request(
         raise SealError("model", f"sealed for {head.model}, not for {model}")
     _refuse_other_times(head, now_ms, window_ms)
     if not seen.is_first(head.key_id, head.nonce, head.time_ms, now_ms):
-        raise SealError("replay", f"request {head.request_id} came before")
+        raise SealError("replay", f"request {head.request_id} was taken before")
     return Opened(data, head.request_id, head.bytes)
 
 
@@ -200,7 +198,7 @@ def head_of(data: bytes, direction: int) -> Head:
         raise SealError("format", "no envelope of this format")
     _, way, time_ms = FIXED.unpack_from(data)
     if way != direction:
-        raise SealError("format", f"direction {way}, wanted {direction}")
+        raise SealError("format", f"direction {way} instead of {direction}")
     at, names = FIXED.size, []
     for pattern in (KEY_ID, REQUEST_ID, MODEL):
         end = at + 1 + (data[at] if at < len(data) else 0)

@@ -21,14 +21,15 @@ import binascii
 import contextlib
 import os
 import re
-import stat
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from ai102_runtime.seal.envelope import Key
+from ai102_runtime.seal.private import NotPrivateError, read_private, refuse_foreign_files
 
 SUFFIX, ACTIVE = ".key", "active"
 VARIABLE, ACTIVE_VARIABLE = "AI102_SEAL_KEY_", "AI102_SEAL_ACTIVE"
@@ -84,8 +85,8 @@ class Keys:
 class KeyFolder:
     """The keys of a folder as they are now, a Ring: it looks for changes at most every second.
 
-    A change that cannot be read (a file with the wrong mode, half a key) leaves the keys of before in force and is
-    told to `warn`, once; at the start it raises KeysError.
+    A change that cannot be read (a file with the wrong mode, half a key, no file handle left) leaves the keys of before
+    in force until a later look reads it. `warn` gets each problem once. At the start it raises KeysError.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class KeyFolder:
         self._folder, self._warn, self._clock = folder, warn, clock
         self._lock = threading.Lock()
         self._looked = clock()
+        self._warning = ""
         self._state = _state_of(folder)
         self._keys = keys_from_folder(folder)
 
@@ -119,15 +121,19 @@ class KeyFolder:
         return self.now().active
 
     def _look(self) -> None:
+        """Take the keys over when something changed. A look that fails is repeated: nothing of it is kept."""
         self._looked = self._clock()
         try:
             state = _state_of(self._folder)
-            if state == self._state:
-                return
-            self._state = state
-            self._keys = keys_from_folder(self._folder, self._keys)
+            if state != self._state:
+                # The state was read first: a change in between makes the next look differ again.
+                self._keys, self._state = keys_from_folder(self._folder, self._keys), state
         except KeysError as problem:
-            self._warn(f"{problem}; the keys of before stay in force")
+            if self._warning != str(problem):
+                self._warning = str(problem)
+                self._warn(f"{problem}; the keys of before stay in force")
+        else:
+            self._warning = ""
 
 
 def key_from_text(key_id: str, text: str) -> Key:
@@ -173,20 +179,19 @@ def keys_from_folder(folder: Path, before: Keys | None = None) -> Keys:
 
 def facts_of_folder(folder: Path) -> list[KeyFacts]:
     """Every key file, retired ones too, by id. Raises KeysError, for wrong permissions too."""
-    try:
-        if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.stat().st_mode & stat.S_ISVTX:
-            raise KeysError(f"{folder}: others may write in it: chmod 700 {folder}")
-        return [_facts_of_file(file) for file in sorted(folder.glob(f"*{SUFFIX}"))]
-    except OSError as err:
-        raise KeysError(f"{err.filename or folder}: {err.strerror}: make keys with `ai102 keys new`") from err
+    with _as_keys_error(folder):
+        refuse_foreign_files(folder)
+        # Not glob, which takes a folder that it may not read for an empty one.
+        return [_facts_of_file(file) for file in sorted(folder.iterdir()) if file.name.endswith(SUFFIX)]
 
 
 def active_id_of(folder: Path) -> str:
-    """The id in the file `active`, or nothing."""
-    try:
-        return (folder / ACTIVE).read_bytes()[:MAX_FILE_BYTES].decode("utf-8", "replace").strip()
-    except FileNotFoundError:
-        return ""
+    """The id in the file `active`, or nothing. Raises KeysError."""
+    with _as_keys_error(folder):
+        try:
+            return (folder / ACTIVE).read_bytes()[:MAX_FILE_BYTES].decode("utf-8", "replace").strip()
+        except FileNotFoundError:
+            return ""
 
 
 def text_from_secret(secret: bytes, created: str, status: str) -> str:
@@ -197,9 +202,7 @@ def text_from_secret(secret: bytes, created: str, status: str) -> str:
 
 
 def _facts_of_file(file: Path) -> KeyFacts:
-    with file.open("rb") as opened:
-        _refuse_public(file, os.fstat(opened.fileno()))
-        text = opened.read(MAX_FILE_BYTES + 1).decode("utf-8", "replace").strip()
+    text = read_private(file, MAX_FILE_BYTES).decode("utf-8", "replace").strip()
     facts: dict[str, str] = {}
     if text.startswith("-----"):
         armour = ARMOUR.match(text)
@@ -216,26 +219,27 @@ def _facts_of_file(file: Path) -> KeyFacts:
         raise KeysError(f"{file}: {err}") from None
 
 
-def _refuse_public(file: Path, facts: os.stat_result) -> None:
-    """Ours alone; or another's whom we trust, root's, shared with our group as a mounted secret is."""
-    is_own = facts.st_uid == os.geteuid()
-    if facts.st_mode & (0o077 if is_own else 0o037):
-        raise KeysError(
-            f"{file}: mode {stat.S_IMODE(facts.st_mode):04o} lets others read or write it: chmod 600 {file}"
-        )
-    if not is_own and facts.st_uid != 0:
-        raise KeysError(f"{file}: owned by another user ({facts.st_uid}): chown it to {os.geteuid()} or root")
-
-
 def _state_of(folder: Path) -> list[tuple[str, int, int, int, int]]:
     """What changes when a key or `active` does. Raises KeysError."""
     state = []
-    try:
+    with _as_keys_error(folder):
         for file in sorted(folder.iterdir()):
             if file.suffix == SUFFIX or file.name == ACTIVE:
                 with contextlib.suppress(FileNotFoundError):  # gone since it was listed
                     facts = file.stat()
                     state.append((file.name, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino))
-    except OSError as err:
-        raise KeysError(f"{err.filename or folder}: {err.strerror}: make keys with `ai102 keys new`") from err
     return state
+
+
+@contextmanager
+def _as_keys_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except NotPrivateError as err:
+        raise KeysError(str(err)) from None
+    except FileNotFoundError as err:
+        raise KeysError(f"{err.filename or folder}: {err.strerror}: make keys with `ai102 keys new`") from err
+    except OSError as err:
+        raise KeysError(
+            f"{err.filename or folder}: {err.strerror}: user {os.geteuid()} must be able to read it"
+        ) from err

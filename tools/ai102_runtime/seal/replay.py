@@ -1,17 +1,21 @@
-"""Which sealed requests came before: for one process, for all replicas of one host, or for several hosts.
+"""The memory of sealed requests, without which a request could be taken twice: of one host, or of several.
+
+| variable | what it names | who shares it |
+|---|---|---|
+| AI102_SEAL_SEEN | a folder, made private when missing; default /dev/shm/ai102-seal-UID | the replicas of one host |
+| AI102_SEAL_SEEN_SHARED | a folder that all hosts mount; it must exist | every replica that mounts it |
+
+A container has a /dev/shm of its own: replicas in several containers share nothing until they mount one folder. "Taken
+once" holds among the replicas that share a memory, and for no others.
+
+- OnThisHost: a SQLite file. After a power failure the last requests may be forgotten (WAL mode without a sync for
+  each), on /dev/shm all of them. Not on NFS.
+- InSharedFolder: an empty file for each request, if the file system makes a new file for one of several at once only
+  (O_EXCL: local ones, NFS since version 3, CephFS, Lustre; not object stores mounted as folders). A request costs a
+  round trip to the storage. The hosts' clocks must agree within SPARE_S.
 
 A request is kept under the second it was sealed in, an authenticated time that no replay can change. Seconds that
 `open_request` would refuse as too old are forgotten whole; some more are kept, for clocks and processes that stall.
-
-What holds where:
-- InMemory: this process alone. Another replica, or this one after a restart, would take the request again.
-- OnThisHost: every process of the host that opens the same file, restarts included. After a power failure the last
-  requests may be forgotten (the file is in WAL mode without a sync for each), on /dev/shm all of them. Not on NFS.
-- InFolder: every host that mounts the folder, if its file system makes a new file for one of several at once only
-  (O_EXCL: local ones, NFS since version 3, CephFS, Lustre; not object stores mounted as folders). A request costs
-  a round trip to the storage. The hosts' clocks must agree within SPARE_S.
-Anything else that adds a key if it is absent, in one step and for all (Redis `SET key "" NX PX ms`), is one class
-with `is_first`.
 """
 
 from __future__ import annotations
@@ -20,70 +24,46 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import stat
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from ai102_runtime.seal.envelope import WINDOW_MS, SealError
+from ai102_runtime.seal.envelope import WINDOW_MS, SealError, Seen
+from ai102_runtime.seal.private import NotPrivateError, private_folder
 
+HOST_VARIABLE, SHARED_VARIABLE = "AI102_SEAL_SEEN", "AI102_SEAL_SEEN_SHARED"
+DEFAULT_FOLDER = f"/dev/shm/ai102-seal-{os.geteuid()}"
+FILE, SHARED_FOLDER = "seen.sqlite", "ai102-seal-seen"
 SPARE_S = 60
-MEMORY_ENTRIES = 1 << 20
 FILE_BYTES = 256 << 20  # about 4 million requests
 PAGE_BYTES = 4096
 PAUSE_S = 50e-6  # between two tries for a file that another process writes
 
 
-class InMemory:
-    """For one process; `capacity` requests at most.
+def memory_from_environment(environ: Mapping[str, str]) -> Seen:
+    """The memory that the environment names, by default that of this host.
 
-    When more come within the window, the oldest are forgotten and everything sealed as early as they were is
-    refused from then on: a flood costs late callers their request and never lets a replay through.
+    Raises SealError (code memory) with one line that says which place cannot be used, why, and what to do.
     """
-
-    def __init__(self, window_ms: int = WINDOW_MS, capacity: int = MEMORY_ENTRIES) -> None:
-        self._kept_s = _kept_s(window_ms)
-        self._capacity = capacity
-        self._seconds: dict[int, set[bytes]] = {}
-        self._number = 0
-        self._cleared = 0
-        self._forgotten = -1  # the latest second that was forgotten for want of room
-        self._lock = threading.Lock()
-
-    def is_first(self, key_id: str, nonce: bytes, time_ms: int, now_ms: int) -> bool:
-        """False for a request that was here before, or that was sealed in a second no longer remembered."""
-        now_s, second, name = now_ms // 1000, time_ms // 1000, nonce + key_id.encode()
-        with self._lock:
-            if now_s > self._cleared:
-                for old in [old for old in self._seconds if old < now_s - self._kept_s]:
-                    self._number -= len(self._seconds.pop(old))
-                self._cleared = now_s
-            if second <= self._forgotten:
-                raise SealError("memory", f"over {self._capacity} requests within the window: it came too late")
-            names = self._seconds.setdefault(second, set())
-            if name in names:
-                return False
-            names.add(name)
-            self._number += 1
-            while self._number > self._capacity:
-                self._forgotten = min(self._seconds)
-                self._number -= len(self._seconds.pop(self._forgotten))
-            return True
+    if folder := environ.get(SHARED_VARIABLE):
+        return InSharedFolder(Path(folder))
+    return OnThisHost(Path(environ.get(HOST_VARIABLE) or DEFAULT_FOLDER))
 
 
 class OnThisHost:
-    """For all processes of a host: a SQLite file, made when missing, private to its user."""
+    """For all processes of one user on a host: a SQLite file in a folder of mode 0700, both made when missing."""
 
     def __init__(
-        self, file: Path, window_ms: int = WINDOW_MS, max_bytes: int = FILE_BYTES, wait_s: float = 1.0
+        self, folder: Path, window_ms: int = WINDOW_MS, max_bytes: int = FILE_BYTES, wait_s: float = 1.0
     ) -> None:
-        """Raises SealError (code memory) when the file cannot be used."""
+        """Raises SealError (code memory) when the folder or the file cannot be used."""
         self._kept_s = _kept_s(window_ms)
         self._wait_s = wait_s
         self._cleared = 0
         self._lock = threading.Lock()
+        file = _private(folder, HOST_VARIABLE) / FILE
         try:
-            _refuse_others(file)
             self._db = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
             self._run("PRAGMA journal_mode = WAL")
             self._run("PRAGMA synchronous = NORMAL")
@@ -91,8 +71,8 @@ class OnThisHost:
             self._run(
                 "CREATE TABLE IF NOT EXISTS seen (second INTEGER, name BLOB, PRIMARY KEY (second, name)) WITHOUT ROWID"
             )
-        except (OSError, sqlite3.Error) as err:
-            raise SealError("memory", f"{file}: {err}") from err
+        except sqlite3.Error as err:
+            raise SealError("memory", f"{file}: {err}: remove it, or name another folder by {HOST_VARIABLE}") from err
 
     def is_first(self, key_id: str, nonce: bytes, time_ms: int, now_ms: int) -> bool:
         """Raises SealError (code memory) when the file is full, or busy for longer than `wait_s`."""
@@ -122,11 +102,18 @@ class OnThisHost:
             time.sleep(PAUSE_S)
 
 
-class InFolder:
-    """For all hosts that share a folder: an empty file for each request, in a folder for each second."""
+class InSharedFolder:
+    """For all hosts that mount a folder: in a private folder in it a file for each request, under its second.
 
-    def __init__(self, folder: Path, window_ms: int = WINDOW_MS) -> None:
-        self._folder = folder
+    All replicas must run as one user. The mounted folder is never made here: where a mount is missing, a folder on the
+    container's own disk would be shared with nobody.
+    """
+
+    def __init__(self, mounted: Path, window_ms: int = WINDOW_MS) -> None:
+        """Raises SealError (code memory) when the folder cannot be used."""
+        if not mounted.is_dir():
+            raise SealError("memory", f"{mounted}: no such folder: mount what {SHARED_VARIABLE} names")
+        self._folder = _private(mounted / SHARED_FOLDER, SHARED_VARIABLE)
         self._kept_s = _kept_s(window_ms)
         self._cleared = 0
 
@@ -137,7 +124,7 @@ class InFolder:
             if now_s > self._cleared + 10:
                 self._clear(now_s - self._kept_s)
                 self._cleared = now_s
-            second.mkdir(mode=0o700, parents=True, exist_ok=True)
+            second.mkdir(mode=0o700, exist_ok=True)  # fails when the mount is gone
             os.close(os.open(second / f"{key_id}.{nonce.hex()}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             return False
@@ -152,14 +139,16 @@ class InFolder:
                     shutil.rmtree(second, ignore_errors=True)  # another replica may be at it too
 
 
-def _refuse_others(file: Path) -> None:
-    """Make `file` if need be; OSError when another user could change it."""
+def _private(folder: Path, variable: str) -> Path:
     try:
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        return private_folder(folder)
     except FileExistsError:
-        facts = file.lstat()  # not opened: closing it would end the locks that this process has on it
-        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-            raise PermissionError(f"not a private file: chmod 600 {file}, and let {os.geteuid()} own it") from None
+        reason = f"{folder}: not a folder: remove it"
+    except NotPrivateError as err:
+        reason = str(err)
+    except OSError as err:
+        reason = f"{folder}: {err.strerror}"
+    raise SealError("memory", f"{reason}; another place can be named by {variable}")
 
 
 def _kept_s(window_ms: int) -> int:

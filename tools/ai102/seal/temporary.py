@@ -1,5 +1,4 @@
-"""Private folders for what is not whole yet or must not last: they go with their process, at the latest at the next
-start."""
+"""Private temporary folders: removed at the end, or at the next start when the process was killed; and their space."""
 
 from __future__ import annotations
 
@@ -21,32 +20,34 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 
 @contextmanager
-def private_room(parent: Path, prefix: str) -> Iterator[Path]:
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """An empty folder of mode 0700 in `parent`, removed at the end with all that is in it.
 
     Those of processes that were killed before they could are removed first: their lock is free.
     """
-    _sweep(parent, prefix)
+    _remove_abandoned(parent, prefix)
     while True:
-        room = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        lock = os.open(room, os.O_RDONLY | os.O_DIRECTORY)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if room.exists():
+        if folder.exists():
             break
-        os.close(lock)  # another process swept it before it was locked
+        os.close(lock)  # another process removed it before it was locked
     try:
-        yield room
+        yield folder
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
 def refuse_too_little_space(parent: Path, content_bytes: int, files: int, what: str) -> None:
-    """Raise UserError when `parent` has no room for so many bytes in so many files and folders."""
+    """Raise UserError when `parent` has no space for so many bytes in so many files and folders."""
     space = os.statvfs(parent)
     free, needed = space.f_bavail * space.f_frsize, content_bytes + 2 * files * BLOCK_BYTES
     if free < needed:
-        raise UserError(f"{parent}: {free / 1e6:.0f} MB free, {what} needs {needed / 1e6:.0f} MB: make room there")
+        raise UserError(
+            f"{parent}: {free / 1e6:.0f} MB free, {what} needs {needed / 1e6:.0f} MB: free some space there"
+        )
 
 
 def refuse_disk(folder: Path) -> None:
@@ -67,13 +68,13 @@ def filesystem_of(path: Path, mountinfo: str) -> str:
     return kind
 
 
-def _sweep(parent: Path, prefix: str) -> None:
-    for room in parent.glob(f"{prefix}*"):
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):  # held by a living process, another user's, or gone
-            lock = os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(lock).st_uid == os.geteuid():
-                    shutil.rmtree(room, ignore_errors=True)
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
