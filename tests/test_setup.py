@@ -105,7 +105,7 @@ def test_cpu_build_comes_from_the_folder_that_wheels_names(tmp_path: Path, witho
         ((), "has no torch 9.1.0+cpu for this Python"),
         ((CUDA_WHEEL,), "has no torch 9.1.0+cpu for this Python"),
         (("torch-9.1.0+cpu-cp27-cp27m-linux_x86_64.whl",), "has no torch 9.1.0+cpu for this Python"),
-        (None, "has no torch 9.1.0+cpu for this Python"),  # there is no such folder
+        (None, "is not a folder"),
     ],
 )
 def test_wheels_without_a_fitting_torch_are_named_and_the_index_is_used(

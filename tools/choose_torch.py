@@ -26,6 +26,7 @@ class Source:
 
     name: str
     pip_options: tuple[str, ...] = ()
+    folder: Path | None = None  # must be there
     page: str = ""  # must answer within PYTORCH_ANSWERS_WITHIN_S before pip is asked
     is_named: bool = True  # by the user, who then wants to know when it is not used
 
@@ -111,16 +112,19 @@ def size_on_disk(site_packages: Path) -> int:
 
 def _sources(environment: Mapping[str, str], wheels: Path | None, pytorch_index: str) -> Iterator[Source]:
     if wheels is not None:
-        yield Source(f"WHEELS={wheels}", ("--no-index", "--find-links", str(wheels)))
+        yield Source(f"WHEELS={wheels}", ("--no-index", "--find-links", str(wheels)), wheels)
     if environment.get("TORCH_INDEX"):
         yield Source("the index in TORCH_INDEX", ("--index-url", environment["TORCH_INDEX"]))
     is_named = any(environment.get(name) for name in ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_FIND_LINKS"))
     yield Source("pip's own configuration", is_named=is_named)
-    yield Source("PyTorch's CPU index", ("--index-url", pytorch_index), f"{pytorch_index}/torch/", is_named=False)
+    page = f"{pytorch_index}/torch/"
+    yield Source("PyTorch's CPU index", ("--index-url", pytorch_index), page=page, is_named=False)
 
 
 def _problem(pip: Sequence[str], source: Source, version: str, environment: Mapping[str, str]) -> str | None:
     """Why pip cannot install this version from there; None: it can. pip knows its own configuration and this Python."""
+    if source.folder is not None and not source.folder.is_dir():
+        return "is not a folder"
     if source.page and not answers_within(source.page, PYTORCH_ANSWERS_WITHIN_S):
         return f"does not answer within {PYTORCH_ANSWERS_WITHIN_S:g} s"
     command = [*pip, "index", "versions", "torch", "--retries", "0", *source.pip_options]

@@ -61,7 +61,7 @@ def fingerprint() -> str:
 def named_wheels() -> Path | None:
     """The folder in WHEELS; a relative path counts from the folder of the caller."""
     named = os.environ.get("WHEELS")
-    return Path(named).absolute() if named else None
+    return Path(named).resolve() if named else None
 
 
 def check_python(version: tuple[int, ...]) -> None:
@@ -102,7 +102,7 @@ def install_torch(wheels: Path | None) -> None:
 
 
 def install_packages(is_unpinned: bool, wheels: Path | None) -> None:
-    _say("installing the other packages (about 2 GB on disk; log in build/setup.log)")
+    _say("installing the other packages (about 1.6 GB on disk; log in build/setup.log)")
     constraints = () if is_unpinned else ("--constraint", str(ROOT / "constraints.txt"))
     find_links = () if wheels is None else ("--find-links", str(wheels))
     # The distributions of this repository: every folder of tools/ with a pyproject.toml, then the root.
