@@ -1,10 +1,14 @@
 """README is short, its translation says the same, no link is dead, and every page can be reached from README."""
 
 import re
+import tomllib
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 ROOT = Path(__file__).parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
@@ -94,3 +98,34 @@ def test_every_make_target_in_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", READMES[0].read_text(encoding="utf-8"), re.MULTILINE))
     assert named - targets == set()
+
+
+@pytest.fixture(scope="module")
+def ai102() -> Any:
+    """The command `ai102`, as the console script of pyproject.toml starts it."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    return typer.main.get_command(import_module(scripts["ai102"].partition(":")[0]).app)
+
+
+def commands(document: Path) -> list[str]:
+    """What follows `ai102` in code, up to a comment, a pipe or the end."""
+    text = document.read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", without_code(text)))
+    return [line.strip() for line in re.findall(r"(?:^|[ /(])ai102 ([a-z-][^#&)\n]*)", code, re.MULTILINE)]
+
+
+def problem_with(ai102: Any, line: str) -> str | None:
+    command, words = ai102, line.split(" | ")[0].split()
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        names = words.pop(0).split("|")
+        if unknown := [name for name in names if name not in command.commands]:
+            return f"ai102 {line}: no command {unknown[0]}"
+        command = command.commands[names[0]]
+    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in options]
+    return f"ai102 {line}: no option {unknown[0]}" if unknown else None
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.name != "CHANGELOG.md"], ids=name_of)
+def test_every_command_of_a_document_exists_with_its_options(document: Path, ai102: Any) -> None:
+    assert [problem for line in commands(document) if (problem := problem_with(ai102, line))] == []

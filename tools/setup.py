@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         fail(f"cannot write {LOG}: {err.strerror}: free some space or clone elsewhere")
     ready.unlink(missing_ok=True)
     make_venv()
-    install_torch(wheels)
+    install_torch(is_unpinned, wheels)
     install_packages(is_unpinned, wheels)
     provide_libpython()
     ready.write_text(f"{current}\n")
@@ -82,7 +82,7 @@ def make_venv() -> None:
         fail(f"Python cannot make a virtual environment: run 'apt-get install {package}'; log in build/setup.log")
 
 
-def install_torch(wheels: Path | None) -> None:
+def install_torch(is_unpinned: bool, wheels: Path | None) -> None:
     """Before everything else, so that the other packages find their torch in place and bring no other build."""
     version = choose_torch.pinned_version((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     installed = _installed_torch()
@@ -94,7 +94,7 @@ def install_torch(wheels: Path | None) -> None:
         _say(note)
     if not choice.is_cpu_build:
         _say("PyTorch's build with CUDA: some 20 packages, several gigabytes")
-    options = ("--no-deps",) if choice.is_cpu_build else ("--constraint", str(ROOT / "constraints.txt"))
+    options = ("--no-deps",) if choice.is_cpu_build else _constraints(is_unpinned)
     _say(f"installing {choice.requirement} from {choice.source.name} ({choice.why})")
     _pip_install(*options, *choice.source.pip_options, choice.requirement)
     size = choose_torch.size_on_disk(_site_packages()) / 1e9
@@ -103,12 +103,11 @@ def install_torch(wheels: Path | None) -> None:
 
 def install_packages(is_unpinned: bool, wheels: Path | None) -> None:
     _say("installing the other packages (about 1.6 GB on disk; log in build/setup.log)")
-    constraints = () if is_unpinned else ("--constraint", str(ROOT / "constraints.txt"))
     find_links = () if wheels is None else ("--find-links", str(wheels))
     # The distributions of this repository: every folder of tools/ with a pyproject.toml, then the root.
     inner = [option for project in _inner_projects() for option in ("-e", str(project.parent))]
     extras = f"{EXTRAS},rtx" if is_unpinned else EXTRAS
-    _pip_install(*constraints, *find_links, *inner, "-e", f"{ROOT}[{extras}]")
+    _pip_install(*_constraints(is_unpinned), *find_links, *inner, "-e", f"{ROOT}[{extras}]")
     _pip_install("--no-deps", *find_links, MINILM)
 
 
@@ -129,6 +128,10 @@ def fail(sentence: str) -> NoReturn:
 def _say(sentence: str) -> None:
     sys.stdout.write(f"setup: {sentence}\n")
     sys.stdout.flush()
+
+
+def _constraints(is_unpinned: bool) -> tuple[str, ...]:
+    return () if is_unpinned else ("--constraint", str(ROOT / "constraints.txt"))
 
 
 def _inner_projects() -> list[Path]:
