@@ -37,7 +37,7 @@ def lint(
     if explain is not None:
         typer.echo(_explanation(explain))
         return
-    if not re.fullmatch(r"\d+\.\d+(\.\d+)?", triton):
+    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?", triton):
         raise UserError(f"--triton is {triton}: write a version of tritonserver such as 2.51")
     root, model = _repository_and_model(path)
 

@@ -75,6 +75,14 @@ CODES: tuple[Code, ...] = (
         "lies before it, cannot be paired. Triton refuses a step that reads both.",
     ),
     Code(
+        "MR521",
+        "error",
+        "outputs from different decoupled models",
+        "An ensemble answers once for each response of its decoupled model, with all its outputs. An output that does "
+        "not stem from that model, or stems from another decoupled one, has no response to go with, and Triton refuses "
+        "the ensemble. Let every output stem from the same decoupled model last.",
+    ),
+    Code(
         "MR520",
         "warning",
         "batches that a step does not take",
@@ -216,11 +224,19 @@ def _decoupled(model: Model, config: pb.ModelConfig, models: list[Interface | No
     while ready := [(n, s) for n, s in steps if all(tensor in origin for tensor in s.input_map.values())]:
         for number, step in ready:
             sources = {origin[tensor] for tensor in step.input_map.values()}
-            found = models[number]
+            step_model = models[number]
             if len(sources) > 1:
                 message = f"{step.model_name} reads what stems from different decoupled models"
                 where = f"ensemble_scheduling.step[{number}].input_map"
                 yield model.finding("MR519", where, message, "let it read outputs of one decoupled model only")
-            made = number + 1 if found is not None and found.is_decoupled else min(sources)
-            origin |= {tensor: made for tensor in step.output_map.values() if tensor not in origin}
+            source = number + 1 if step_model is not None and step_model.is_decoupled else min(sources)
+            origin |= {tensor: source for tensor in step.output_map.values() if tensor not in origin}
             steps.remove((number, step))
+    outputs = [(place, origin.get(tensor.name)) for place, tensor in enumerate(config.output)]
+    if None in (source for _, source in outputs):
+        return  # an output that nothing writes, which is MR506
+    other = next((place for place, source in outputs if source != outputs[0][1]), None)
+    if other is not None:
+        one, two = config.output[0].name, config.output[other].name
+        message = f"the outputs {one!r} and {two!r} stem from different decoupled models, or one of them from none"
+        yield model.finding("MR521", f"output[{other}].name", message, "let all outputs stem from the same one last")

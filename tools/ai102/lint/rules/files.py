@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ai102.lint.backends import ENSEMBLE, FILES, Served, is_ensemble, served
 from ai102.lint.finding import Code, Finding, Fix
 from ai102.lint.model import CONFIG, Model, Repository, version_from_name
+from ai102.lint.paths import exists, is_file
 from ai102.lint.tree import Scalar
 
 CODES: tuple[Code, ...] = (
@@ -113,7 +114,7 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
 def _config(model: Model) -> Iterator[Finding]:
     if not model.has_config:
         for path in sorted(model.folder.iterdir()):
-            if path.is_file() and CONFIG_LIKE.fullmatch(path.name):
+            if is_file(path) and CONFIG_LIKE.fullmatch(path.name):
                 message = f"{path.name} is not read: the server looks for {CONFIG}"
                 yield model.finding("MR107", "", message, f"rename it to {CONFIG}")
     name = model.config.name if model.config is not None else ""
@@ -200,6 +201,6 @@ def _model_files(model: Model, found: Served) -> Iterator[Finding]:
         named, where = set(model.config.cc_model_filenames.values()), "cc_model_filenames"
     for version in model.loaded_versions:
         for file in sorted(named) if (model.folder / str(version)).is_dir() else ():
-            if not model.file(version, file).exists():
+            if not exists(model.file(version, file)):
                 message = f"{version}/{file} is missing"
                 yield model.finding("MR103", where, message, "build or copy it there")

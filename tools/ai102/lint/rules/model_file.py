@@ -15,6 +15,7 @@ from ai102.lint.dims import shown
 from ai102.lint.finding import Code, Finding, Fix
 from ai102.lint.model import Model, Repository
 from ai102.lint.onnx_file import OnnxTensor, Signature, signature_from_onnx
+from ai102.lint.paths import exists, is_file
 from ai102.lint.rules import python_code
 from ai102.lint.tree import Scalar
 
@@ -102,7 +103,7 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
         return
     for version in model.loaded_versions:
         path = model.file(version, file)
-        if backend == "onnxruntime" and path.exists():
+        if backend == "onnxruntime" and exists(path):
             yield from _onnx(model, config, path)
         if backend == "tensorrt":
             for plan in set(config.cc_model_filenames.values()) or {file}:
@@ -208,7 +209,7 @@ def _fix(model: Model, where: str, text: str) -> Fix | None:
 
 
 def _plan(model: Model, config: pb.ModelConfig, manifest: Path) -> Iterator[Finding]:
-    if not manifest.is_file():
+    if not is_file(manifest):
         return
     profiles: dict[str, dict[str, list[int]]] = json.loads(manifest.read_text(encoding="utf-8")).get("profiles", {})
     named = {tensor.name: place for place, tensor in enumerate(config.input)}

@@ -13,6 +13,7 @@ from ai102.lint.data_types import BYTES, type_name
 from ai102.lint.dims import FREE, may_be_equal, shown
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
+from ai102.lint.paths import is_file
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -170,6 +171,6 @@ def _initial(model: Model, where: str, state: Any, initial: Any, repository: Rep
     elif source == "data_file" and repository.check_files:
         file = model.inside("initial_state", initial.data_file)
         wanted = prod(dims) * BYTES.get(initial.data_type, 0)
-        if not file.is_file() or file.stat().st_size < wanted:
-            has = f"has {file.stat().st_size} bytes, {wanted} are wanted" if file.is_file() else "is missing"
+        if not is_file(file) or file.stat().st_size < wanted:
+            has = f"has {file.stat().st_size} bytes, {wanted} are wanted" if is_file(file) else "is missing"
             yield model.finding("MR417", f"{where}.data_file", f"{said} is {initial.data_file}, which {has}", "make it")

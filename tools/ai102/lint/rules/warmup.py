@@ -14,6 +14,7 @@ from ai102.lint.dims import may_be_equal, shown
 from ai102.lint.finding import Code, Finding, Fix
 from ai102.lint.interface import Interface, IOTensor, interface
 from ai102.lint.model import Model, Repository
+from ai102.lint.paths import is_file
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -116,9 +117,9 @@ def _input(
     elif source == "input_data_file" and repository.check_files:
         file = model.inside("warmup", given.input_data_file)
         wanted = prod(given.dims) * BYTES.get(given.data_type, 0)
-        if (not file.is_file() or file.stat().st_size < wanted) and given.input_data_file not in told:
+        if (not is_file(file) or file.stat().st_size < wanted) and given.input_data_file not in told:
             told.add(given.input_data_file)
-            has = f"has {file.stat().st_size} bytes of {wanted}" if file.is_file() else "is missing"
+            has = f"has {file.stat().st_size} bytes of {wanted}" if is_file(file) else "is missing"
             message = f"warmup/{given.input_data_file} {has}"
             advice = "write the raw bytes of one sample there"
             yield model.finding("MR603", f"{where}.value.input_data_file", message, advice)
