@@ -1,6 +1,6 @@
 """What `auto_complete_config` of a Python model makes of its config, read and not run.
 
-The answers of tritonserver 2.51 to these are those of `mutations_completion`; here is what the linter says and where.
+What tritonserver 2.51 answers to such code is compared in `ai102.agreement`; here is what the linter says, and where.
 """
 
 from pathlib import Path

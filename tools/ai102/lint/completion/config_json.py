@@ -115,6 +115,8 @@ def _tensor(kind: str, tensor: Any) -> Any:
     message.data_type = _data_type(name, data_type)
     if not isinstance(dims, list | tuple | None):
         raise UndecidedError
+    if dims and not any(dim is not None for dim in dims):
+        dims = ()  # the server's JSON leaves out what is null
     message.dims.extend(_whole(f"a dimension of {name!r}", dim, INT64) for dim in dims or ())
     return message
 

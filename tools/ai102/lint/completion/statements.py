@@ -159,6 +159,18 @@ class Interpreter(Expressions):
                 continue
         self.block(node.orelse, scopes)
 
+    def _do_while(self, node: ast.While, scopes: Scopes) -> None:
+        while truth := self.truth(node.test, scopes):
+            try:
+                self.block(node.body, scopes)
+            except BreakSignal:
+                return
+            except ContinueSignal:
+                continue
+        if truth is None:
+            raise UndecidedError
+        self.block(node.orelse, scopes)
+
     def _do_import(self, node: ast.Import, scopes: Scopes) -> None:
         scopes[-1].update(dict.fromkeys(_names_in(node), UNKNOWN))
 

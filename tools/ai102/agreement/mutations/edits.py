@@ -1,5 +1,7 @@
 """What a mutation is made of: the files of a model folder, and edits that give other files."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
