@@ -1,4 +1,4 @@
-"""The real tritonserver is the judge of the linter: neither passes what the other refuses."""
+"""The linter and the real tritonserver agree: neither passes what the other refuses."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.e2e
 MOST = 4
 
 
+@pytest.mark.slow
 def test_the_linter_agrees_with_the_real_server(tmp_path: Path) -> None:
     made = mutations(MOST)
     assert len(made) >= 500

@@ -66,7 +66,7 @@ def verdicts(repository: Path, names: Sequence[str]) -> dict[str, Verdict]:
     """Load every named model in a real server; one that ends or hangs the server counts as refused."""
     by_name: dict[str, Verdict] = {}
     left = list(names)
-    # Whatever was being loaded when a server ended or hung is tried again in smaller company, at last alone.
+    # Whatever was being loaded when a server ended or hung is tried again with fewer others, at last alone.
     for at_once in AT_ONCE:
         suspects: dict[str, Verdict] = {}
         while left:

@@ -25,7 +25,7 @@ MAY_BE_FOLDERS = ("onnxruntime", "openvino", "python")
 
 
 class Served(NamedTuple):
-    """Empty where it is neither written nor found."""
+    """Empty where neither the config nor a file says it."""
 
     platform: str
     backend: str

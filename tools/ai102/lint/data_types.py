@@ -23,5 +23,5 @@ BYTES = {
 
 def type_name(data_type: int) -> str:
     """As a config writes it; numbers that have no name stay numbers."""
-    found = pb.DataType.DESCRIPTOR.values_by_number.get(data_type)
-    return found.name if found is not None else str(data_type)
+    value = pb.DataType.DESCRIPTOR.values_by_number.get(data_type)
+    return value.name if value is not None else str(data_type)

@@ -50,7 +50,7 @@ class Lines:
 
 def tokens(text: str) -> list[Token]:
     """All of them, ending with one of kind "end"."""
-    found: list[Token] = []
+    read: list[Token] = []
     lines, place = Lines(text), 0
     while True:
         blank = BLANK.match(text, place)
@@ -58,9 +58,9 @@ def tokens(text: str) -> list[Token]:
         place = blank.end()
         match = TOKEN.match(text, place)
         if match is None:
-            return [*found, Token("end", "", lines.position(place, place))]
+            return [*read, Token("end", "", lines.position(place, place))]
         kind: Kind = match.lastgroup  # type: ignore[assignment]
-        found.append(Token(kind, match[0], lines.position(place, match.end())))
+        read.append(Token(kind, match[0], lines.position(place, match.end())))
         place = match.end()
 
 

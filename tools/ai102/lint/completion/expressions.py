@@ -111,16 +111,16 @@ class Expressions:
         return set(self.values(node.elts, scopes))
 
     def _dict(self, node: ast.Dict, scopes: Scopes) -> Any:
-        made: dict[Any, Any] = {}
+        content: dict[Any, Any] = {}
         for key, value in zip(node.keys, node.values, strict=True):
-            content = self.value(value, scopes)
+            item = self.value(value, scopes)
             if key is None:
-                if not isinstance(content, dict):
+                if not isinstance(item, dict):
                     raise UndecidedError
-                made |= content
+                content |= item
             else:
-                made[self.value(key, scopes)] = content
-        return made
+                content[self.value(key, scopes)] = item
+        return content
 
     def _joinedstr(self, node: ast.JoinedStr, scopes: Scopes) -> Any:
         parts = [self.value(part, scopes) for part in node.values]

@@ -42,7 +42,7 @@ MAY_BE_COMPLETED = (
 
 
 def findings(model: Model, repository: Repository) -> Iterator[Finding]:
-    """All that is found in a model, without what cannot be said of it."""
+    """The findings of all rules in a model, without those that its code may make untrue."""
     for rule in RULES:
         for finding in rule.check(model, repository):
             is_clear = model.is_decided or finding.code not in MAY_BE_COMPLETED

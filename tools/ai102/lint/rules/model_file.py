@@ -117,9 +117,9 @@ def _parameters(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
         value = config.parameters[key].string_value.strip()
         is_number = value.removeprefix("-").isdecimal() and (key != "execution_mode" or value in ("0", "1"))
         if not (is_number if key in NUMBERS else value.lower() in ("true", "false", "0", "1")):
-            wanted = "a whole number" if key in NUMBERS[:2] else "0 or 1" if key in NUMBERS else "true or false"
+            expected = "a whole number" if key in NUMBERS[:2] else "0 or 1" if key in NUMBERS else "true or false"
             where = f'parameters["{key}"].value'
-            yield model.finding("MR308", where, f"{key} is {value!r}", f'write string_value: "..." with {wanted}')
+            yield model.finding("MR308", where, f"{key} is {value!r}", f'write string_value: "..." with {expected}')
 
 
 def _onnx(model: Model, config: pb.ModelConfig, path: Path) -> Iterator[Finding]:
@@ -189,7 +189,7 @@ def _agrees(dims: list[int], known: tuple[int, ...], *, is_exact: bool) -> bool:
     if not known:
         return all(dim == 1 for dim in dims)
     return len(dims) == len(known) and all(
-        given == wanted or (wanted == -1 and not is_exact) for given, wanted in zip(dims, known, strict=True)
+        size == other or (other == -1 and not is_exact) for size, other in zip(dims, known, strict=True)
     )
 
 
@@ -208,10 +208,22 @@ def _fix(model: Model, where: str, text: str) -> Fix | None:
     return Fix(field.value.at.start, field.value.at.end, text) if field and isinstance(field.value, Scalar) else None
 
 
+def _profiles(manifest: Path) -> dict[str, dict[str, list[int]]]:
+    """None of them where the manifest is not one of ours."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return {
+            name: {key: [int(size) for size in sizes[key]] for key in ("least", "most")}
+            for name, sizes in content["profiles"].items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
 def _plan(model: Model, config: pb.ModelConfig, manifest: Path) -> Iterator[Finding]:
     if not is_file(manifest):
         return
-    profiles: dict[str, dict[str, list[int]]] = json.loads(manifest.read_text(encoding="utf-8")).get("profiles", {})
+    profiles = _profiles(manifest)
     named = {tensor.name: place for place, tensor in enumerate(config.input)}
     for name in sorted(profiles.keys() - named.keys() if named else ()):
         message = f"the plan takes {name!r}, which is not in the config"
