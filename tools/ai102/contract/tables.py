@@ -75,13 +75,17 @@ class Recipe(Table):
         return self
 
 
+LEAST_MEGAPIXELS, MOST_TIMES_NEEDED = 4.0, 16
+
+
 class ImageOptions(Table):
     """How an encoded image becomes the network's pixels."""
 
     # The shorter side is scaled to this and the middle cut out; None: the whole image is scaled to the network's size.
     shortest_edge: Positive | None = Field(None, examples=["256"])
     resample: Literal["bilinear", "bicubic", "box", "nearest", "lanczos"] = Field("bilinear", examples=['"bilinear"'])
-    max_megapixels: float = Field(50.0, gt=0, examples=["50.0"])
+    # The largest image that is decoded; None: what follows from the network's size, Network.max_megapixels.
+    max_megapixels: float | None = Field(None, gt=0, examples=["12.0"])
     # Where pixels travel as FP32: (pixel / 255 - mean) / std of each channel. UINT8 pixels travel as they are.
     mean: tuple[float, ...] = Field((), examples=["[0.485, 0.456, 0.406]"])
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((), examples=["[0.229, 0.224, 0.225]"])
@@ -193,6 +197,18 @@ class Network(Table):
     def max_warm_batch(self) -> int:
         """The largest request a warm-up may send; one without a batch dimension counts as one."""
         return max(1, self.batching.max_batch_size)
+
+    @property
+    def max_megapixels(self) -> float:
+        """The largest image that is decoded: 16 times the pixels that the network needs, and at least 4 million.
+
+        Decoding costs up to 20 ms a million pixels of one CPU, whatever the size of the network.
+        """
+        if self.image.max_megapixels is not None:
+            return self.image.max_megapixels
+        height, width, _ = self.image_size
+        needed = max(height * width, (self.image.shortest_edge or 0) ** 2)
+        return max(LEAST_MEGAPIXELS, MOST_TIMES_NEEDED * needed / 1e6)
 
     @property
     def image_size(self) -> tuple[int, int, int]:
