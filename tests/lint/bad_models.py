@@ -26,6 +26,13 @@ def python(config: str, code: str = CODE, **more: str | bytes) -> Files:
     return {"config.pbtxt": config, "1/model.py": code, **more}
 
 
+def completing(body: str, returned: str = "config") -> str:
+    """A model's code with an auto_complete_config of these lines."""
+    lines = [*body.splitlines(), f"return {returned}"]
+    method = "".join(f"        {line}\n" for line in lines)
+    return f"class TritonPythonModel:\n    @staticmethod\n    def auto_complete_config(config):\n{method}"
+
+
 def onnx(config: str, *dims: int | str) -> Files:
     return {"config.pbtxt": config, "1/model.onnx": identity("FP32", dims or ("n", 4))}
 
@@ -87,6 +94,11 @@ def controls(*tensors: str) -> str:
 
 START = 'name: "S" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] }'
 IDS = 'name: "C" control { kind: CONTROL_SEQUENCE_CORRID %s }'
+OUT_Z = OUT.replace('"y"', '"z"')
+SIDE = {
+    "part": python(PLAIN + "model_transaction_policy { decoupled: true }"),
+    "plain": python(PLAIN),
+}
 DECOUPLED = python(PLAIN + "model_transaction_policy { decoupled: true }")
 SUM = python(PLAIN.replace('"x"', '"a"') + IN.replace('"x"', '"b"'))
 LABELLED = PLAIN.replace('name: "y"', 'name: "y" label_filename: "labels.txt"')
@@ -194,6 +206,12 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
         plan(PLAN + IN.replace('"x"', '"q"')),
     ],
     "MR310": [python(PLAIN, "def broken(:\n"), python(PLAIN, "model = 1\n")],
+    "MR311": [
+        python(PLAIN, completing("config.set_max_batch_size(4)")),
+        python(PLAIN, completing("pass", returned="None")),
+        python("backend: 'python'", completing("config.add_input({'name': 'x', 'dims': [4]})")),
+    ],
+    "MR312": [python(PLAIN, completing("config.add_output({'name': 'z', 'data_type': 'FP32', 'dims': [4]})"))],
     "MR401": [
         python(batching("preferred_batch_size: [ 16 ] max_queue_delay_microseconds: 100")),
         python(PLAIN + sequence("oldest { preferred_batch_size: [ 0 ] }")),
@@ -273,7 +291,7 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
     "MR513": [
         {"m": ensemble(step("part", "x=x q=x")), "part": python(PLAIN)},
         {
-            "m": ensemble(step("part", outputs="y=y q=z"), tensors=IN + OUT + OUT.replace('"y"', '"z"')),
+            "m": ensemble(step("part", outputs="y=y q=z"), tensors=IN + OUT + OUT_Z),
             "part": python(PLAIN),
         },
     ],
@@ -286,6 +304,12 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
     "MR517": [{"m": ensemble(step("part")), "part": python(PLAIN.replace("8", "4"))}],
     "MR518": [{"m": ensemble(step("n")), "n": ensemble(step("m"))}, ensemble(step("m"))],
     "MR519": [{"m": ensemble(step("part", outputs="y=z"), step("sum", "a=x b=z")), "part": DECOUPLED, "sum": SUM}],
+    "MR521": [
+        {
+            "m": ensemble(step("part"), step("plain", outputs="y=z"), tensors=IN + OUT + OUT_Z),
+            **SIDE,
+        },
+    ],
     "MR520": [{"m": ensemble(step("part")), "part": python(PLAIN.replace("8", "0"))}],
     "MR601": [python(PLAIN.replace("[ 4 ]", "[ -1 ]", 1) + warmed(given(dims="[ -1 ]")))],
     "MR602": [python(PLAIN + warmed(given(source="")))],
@@ -389,9 +413,7 @@ GOOD: Mapping[str, Files | Models] = {
     },
     "step that completes itself": {
         "m": ensemble(step("part")),
-        "part": python(
-            'backend: "python"', CODE.replace("def execute", "def auto_complete_config(config): ...\n    def execute")
-        ),
+        "part": python('backend: "python"', completing("helper.complete(config)")),
     },
     "step that its file completes": {
         "m": ensemble(step("part")),

@@ -1,23 +1,25 @@
-"""The real tritonserver is the judge of the linter: neither passes what the other refuses."""
+"""The linter and the real tritonserver agree: neither passes what the other refuses."""
 
 from pathlib import Path
 
 import pytest
 
-from .agreement import TABLE, opinions
-from .mutations import KINDS, PAIRS, mutations
+from ai102.agreement.mutations import KINDS, PAIRS, mutations
+from ai102.agreement.opinions import opinions
+from ai102.agreement.table import TABLE
 
 pytestmark = pytest.mark.e2e
-# Of each kind; `python -m tests.lint.agreement` asks about all of them and writes the table.
+# Of each kind; `python -m ai102.agreement` asks about all of them and writes the table.
 MOST = 4
 
 
+@pytest.mark.slow
 def test_the_linter_agrees_with_the_real_server(tmp_path: Path) -> None:
     made = mutations(MOST)
     assert len(made) >= 500
     assert len({mutation.kind for mutation in made}) >= 40
-    told = opinions(tmp_path, made)
-    assert [str(one) for one in told if one.is_missed or one.is_false_alarm] == []
+    results = opinions(tmp_path, made)
+    assert [str(one) for one in results if one.is_missed or one.is_false_alarm] == []
 
 
 def test_the_published_table_is_of_all_mutations() -> None:

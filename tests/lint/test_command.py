@@ -30,7 +30,7 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 
 def test_a_clean_repository_exits_0(tmp_path: Path) -> None:
     write_repository(tmp_path, {"m": python(PLAIN)})
-    assert run(tmp_path) == (0, "nothing found\n")
+    assert run(tmp_path) == (0, "no problems\n")
 
 
 @pytest.mark.parametrize("config", [BAD, PLAIN.replace("8", "1") + "dynamic_batching { }"], ids=["error", "warning"])
@@ -71,7 +71,7 @@ def test_the_folder_of_one_model_is_judged_among_its_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_repository(tmp_path, {"m": ensemble(step("part")), "part": python(PLAIN), "other": python(BAD)})
-    assert run(tmp_path / "m") == (0, "nothing found\n")
+    assert run(tmp_path / "m") == (0, "no problems\n")
     assert run(tmp_path / "other")[0] == 1
     monkeypatch.chdir(tmp_path / "other")
     assert run(".")[0] == 1
@@ -110,11 +110,11 @@ def test_our_own_repository_is_clean_before_anything_is_built(tmp_path: Path) ->
         if file.is_file() and is_committed and "warmup" not in place.parts:
             (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, tmp_path / place)
-    assert run(tmp_path / "model_repository", "--no-files") == (0, "nothing found\n")
+    assert run(tmp_path / "model_repository", "--no-files") == (0, "no problems\n")
 
 
 def test_the_hook_for_pre_commit_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     write_repository(tmp_path / "model_repository", {"m": {"config.pbtxt": PLAIN}, "n": {"1/model.py": CODE}})
     monkeypatch.chdir(tmp_path)
-    assert run(*hook["entry"].split()[2:], *hook["args"]) == (0, "nothing found\n")
+    assert run(*hook["entry"].split()[2:], *hook["args"]) == (0, "no problems\n")

@@ -12,7 +12,7 @@ ERROR = Finding("m/config.pbtxt", 3, 7, "MR106", "error", "name is 'a', not 'm'"
 WARNING = Finding("n/config.pbtxt", 1, 1, "MR902", "warning", "100% alone:\nall", "set max_batch_size")
 
 TEXTS = {
-    "none": ([], "nothing found"),
+    "none": ([], "no problems"),
     "one": (
         [WARNING],
         "r/n/config.pbtxt:1:1: MR902 warning: 100% alone:\nall: set max_batch_size\n0 errors, 1 warning",

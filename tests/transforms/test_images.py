@@ -1,11 +1,13 @@
+import time
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from ai102.contract import Network
 from ai102_runtime.transforms.images import pixels_from_image
 
 GREY: dict[str, Any] = {
@@ -129,3 +131,104 @@ def test_a_bad_image_is_one_sentence(data: bytes, sentence: str) -> None:
         pixels_from_image(data, **GREY)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def network_of(side: int, shortest_edge: int | None = None, **image: float) -> Network:
+    return Network.model_validate(
+        {
+            "source": "train:net",
+            "task": "image-classification",
+            "inputs": [{"name": "x", "type": "UINT8", "dims": [1, side, side], "layout": "NCHW"}],
+            "outputs": [{"name": "scores", "type": "FP32", "dims": [2]}],
+            "labels": ["a", "b"],
+            "latency_goal": {"p99_ms": 50},
+            "batching": {"max_batch_size": 8, "max_queue_delay_us": 0},
+            "image": {"shortest_edge": shortest_edge, **image},
+        }
+    )
+
+
+NETWORK = network_of(8)
+# Of one CPU, for the worst image that is accepted; the machine that measured took 0.1 s.
+MOST_SECONDS = 0.5
+WORST = {
+    "palette that becomes RGB": ("PNG", "P", {"compress_level": 1}),
+    "RGBA": ("PNG", "RGBA", {"compress_level": 1}),
+    "16-bit grey": ("PNG", "I;16", {}),
+    "JPEG": ("JPEG", "RGB", {"quality": 95}),
+    "progressive JPEG": ("JPEG", "RGB", {"quality": 95, "progressive": True}),
+}
+
+
+def worst(kind: str, mode: str, options: dict[str, Any], megapixels: float) -> bytes:
+    """The largest image of that kind, of noise where the mode allows it."""
+    side = int((megapixels * 1e6) ** 0.5)
+    channels = {"P": 1, "RGBA": 4, "RGB": 3}.get(mode, 0)
+    if not channels:
+        return encoded(Image.new(mode, (side, side)), kind, **options)
+    noise = np.random.default_rng(16).integers(0, 256, (side, side, channels), dtype=np.uint8)
+    return encoded(Image.fromarray(noise[..., 0] if channels == 1 else noise).convert(mode), kind, **options)
+
+
+def seconds_of_cpu(data: bytes, times: int = 1, **more: Any) -> float:
+    start = time.process_time()
+    for _ in range(times):
+        pixels_from_image(data, **GREY | {"max_megapixels": NETWORK.max_megapixels} | more)
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize(("kind", "mode", "options"), WORST.values(), ids=WORST)
+@pytest.mark.parametrize("more", [{}, {"height": 224, "width": 224, "channels": 3, "resample": "lanczos"}])
+def test_the_worst_accepted_image_costs_far_less_than_a_second(
+    kind: str, mode: str, options: dict[str, Any], more: dict[str, Any]
+) -> None:
+    data = worst(kind, mode, options, NETWORK.max_megapixels)
+    assert seconds_of_cpu(data, **more) < MOST_SECONDS
+
+
+@pytest.mark.slow
+def test_a_batch_of_32_small_files_of_many_pixels_costs_about_a_second() -> None:
+    side = int((NETWORK.max_megapixels * 1e6) ** 0.5)
+    png = encoded(Image.new("RGBA", (side, side)))
+    assert len(png) < 100_000
+    assert seconds_of_cpu(png, times=32) < 3  # the machine that measured took 0.4 s
+    jpeg = encoded(Image.new("RGB", (2 * side, 2 * side)), "JPEG", progressive=True)
+    assert seconds_of_cpu(jpeg, times=32) < 4
+
+
+def test_the_limit_follows_from_the_network() -> None:
+    sizes = {"8x8": (8, None), "224": (224, None), "256 cut to 224": (224, 256), "1024": (1024, None)}
+    limits = {name: network_of(side, edge).max_megapixels for name, (side, edge) in sizes.items()}
+    assert limits == {"8x8": 4, "224": 4, "256 cut to 224": 4, "1024": pytest.approx(16.8, abs=0.1)}
+    assert network_of(8, None, max_megapixels=50).max_megapixels == 50
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    jpeg = encoded(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
+    start = jpeg.index(b"\xff\xda")
+    with pytest.raises(ValueError, match="the JPEG image has more than 32 scans"):
+        pixels_from_image(jpeg[:start] + jpeg[start:-2] * 10 + jpeg[-2:], **GREY)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("more", [{}, {"shortest_edge": 40}], ids=["scaled", "cut"])
+def test_a_reduced_jpeg_comes_to_nearly_the_same_pixels(orientation: int, more: dict[str, int]) -> None:
+    x, y = np.meshgrid(np.linspace(0, 9, 1203), np.linspace(0, 7, 901))
+    smooth = Image.fromarray((127 + 60 * np.sin(x) + 60 * np.cos(y)).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    jpeg = encoded(smooth, "JPEG", quality=95, exif=exif.tobytes())
+    with Image.open(BytesIO(jpeg)) as whole:
+        png = encoded(ImageOps.exif_transpose(whole))
+    options = GREY | {"height": 32, "width": 32, "max_megapixels": 4, "resample": "bilinear"} | more
+    reduced, exact = (pixels_from_image(data, **options).astype(int) for data in (jpeg, png))
+    assert np.abs(reduced - exact).max() <= 4
+
+
+def test_a_jpeg_that_is_not_twice_too_large_is_not_reduced() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    jpeg = encoded(Image.fromarray(noise), "JPEG")
+    with Image.open(BytesIO(jpeg)) as whole:
+        png = encoded(whole)
+    options = GREY | {"height": 224, "width": 224, "channels": 3, "resample": "bilinear"}
+    assert np.array_equal(pixels_from_image(jpeg, **options), pixels_from_image(png, **options))

@@ -16,7 +16,7 @@ def lint(
         Path, typer.Argument(help="A model repository, or the folder of one model in it.", metavar="[PATH]")
     ] = Path("model_repository"),
     format: Annotated[
-        Literal["text", "json", "sarif", "github"], typer.Option(help="How to tell what is found.")
+        Literal["text", "json", "sarif", "github"], typer.Option(help="How to print the findings.")
     ] = "text",
     fix: Annotated[bool, typer.Option("--fix", help="Repair what has one safe answer.")] = False,
     triton: Annotated[str, typer.Option(help="The server's version.")] = "2.51",
@@ -25,9 +25,9 @@ def lint(
     ] = False,
     explain: Annotated[str | None, typer.Option(help="Say what a code means, such as MR305.", metavar="CODE")] = None,
 ) -> None:
-    """Check a Triton model repository without a server (found anything: exit 1).
+    """Check a Triton model repository without a server (exit 1 with any finding).
 
-    An error is what the server refuses to load, a warning what it loads and what hurts all the same.
+    An error is a config that the server refuses, a warning is a config that loads but will cause trouble.
     """
     from ai102.lint import Finding
     from ai102.lint import fix as repairs
@@ -37,7 +37,7 @@ def lint(
     if explain is not None:
         typer.echo(_explanation(explain))
         return
-    if not re.fullmatch(r"\d+\.\d+(\.\d+)?", triton):
+    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?", triton):
         raise UserError(f"--triton is {triton}: write a version of tritonserver such as 2.51")
     root, model = _repository_and_model(path)
 
@@ -45,14 +45,14 @@ def lint(
         return findings_in(root, triton=triton, check_files=not no_files, model=model)
 
     if fix:
-        made, findings = repairs.fix(root, check)
-        typer.echo(f"repaired {made} {'place' if made == 1 else 'places'}", err=True)
+        count, findings = repairs.fix(root, check)
+        typer.echo(f"repaired {count} {'place' if count == 1 else 'places'}", err=True)
     else:
         findings = check()
-    typer.echo(
-        FORMATS[format](findings, "" if str(root) == "." else f"{root.as_posix()}/"),
-        nl=bool(findings) or format != "github",
-    )
+    text = FORMATS[format](findings, "" if str(root) == "." else f"{root.as_posix()}/")
+    # The name of a folder may hold bytes that are not UTF-8.
+    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    typer.echo(printable, nl=bool(findings) or format != "github")
     if findings:
         raise typer.Exit(1)
 

@@ -74,7 +74,7 @@ def parameters(model: ServedModel, network: Network) -> dict[str, str]:
                 "channels": str(channels),
                 "layout": str(network.inputs[0].layout),
                 "resample": network.image.resample,
-                "max_megapixels": f"{network.image.max_megapixels:g}",
+                "max_megapixels": f"{network.max_megapixels:g}",
             }
         case "tokenize_text":
             assert network.text is not None

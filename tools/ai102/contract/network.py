@@ -12,6 +12,7 @@ from ai102.contract.table import Name, Table
 from ai102.contract.tables import Budget, ImageOptions, Precision, Recipe, Tensor, TensorRTOptions, TextOptions
 from ai102.contract.tasks import Task
 
+LEAST_MEGAPIXELS, MOST_TIMES_NEEDED = 4.0, 16
 # Written by us for every network; each has a key of its own in models.toml.
 OWN_PARAMETERS = {"intra_op_thread_count": "instances.threads", "refuse_nonfinite": "allow_nonfinite"}
 
@@ -84,6 +85,18 @@ class Network(Table):
     def max_warm_batch(self) -> int:
         """The largest request a warm-up may send; one without a batch dimension counts as one."""
         return max(1, self.batching.max_batch_size)
+
+    @property
+    def max_megapixels(self) -> float:
+        """The largest image that is decoded: 16 times the pixels that the network needs, and at least 4 million.
+
+        Decoding costs up to 20 ms a million pixels of one CPU, whatever the size of the network.
+        """
+        if self.image.max_megapixels is not None:
+            return self.image.max_megapixels
+        height, width, _ = self.image_size
+        needed = max(height * width, (self.image.shortest_edge or 0) ** 2)
+        return max(LEAST_MEGAPIXELS, MOST_TIMES_NEEDED * needed / 1e6)
 
     @property
     def image_size(self) -> tuple[int, int, int]:

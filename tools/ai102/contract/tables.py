@@ -74,7 +74,8 @@ class ImageOptions(Table):
     # The shorter side is scaled to this and the middle cut out; None: the whole image is scaled to the network's size.
     shortest_edge: Positive | None = Field(None, examples=["256"])
     resample: Literal["bilinear", "bicubic", "box", "nearest", "lanczos"] = Field("bilinear", examples=['"bilinear"'])
-    max_megapixels: float = Field(50.0, gt=0, examples=["50.0"])
+    # The largest image that is decoded; None: what follows from the network's size, Network.max_megapixels.
+    max_megapixels: float | None = Field(None, gt=0, examples=["12.0"])
     # Where pixels travel as FP32: (pixel / 255 - mean) / std of each channel. UINT8 pixels travel as they are.
     mean: tuple[float, ...] = Field((), examples=["[0.485, 0.456, 0.406]"])
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((), examples=["[0.229, 0.224, 0.225]"])

@@ -14,9 +14,12 @@ def lint(root: Path, *, triton: str = "2.51", check_files: bool = True, model: s
 
     `check_files=False` leaves out what depends on files that are built later, such as model.onnx.
     """
+    # Late, since `Finding` is asked for by those that need no rule.
+    from ai102.lint.catalogue import SEVERITIES
+    from ai102.lint.completed import complete
     from ai102.lint.model import repository_from_folder
-    from ai102.lint.rules import RULES
+    from ai102.lint.rules import findings
 
-    repository = repository_from_folder(root, triton, check_files=check_files)
-    models = repository.models.values() if model is None else [repository.models[model]]
-    return sorted(finding for each in models for rule in RULES for finding in rule.check(each, repository))
+    repository, variants = complete(repository_from_folder(root, triton, SEVERITIES, check_files=check_files))
+    names = repository.models if model is None else [model]
+    return sorted({finding for name in names for each in variants[name] for finding in findings(each, repository)})

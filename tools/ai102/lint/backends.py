@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ai102.lint.model import Model
+from ai102.lint.paths import exists, is_file
 
 ENSEMBLE = "ensemble"
 SAVED_MODEL, GRAPH_DEF = "model.savedmodel", "model.graphdef"
@@ -24,7 +25,7 @@ MAY_BE_FOLDERS = ("onnxruntime", "openvino", "python")
 
 
 class Served(NamedTuple):
-    """Empty where it is neither written nor found."""
+    """Empty where neither the config nor a file says it."""
 
     platform: str
     backend: str
@@ -64,11 +65,11 @@ def _tensorflow_platform(model: Model, file: str) -> str:
     if file:
         return next((platform for platform, usual in TENSORFLOW.items() if file == usual), "")
     first = model.first_folder
-    if first is not None and (first / GRAPH_DEF).is_file():
+    if first is not None and is_file(first / GRAPH_DEF):
         return "tensorflow_graphdef"
     return "tensorflow_savedmodel" if first is not None and (first / SAVED_MODEL).is_dir() else ""
 
 
 def _has(model: Model, file: str, *, may_be_folder: bool) -> bool:
     path = model.first_folder / file if model.first_folder is not None else None
-    return path is not None and (path.exists() if may_be_folder else path.is_file())
+    return path is not None and (exists(path) if may_be_folder else is_file(path))

@@ -8,7 +8,4 @@ from ai102.lint.rules import RULES
 CODES: dict[str, Code] = {
     code.code: code for code in sorted((code for rule in RULES for code in rule.CODES), key=lambda code: code.code)
 }
-
-
-def severity_of(code: str) -> Severity:
-    return CODES[code].severity
+SEVERITIES: dict[str, Severity] = {name: code.severity for name, code in CODES.items()}

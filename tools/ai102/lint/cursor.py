@@ -1,4 +1,4 @@
-"""A place in the tokens of a config.pbtxt, and the problems told on the way."""
+"""A place in the tokens of a config.pbtxt, and the problems on the way to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Problem:
 
 
 class NotTextFormatError(Exception):
-    """The rest of the file cannot be told from here."""
+    """The rest of the file cannot be understood."""
 
 
 class Cursor:
@@ -40,9 +40,9 @@ class Cursor:
     def name(self, closing: str) -> Token:
         token = self.token
         if token.kind != "name":
-            wanted = "the name of a field" + (f" or {closing}" if closing else "")
+            expected = "the name of a field" + (f" or {closing}" if closing else "")
             hint = "take it out: names are written without quotes" if token.kind == "string" else "take it out"
-            self.stop(token.at, f"{shown(token)} where {wanted} is wanted", hint)
+            self.stop(token.at, f"{shown(token)} in place of {expected}", hint)
         self.next += 1
         return token
 
@@ -70,7 +70,7 @@ class Cursor:
                     return
         self.take("-")
         if self.token.kind not in ("name", "number", "string"):
-            self.stop(self.token.at, f"{shown(self.token)} where a value is wanted", "write a value")
+            self.stop(self.token.at, f"{shown(self.token)} in place of a value", "write a value")
         is_string = self.token.kind == "string"
         self.next += 1
         while is_string and self.token.kind == "string":
@@ -81,11 +81,11 @@ class Cursor:
         self.next += is_here
         return is_here
 
-    def tell(self, code: str, at: Position, message: str, advice: str, fix: Fix | None = None) -> None:
+    def report(self, code: str, at: Position, message: str, advice: str, fix: Fix | None = None) -> None:
         self.problems.append(Problem(code, at, message, advice, fix))
 
     def stop(self, at: Position, message: str, advice: str) -> NoReturn:
-        self.tell("MR001", at, message, advice)
+        self.report("MR001", at, message, advice)
         raise NotTextFormatError
 
 

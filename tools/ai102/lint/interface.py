@@ -35,7 +35,7 @@ class Interface:
 
 
 def interface(model: Model, repository: Repository) -> Interface | None:
-    """None where it cannot be told: the config does not parse, or a file says it that is not to be read."""
+    """None where it is not known: the config does not parse, or Python code completes it in a way that is not clear."""
     config = model.config if model.config is not None else pb.ModelConfig()
     if model.config is None and model.has_config:
         return None
@@ -43,12 +43,14 @@ def interface(model: Model, repository: Repository) -> Interface | None:
     signature = None if is_written else completing_signature(model, repository)
     whole = is_written or signature is not None or is_ensemble(model)
     if served(model).backend == "python":
-        whole = not _may_complete_itself(model)
+        if not model.is_decided:
+            return None
+        whole = bool(model.loaded_versions)
     return Interface(
         max_batch_size=config.max_batch_size or _default_batch(signature),
         inputs=_tensors(config.input) or (_completed(signature.inputs, signature) if signature else {}),
         outputs=_tensors(config.output) or (_completed(signature.outputs, signature) if signature else {}),
-        is_decoupled=config.model_transaction_policy.decoupled,
+        is_decoupled=_is_decoupled(model, repository, frozenset()),
         is_whole=whole,
     )
 
@@ -82,9 +84,13 @@ def _completed(tensors: tuple[OnnxTensor, ...], signature: Signature) -> dict[st
     }
 
 
-def _may_complete_itself(model: Model) -> bool:
-    """Whether its Python code may add tensors; code that is not there is not trusted."""
-    if not model.loaded_versions:
-        return True
-    code = model.file(model.loaded_versions[-1], served(model).file)
-    return not code.is_file() or b"auto_complete_config" in code.read_bytes()
+def _is_decoupled(model: Model, repository: Repository, around: frozenset[str]) -> bool:
+    """An ensemble is what its steps are, whatever its config says."""
+    config = model.config
+    if config is None:
+        return False
+    if not is_ensemble(model):
+        return bool(config.model_transaction_policy.decoupled)
+    names = {step.model_name for step in config.ensemble_scheduling.step} - around
+    steps = [repository.models[name] for name in names if name in repository.models]
+    return any(_is_decoupled(step, repository, around | {model.name}) for step in steps)

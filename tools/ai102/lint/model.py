@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from ai102.lint.completion import CodeProblem
 from ai102.lint.cursor import Problem
-from ai102.lint.finding import Finding, Fix
+from ai102.lint.finding import Finding, Fix, Severity, in_one_line
 from ai102.lint.pbtxt import parse
 from ai102.lint.tree import Message, Position
 
@@ -25,6 +26,9 @@ class Model:
     """One model folder. `config` is None when there is no config.pbtxt or it does not parse.
 
     `path` is that of its config.pbtxt relative to the repository; `tree` is as much of it as was understood.
+    Where Python code at `code_path` completes the config, `config` is the completed one, and `lines_in_code` has the
+    line that set a field, by the field's path. Without `is_decided` only a run of the code would show its effect.
+    `is_first_look` is the config as it is written, which the server checks in part before it runs the code.
     """
 
     folder: Path
@@ -33,15 +37,33 @@ class Model:
     text: str
     config: pb.ModelConfig | None
     tree: Message
+    severities: Mapping[str, Severity]
     problems: tuple[Problem, ...] = ()
     has_config: bool = True
+    code_path: str = ""
+    lines_in_code: Mapping[str, int] = field(default_factory=dict)
+    code_problem: CodeProblem | None = None
+    is_decided: bool = True
+    is_first_look: bool = False
 
     def finding(self, code: str, where: str | Position, message: str, advice: str, fix: Fix | None = None) -> Finding:
         """A finding at a field such as `input[1].dims`; where that is not written, at the nearest one around it."""
-        from ai102.lint.catalogue import severity_of  # the catalogue reads the rules, which know models
-
+        message, advice = in_one_line(message), in_one_line(advice)
+        line = self._line_in_code(where) if isinstance(where, str) else None
+        if line is not None:
+            return Finding(self.code_path, line, 1, code, self.severities[code], message, advice)
         at = where if isinstance(where, Position) else self.position(where)
-        return Finding(self.path, at.line, at.column, code, severity_of(code), message, advice, fix)
+        return Finding(self.path, at.line, at.column, code, self.severities[code], message, advice, fix)
+
+    def finding_in_code(self, code: str, line: int, message: str, advice: str) -> Finding:
+        """A finding at a line of the Python file that completes the config."""
+        message, advice = in_one_line(message), in_one_line(advice)
+        return Finding(self.code_path, line, 1, code, self.severities[code], message, advice)
+
+    def _line_in_code(self, where: str) -> int | None:
+        """Where the code sets the field at that path, or the nearest one around it."""
+        around = [path for path in self.lines_in_code if where == path or where.startswith((f"{path}.", f"{path}["))]
+        return self.lines_in_code[max(around, key=len)] if around else None
 
     def list_fix(self, where: str, length: int, text: str) -> Fix | None:
         """Writes `text` over a list of that length; None where it is written in several places, or not at all."""
@@ -113,8 +135,8 @@ def version_from_name(name: str) -> int | None:
     return int(number[0]) if number is not None and (name == "0" or name[0] != "0") else None
 
 
-def model_from_folder(folder: Path, root: Path) -> Model:
-    """Read one model folder; a config.pbtxt that cannot be read as UTF-8 is told in `problems`."""
+def model_from_folder(folder: Path, root: Path, severities: Mapping[str, Severity]) -> Model:
+    """Read one model folder; `problems` says what keeps a config.pbtxt from being read."""
     file = folder / CONFIG
     text = file.read_bytes().decode("utf-8", "surrogateescape") if file.is_file() else ""
     parsed = parse(text)
@@ -125,12 +147,16 @@ def model_from_folder(folder: Path, root: Path) -> Model:
         text=text,
         config=parsed.config if file.is_file() else None,
         tree=parsed.tree,
+        severities=severities,
         problems=parsed.problems,
         has_config=file.is_file(),
     )
 
 
-def repository_from_folder(root: Path, triton: str, *, check_files: bool = True) -> Repository:
-    """Every folder of `root` is a model to Triton, except hidden ones."""
+def repository_from_folder(
+    root: Path, triton: str, severities: Mapping[str, Severity], *, check_files: bool = True
+) -> Repository:
+    """Every folder of `root` is a model to Triton, except hidden ones. `severities` are those of all codes."""
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return Repository(root, {folder.name: model_from_folder(folder, root) for folder in folders}, triton, check_files)
+    models = {folder.name: model_from_folder(folder, root, severities) for folder in folders}
+    return Repository(root, models, triton, check_files)

@@ -10,6 +10,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from ai102.errors import UserError
+from ai102.lint.paths import is_file
 from ai102_runtime.data_types import DATA_TYPES
 
 # By number of onnx.TensorProto.DataType.
@@ -46,7 +47,7 @@ class Signature:
 def signature_from_onnx(path: Path) -> Signature | None:
     """None when the file is not a whole ONNX model. A folder holds a model.onnx."""
     file = path / "model.onnx" if path.is_dir() else path
-    return _read(file, file.stat().st_mtime_ns) if file.is_file() else None
+    return _read(file, file.stat().st_mtime_ns) if is_file(file) else None
 
 
 @lru_cache(maxsize=1024)

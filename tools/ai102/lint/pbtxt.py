@@ -1,4 +1,4 @@
-"""Reads a config.pbtxt into the protobuf and into a tree with places, and tells all that is wrong with its fields."""
+"""Reads a config.pbtxt into the protobuf and into a tree with places, and lists all that is wrong with its fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ai102.lint.cursor import Cursor, NotTextFormatError, Problem, shown
 from ai102.lint.finding import Fix
 from ai102.lint.tokens import Token
 from ai102.lint.tree import Field, Message, Position, Scalar, ScalarValue
-from ai102.lint.values import ENUM, MESSAGE, STRING, is_slip, near, scalar_from_token, wanted, wrong_value
+from ai102.lint.values import ENUM, MESSAGE, STRING, expected, is_slip, near, scalar_from_token, wrong_value
 
 CLOSING = {"{": "}", "<": ">"}
 
@@ -28,7 +28,7 @@ class Parsed:
 
 
 def parse(text: str) -> Parsed:
-    """Unknown fields and wrong values are all told; reading ends at the first error of syntax."""
+    """All unknown fields and wrong values become problems; reading ends at the first error of syntax."""
     parser, config = Parser(text), pb.ModelConfig()
     fields: list[Field] = []
     with suppress(NotTextFormatError):
@@ -40,8 +40,8 @@ def parse(text: str) -> Parsed:
 class Parser(Cursor):
     """Reads the fields of messages."""
 
-    def fields(self, message: Any, path: str, found: list[Field], closing: str) -> None:
-        """Read fields into `message` and `found` up to `closing` (or the end of the file)."""
+    def fields(self, message: Any, path: str, fields: list[Field], closing: str) -> None:
+        """Read into `message` and `fields` up to `closing` (or the end of the file)."""
         opened = self.tokens[self.next - 1]
         written: dict[str, Token] = {}
         while not self.take(closing) if closing else self.token.kind != "end":
@@ -49,25 +49,23 @@ class Parser(Cursor):
                 self.stop(opened.at, f"this {opened.text} is never closed", f"add the missing {closing}")
             name = self.name(closing)
             field = message.DESCRIPTOR.fields_by_name.get(name.text)
-            first = len(found)
+            first = len(fields)
             if field is None:
                 self._unknown(name, message.DESCRIPTOR, path)
             else:
                 self._once(message, field, name, written, path)
-                self._values(message, field, name, f"{path}{name.text}", found)
+                self._values(message, field, name, f"{path}{name.text}", fields)
             if self.token.text in (",", ";") and self.token.kind == "symbol":
                 self.next += 1
             end = self.tokens[self.next - 1].at.end
             whole = Position(name.at.line, name.at.column, name.at.start, end)
-            found[first:] = [Field(f.name, f.value, f.at, whole) for f in found[first:]]
+            fields[first:] = [Field(f.name, f.value, f.at, whole) for f in fields[first:]]
 
-    def _values(self, message: Any, field: Any, name: Token, path: str, found: list[Field]) -> None:
+    def _values(self, message: Any, field: Any, name: Token, path: str, fields: list[Field]) -> None:
         """One value, or a list of them in brackets."""
         has_colon = self.take(":")
         if not has_colon and field.cpp_type != MESSAGE:
-            self.stop(
-                self.token.at, f"{shown(self.token)} where a colon is wanted", f"write {name.text}: and its value"
-            )
+            self.stop(self.token.at, f"{shown(self.token)} in place of a colon", f"write {name.text}: and its value")
         read: Callable[[], Message | Scalar | None] = (
             (lambda: self._message(message, field, path))
             if field.cpp_type == MESSAGE
@@ -83,16 +81,16 @@ class Parser(Cursor):
                 if not self.take(","):
                     if self.token.kind == "end":
                         self.stop(opening.at, "this [ is never closed", "add the missing ]")
-                    self.stop(self.token.at, f"{shown(self.token)} where , or ] is wanted", "separate values by commas")
+                    self.stop(self.token.at, f"{shown(self.token)} in place of , or ]", "separate values by commas")
                 values.append(read())
-        found += [Field(name.text, value, name.at, name.at) for value in values if value is not None]
+        fields += [Field(name.text, value, name.at, name.at) for value in values if value is not None]
 
     def _message(self, parent: Any, field: Any, path: str) -> Message:
         opening = self.token
         if opening.kind != "symbol" or opening.text not in CLOSING:
             self.stop(
                 opening.at,
-                f"{shown(opening)} where {{ is wanted: {path} is a message",
+                f"{shown(opening)} in place of {{: {path} is a message",
                 f"write {field.name} {{ ... }}, with any of {_names(field.message_type)} inside",
             )
         self.next += 1
@@ -132,19 +130,19 @@ class Parser(Cursor):
         return field.enum_type.values_by_name[value].number if is_name else value
 
     def _value(self, field: Any, path: str) -> ScalarValue | None:
-        """The value here; None after telling that it is not one for this field."""
+        """The value here; None after reporting that it is not one for this field."""
         first = self.token
         is_negative = self.take("-")
         token = self.token
         if token.kind not in ("name", "number", *(() if is_negative else ("string",))):
-            self.stop(token.at, f"{shown(token)} where a value of {path} is wanted", wanted(field))
+            self.stop(token.at, f"{shown(token)} in place of a value of {path}", expected(field))
         self.next += 1
         if token.kind == "string":
             return self._text(token, field, path)
         value = scalar_from_token(token.text, field, is_negative)
         if value is None:
             at = Position(first.at.line, first.at.column, first.at.start, token.at.end)
-            self._tell_wrong_value(token, "-" if is_negative else "", at, field, path)
+            self._report_wrong_value(token, "-" if is_negative else "", at, field, path)
         return value
 
     def _text(self, token: Token, field: Any, path: str) -> str | None:
@@ -155,23 +153,23 @@ class Parser(Cursor):
             self.next += 1
         if field.cpp_type == STRING:
             return "".join(parts)
-        self._tell_wrong_value(token, "", token.at, field, path)
+        self._report_wrong_value(token, "", token.at, field, path)
         return None
 
-    def _tell_wrong_value(self, token: Token, sign: str, at: Position, field: Any, path: str) -> None:
+    def _report_wrong_value(self, token: Token, sign: str, at: Position, field: Any, path: str) -> None:
         wrong = wrong_value(token, sign, at, field, path)
-        self.tell(wrong.code, at, wrong.message, wrong.advice, wrong.fix)
+        self.report(wrong.code, at, wrong.message, wrong.advice, wrong.fix)
 
     def _once(self, message: Any, field: Any, name: Token, written: dict[str, Token], path: str) -> None:
-        """Tell of a second value. One that only repeats a default, such as 0, is none to the server."""
+        """Report a second value. One that only repeats a default, such as 0, is none to the server."""
         if not field.is_repeated and field.name in written and _is_set(message, field):
             line = written[field.name].at.line
-            self.tell("MR006", name.at, f"{path}{name.text} is written twice", f"keep one; line {line} has the other")
+            self.report("MR006", name.at, f"{path}{name.text} is written twice", f"keep one; line {line} has the other")
         oneof = field.containing_oneof
         rival = message.WhichOneof(oneof.name) if oneof is not None else None
         if rival is not None and rival != field.name:
-            said = f"{path}{name.text} and {rival} (line {written[rival].at.line}) exclude each other"
-            self.tell("MR007", name.at, said, "keep one of them")
+            message_text = f"{path}{name.text} and {rival} (line {written[rival].at.line}) exclude each other"
+            self.report("MR007", name.at, message_text, "keep one of them")
         written[field.name] = name
 
     def _unknown(self, name: Token, descriptor: Any, path: str) -> None:
@@ -179,10 +177,10 @@ class Parser(Cursor):
         close = near(name.text, known)
         where = path.rstrip(".") or "a model's config"
         if close is None:
-            self.tell("MR002", name.at, f"{where} has no field {name.text}", f"it has {', '.join(sorted(known))}")
+            self.report("MR002", name.at, f"{where} has no field {name.text}", f"it has {', '.join(sorted(known))}")
         else:
             fix = Fix(name.at.start, name.at.end, close) if is_slip(name.text, close) else None
-            self.tell("MR002", name.at, f"{where} has no field {name.text}", f"write {close}", fix)
+            self.report("MR002", name.at, f"{where} has no field {name.text}", f"write {close}", fix)
         self.skip_value()
 
 

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
+from typing import Final, Literal
 
 from ai102.lint.tree import Position
 
@@ -25,6 +25,8 @@ ESCAPED = dict(zip("abfnrtv\\'\"?", "\a\b\f\n\r\t\v\\'\"?", strict=True))
 OCTAL = re.compile(r"0[0-7]+")
 HEX = re.compile(r"0[xX][0-9a-fA-F]+")
 DECIMAL = re.compile(r"0|[1-9]\d*")
+MOST_DIGITS = 30
+PAST_ALL_RANGES: Final = 10**30
 FLOAT = re.compile(r"(?:\d+\.\d*|\.\d+|\d+(?=[eEfF]))(?:[eE][+-]?\d+)?[fF]?")
 
 
@@ -48,7 +50,7 @@ class Lines:
 
 def tokens(text: str) -> list[Token]:
     """All of them, ending with one of kind "end"."""
-    found: list[Token] = []
+    read: list[Token] = []
     lines, place = Lines(text), 0
     while True:
         blank = BLANK.match(text, place)
@@ -56,9 +58,9 @@ def tokens(text: str) -> list[Token]:
         place = blank.end()
         match = TOKEN.match(text, place)
         if match is None:
-            return [*found, Token("end", "", lines.position(place, place))]
+            return [*read, Token("end", "", lines.position(place, place))]
         kind: Kind = match.lastgroup  # type: ignore[assignment]
-        found.append(Token(kind, match[0], lines.position(place, match.end())))
+        read.append(Token(kind, match[0], lines.position(place, match.end())))
         place = match.end()
 
 
@@ -79,7 +81,9 @@ def unquoted(text: str) -> str:
 
 
 def integer(text: str) -> int | None:
-    """What an integer token stands for; None when it is none."""
+    """What an integer token stands for; None when it is none. One past any field's range may become another such."""
+    if DECIMAL.fullmatch(text) and len(text) > MOST_DIGITS:
+        return PAST_ALL_RANGES  # Python refuses to convert thousands of digits
     if DECIMAL.fullmatch(text):
         return int(text)
     if HEX.fullmatch(text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 ScalarValue: TypeAlias = str | int | float | bool
@@ -35,7 +36,14 @@ class Message:
 
     def all(self, name: str) -> tuple[Field, ...]:
         """The fields of that name in the order of the file; one for each element of a list."""
-        return tuple(field for field in self.fields if field.name == name)
+        return self._by_name.get(name, ())
+
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[Field, ...]]:
+        by_name: dict[str, list[Field]] = {}
+        for field in self.fields:
+            by_name.setdefault(field.name, []).append(field)
+        return {name: tuple(fields) for name, fields in by_name.items()}
 
     def find(self, path: str) -> Field | None:
         """The field at a path such as `input[1].dims[0]` or `parameters["key"].string_value`, if it is written."""
@@ -65,7 +73,7 @@ class Field:
 
 def _walk(message: Message, path: str) -> tuple[Field | None, bool]:
     """The last field of the path that is written, and whether the path ends there."""
-    found: Field | None = None
+    last: Field | None = None
     here: Message | Scalar = message
     same: tuple[Field, ...] = ()
     for step in STEP.finditer(path):
@@ -78,9 +86,9 @@ def _walk(message: Message, path: str) -> tuple[Field | None, bool]:
         else:
             chosen = next((field for field in same if _key(field) == step["key"]), None)
         if chosen is None:
-            return found, False
-        found, here = chosen, chosen.value
-    return found, True
+            return last, False
+        last, here = chosen, chosen.value
+    return last, True
 
 
 def _key(entry: Field) -> ScalarValue | None:

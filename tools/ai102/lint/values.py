@@ -1,4 +1,4 @@
-"""What a field of a message takes: the value of a token, and what to say of one that is none."""
+"""What a field of a message takes: the value of a token, and what is wrong with one that is none."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def scalar_from_token(text: str, field: Any, is_negative: bool) -> ScalarValue |
     return None
 
 
-def wanted(field: Any) -> str:
+def expected(field: Any) -> str:
     if field.cpp_type == ENUM:
         return f"write one of {', '.join(field.enum_type.values_by_name)}"
     return f"write {KINDS[field.cpp_type]}"
@@ -98,29 +98,29 @@ class Wrong(NamedTuple):
 
 def wrong_value(token: Token, sign: str, at: Position, field: Any, path: str) -> Wrong:
     """What is wrong with it; `at` spans it with its sign."""
-    came, bare = f"{sign}{token.text}", token.text.strip("\"'")
+    shown, bare = f"{sign}{token.text}", token.text.strip("\"'")
     if field.cpp_type == ENUM and token.kind in ("name", "string"):
         known = list(field.enum_type.values_by_name)
         meant = enum_meant(bare, known)
         fix = Fix(at.start, at.end, meant) if meant is not None and not sign else None
         close = meant or near(bare, known)
-        return Wrong("MR004", f"{path} has no value {came}", f"write {close}" if close else wanted(field), fix)
+        return Wrong("MR004", f"{path} has no value {shown}", f"write {close}" if close else expected(field), fix)
     if field.cpp_type in RANGES and integer(token.text) is not None:
         low, high = RANGES[field.cpp_type]
-        return Wrong("MR005", f"{path} is {came}, outside {low} to {high}", "write a number in that range")
-    right = _rewritten(token, came, field)
+        return Wrong("MR005", f"{path} is {shown}, outside {low} to {high}", "write a number in that range")
+    right = _rewritten(token, shown, field)
     fix = Fix(at.start, at.end, right) if right is not None else None
-    message = f"{path} is {came}, which is not {KINDS[field.cpp_type]}"
-    return Wrong("MR003", message, f"write {right}" if right else wanted(field), fix)
+    message = f"{path} is {shown}, which is not {KINDS[field.cpp_type]}"
+    return Wrong("MR003", message, f"write {right}" if right else expected(field), fix)
 
 
-def _rewritten(token: Token, came: str, field: Any) -> str | None:
+def _rewritten(token: Token, shown: str, field: Any) -> str | None:
     """The same value as the field takes it, where that is plain."""
     if field.cpp_type == STRING and token.kind in ("name", "number"):
-        return f'"{came}"'
-    bare = came.strip("\"'").lower()
+        return f'"{shown}"'
+    bare = shown.strip("\"'").lower()
     if field.cpp_type == BOOL and bare in ("true", "false"):
         return bare
     is_number = field.cpp_type in (*RANGES, DOUBLE, FLOAT) and token.kind == "string"
     inner = token.text[1:-1]
-    return inner if is_number and came == token.text and scalar_from_token(inner, field, False) is not None else None
+    return inner if is_number and shown == token.text and scalar_from_token(inner, field, False) is not None else None

@@ -94,7 +94,7 @@ def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: P
                 channels=channels,
                 layout=network.inputs[0].layout or "NCHW",
                 resample=network.image.resample,
-                max_megapixels=network.image.max_megapixels,
+                max_megapixels=network.max_megapixels,
                 shortest_edge=network.image.shortest_edge,
                 type=network.inputs[0].type,
                 mean=network.image.mean,

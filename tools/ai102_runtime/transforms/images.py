@@ -9,8 +9,12 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 FORMATS = ("PNG", "JPEG")
+# Each scan of a JPEG costs as much as all its pixels; progressive ones have about ten.
+START_OF_SCAN, MOST_SCANS = b"\xff\xda", 32
+JPEG_FACTOR, SMALL = 4, 1_000_000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -35,18 +39,24 @@ def pixels_from_image(
     for layout "NCHW", [height, width, channels] for "NHWC"; for type "FP32" float32 of the same shape,
     (pixel / 255 - mean) / std of each channel. Raises ValueError with one sentence for the caller.
     """
-    plain = _eight_bit(_decoded(data, max_megapixels))
+    image, sides = _decoded(data, max_megapixels, shortest_edge or max(height, width))
+    plain = _eight_bit(image)
     mode = "L" if channels == 1 else "RGB"
     if plain.mode != mode:
         plain = plain.convert(mode)
-    scaled = _scaled(plain, height, width, shortest_edge, Image.Resampling[resample.upper()], max_megapixels)
+    scaled = _scaled(plain, sides, height, width, shortest_edge, Image.Resampling[resample.upper()], max_megapixels)
     # A third of the time that numpy takes to read a Pillow image by itself.
     pixels = np.frombuffer(scaled.tobytes(), np.uint8).reshape(height, width, channels)
     values = _normalised(pixels, mean, std) if type == "FP32" else pixels
     return np.ascontiguousarray(values.transpose(2, 0, 1)) if layout == "NCHW" else values
 
 
-def _decoded(data: bytes, max_megapixels: float) -> Image.Image:
+def _decoded(data: bytes, max_megapixels: float, needed: int) -> tuple[Image.Image, tuple[int, int]]:
+    """The image, upright, and the shorter and longer side it has in the file.
+
+    A JPEG above SMALL pixels is decoded at 1/2, 1/4 or 1/8 of its size where each side stays at least twice `needed`.
+    A reduced JPEG may have JPEG_FACTOR times the pixels: its decoder computes fewer.
+    """
     if not data:
         raise ValueError("the image is empty (0 bytes): send the bytes of a PNG or JPEG file")
     try:
@@ -55,14 +65,22 @@ def _decoded(data: bytes, max_megapixels: float) -> Image.Image:
         raise _too_large(max_megapixels) from None
     except Exception as err:  # Pillow raises a dozen kinds on a broken header; all mean the same here
         raise ValueError(f"these {len(data)} bytes are not a PNG or JPEG image: send an encoded image file") from err
-    if image.width * image.height > max_megapixels * 1e6:  # known from the header, before any pixel is decoded
+    short, long = sorted(image.size)  # known from the header, before any pixel is decoded
+    if isinstance(image, JpegImageFile):
+        if data.count(START_OF_SCAN) > MOST_SCANS:
+            raise ValueError(f"the JPEG image has more than {MOST_SCANS} scans: save it again before sending")
+        if short * long > JPEG_FACTOR * max_megapixels * 1e6:
+            raise _too_large(JPEG_FACTOR * max_megapixels)
+        if short * long > SMALL:
+            image.draft(None, (2 * needed, 2 * needed))
+    if image.width * image.height > max_megapixels * 1e6:
         raise _too_large(max_megapixels)
     try:
         if image.format == "PNG":
             _check_sums(data)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        return image
+        return image, (short, long)
     except Exception as err:  # as above, now on a broken body
         raise ValueError(
             f"the {image.format} image of {len(data)} bytes is truncated or corrupt: send the whole file"
@@ -87,6 +105,7 @@ def _check_sums(png: bytes) -> None:
 
 def _scaled(
     image: Image.Image,
+    sides: tuple[int, int],
     height: int,
     width: int,
     shortest_edge: int | None,
@@ -96,7 +115,7 @@ def _scaled(
     if shortest_edge is None:
         return image.resize((width, height), resampling)
     # Rounded down and cut from the middle rounded down, as Hugging Face's image processors do.
-    short, long = sorted(image.size)
+    short, long = sides
     longest_edge = int(shortest_edge * long / short)
     if shortest_edge * longest_edge > max_megapixels * 1e6:  # a line of pixels would grow to gigabytes
         raise ValueError(

@@ -58,7 +58,7 @@ CODES: tuple[Code, ...] = (
         "MR517",
         "error",
         "batch larger than a step's",
-        "Triton hands a batch on as it came and does not split it: the max_batch_size of an ensemble is at most the "
+        "Triton passes a batch on whole: the max_batch_size of an ensemble is at most the "
         "smallest of its steps that batch.",
     ),
     Code(
@@ -73,6 +73,14 @@ CODES: tuple[Code, ...] = (
         "inputs from different decoupled models",
         "A decoupled model answers a request any number of times, so outputs of two of them, or of one and of what "
         "lies before it, cannot be paired. Triton refuses a step that reads both.",
+    ),
+    Code(
+        "MR521",
+        "error",
+        "outputs from different decoupled models",
+        "An ensemble answers once for each response of its decoupled model, with all its outputs. An output that does "
+        "not stem from that model, or stems from another decoupled one, has no response to go with, and Triton refuses "
+        "the ensemble. Let every output stem from the same decoupled model last.",
     ),
     Code(
         "MR520",
@@ -109,13 +117,13 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
             message = f"{step.model_name} needs {model.name} in its turn"
             yield model.finding("MR518", f"{where}.model_name", message, "break the circle")
             other = None
-        found = interface(other, repository) if other is not None else None
-        models.append(found)
+        step_interface = interface(other, repository) if other is not None else None
+        models.append(step_interface)
         if other is not None:
             yield from _version(model, where, step, other, repository)
-        if found is not None:
-            yield from _batch(model, where, step.model_name, found, config.max_batch_size)
-            yield from _maps(model, where, step, found, known)
+        if step_interface is not None:
+            yield from _batch(model, where, step.model_name, step_interface, config.max_batch_size)
+            yield from _maps(model, where, step, step_interface, known)
     yield from _decoupled(model, config, models)
 
 
@@ -148,38 +156,38 @@ def _reaches(repository: Repository, name: str, target: str) -> bool:
 def _version(
     model: Model, where: str, step: pb.ModelEnsembling.Step, other: Model, repository: Repository
 ) -> Iterator[Finding]:
-    wanted = step.model_version
-    if wanted != -1 and repository.check_files and wanted not in other.loaded_versions:
+    version = step.model_version
+    if version != -1 and repository.check_files and version not in other.loaded_versions:
         loaded = ", ".join(map(str, other.loaded_versions)) or "none"
-        message = f"version {wanted} of {other.name} is not loaded, only {loaded}"
+        message = f"version {version} of {other.name} is not loaded, only {loaded}"
         advice = "write model_version: -1 for the newest, or change that model's version_policy"
         yield model.finding("MR512", f"{where}.model_version", message, advice)
 
 
-def _batch(model: Model, where: str, name: str, found: Interface, most: int) -> Iterator[Finding]:
-    if 0 < found.max_batch_size < most:
-        message = f"the ensemble takes batches of {most} and {name} only of {found.max_batch_size}"
-        advice = f"write max_batch_size: {found.max_batch_size}"
+def _batch(model: Model, where: str, name: str, other: Interface, most: int) -> Iterator[Finding]:
+    if 0 < other.max_batch_size < most:
+        message = f"the ensemble takes batches of {most} and {name} only of {other.max_batch_size}"
+        advice = f"write max_batch_size: {other.max_batch_size}"
         yield model.finding("MR517", f"{where}.model_name", message, advice)
 
 
 def _maps(
-    model: Model, where: str, step: pb.ModelEnsembling.Step, found: Interface, known: dict[str, Known]
+    model: Model, where: str, step: pb.ModelEnsembling.Step, other: Interface, known: dict[str, Known]
 ) -> Iterator[Finding]:
     name = step.model_name
     for kind, entries, tensors in (
-        ("input", step.input_map, found.inputs),
-        ("output", step.output_map, found.outputs),
+        ("input", step.input_map, other.inputs),
+        ("output", step.output_map, other.outputs),
     ):
-        for key in [key for key in entries if key not in tensors] if found.is_whole else ():
+        for key in [key for key in entries if key not in tensors] if other.is_whole else ():
             message = f"{name} has no {kind} {key!r}"
             advice = f"it has {', '.join(tensors)}; the key is the model's name, the value the ensemble's"
             yield model.finding("MR513", f'{where}.{kind}_map["{key}"]', message, advice)
         for key, tensor in tensors.items():
             if key in entries:
                 here = f'{where}.{kind}_map["{key}"]'
-                yield from _agreement(model, here, entries[key], tensor, found.max_batch_size, name, known)
-                if kind == "input" and found.max_batch_size == 0:
+                yield from _agreement(model, here, entries[key], tensor, other.max_batch_size, name, known)
+                if kind == "input" and other.max_batch_size == 0:
                     yield from _unbatched(model, here, known[entries[key]], tensor, name)
             elif kind == "input" and not tensor.is_optional:
                 message = f"the input {key!r} of {name} is not in the input_map"
@@ -216,11 +224,19 @@ def _decoupled(model: Model, config: pb.ModelConfig, models: list[Interface | No
     while ready := [(n, s) for n, s in steps if all(tensor in origin for tensor in s.input_map.values())]:
         for number, step in ready:
             sources = {origin[tensor] for tensor in step.input_map.values()}
-            found = models[number]
+            step_model = models[number]
             if len(sources) > 1:
                 message = f"{step.model_name} reads what stems from different decoupled models"
                 where = f"ensemble_scheduling.step[{number}].input_map"
                 yield model.finding("MR519", where, message, "let it read outputs of one decoupled model only")
-            made = number + 1 if found is not None and found.is_decoupled else min(sources)
-            origin |= {tensor: made for tensor in step.output_map.values() if tensor not in origin}
+            source = number + 1 if step_model is not None and step_model.is_decoupled else min(sources)
+            origin |= {tensor: source for tensor in step.output_map.values() if tensor not in origin}
             steps.remove((number, step))
+    outputs = [(place, origin.get(tensor.name)) for place, tensor in enumerate(config.output)]
+    if None in (source for _, source in outputs):
+        return  # an output that nothing writes, which is MR506
+    odd = next((place for place, source in outputs if source != outputs[0][1]), None)
+    if odd is not None:
+        one, two = config.output[0].name, config.output[odd].name
+        message = f"the outputs {one!r} and {two!r} stem from different decoupled models, or one of them from none"
+        yield model.finding("MR521", f"output[{odd}].name", message, "let all outputs stem from the same one last")

@@ -66,9 +66,9 @@ CODES: tuple[Code, ...] = (
 
 
 class Flow(NamedTuple):
-    """`made_from` holds for each tensor that a step writes the tensors this step reads."""
+    """`sources` holds for each tensor that a step writes the tensors this step reads."""
 
-    made_from: dict[str, list[str]]
+    sources: dict[str, list[str]]
     where: dict[str, str]  # the first map entry that names the tensor
     read: set[str]
 
@@ -123,11 +123,11 @@ def _flow(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
     for place, step in enumerate(config.ensemble_scheduling.step):
         where = f"ensemble_scheduling.step[{place}]"
         for key, tensor in step.output_map.items():
-            if tensor in flow.made_from:
+            if tensor in flow.sources:
                 message = f"the tensor {tensor!r} is written by two outputs"
                 advice = "give one of them another name in its output_map"
                 yield model.finding("MR504", f'{where}.output_map["{key}"]', message, advice)
-            flow.made_from.setdefault(tensor, []).extend(step.input_map.values())
+            flow.sources.setdefault(tensor, []).extend(step.input_map.values())
             flow.where.setdefault(tensor, f'{where}.output_map["{key}"]')
         for key, tensor in step.input_map.items():
             flow.where.setdefault(tensor, f'{where}.input_map["{key}"]')
@@ -149,15 +149,15 @@ def _tensors(model: Model, config: pb.ModelConfig, flow: Flow) -> Iterator[Findi
     there = _reached(flow, {tensor.name for tensor in config.input})
     outputs = {tensor.name for tensor in config.output}
     missing = [tensor for tensor in flow.where if tensor not in there]
-    # What is missing only because something before it is missing is not told again, save in a circle.
-    sources = [t for t in missing if not any(before in missing for before in flow.made_from.get(t, ()))] or missing
-    for tensor in sources:
-        in_circle = f"waits for itself: it is made from {', '.join(flow.made_from.get(tensor, ()))}"
-        said = in_circle if tensor in flow.made_from else "is read and nothing writes it"
+    # What is missing only because something before it is missing is not reported again, save in a circle.
+    first = [t for t in missing if not any(before in missing for before in flow.sources.get(t, ()))] or missing
+    for tensor in first:
+        in_circle = f"waits for itself: it is computed from {', '.join(flow.sources.get(tensor, ()))}"
+        said = in_circle if tensor in flow.sources else "is read and nothing writes it"
         advice = "write it in the output_map of an earlier step, or make it an input of the ensemble"
         yield model.finding("MR506", flow.where[tensor], f"the tensor {tensor!r} {said}", advice)
     for tensor, where in flow.where.items():
-        if tensor in flow.made_from and tensor not in flow.read | outputs:
+        if tensor in flow.sources and tensor not in flow.read | outputs:
             advice = "take it out of the output_map, or make it an output of the ensemble"
             yield model.finding("MR507", where, f"nothing reads the tensor {tensor!r}", advice)
 
@@ -167,7 +167,7 @@ def _reached(flow: Flow, there: set[str]) -> set[str]:
     reached = {tensor for tensor in there if tensor in flow.where}
     while new := {
         tensor
-        for tensor, before in flow.made_from.items()
+        for tensor, before in flow.sources.items()
         if tensor not in reached and all(other in reached for other in before)
     }:
         reached |= new

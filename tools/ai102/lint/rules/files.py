@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ai102.lint.backends import ENSEMBLE, FILES, Served, is_ensemble, served
 from ai102.lint.finding import Code, Finding, Fix
 from ai102.lint.model import CONFIG, Model, Repository, version_from_name
+from ai102.lint.paths import exists, is_file
 from ai102.lint.tree import Scalar
 
 CODES: tuple[Code, ...] = (
@@ -103,17 +104,17 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
     yield from _config(model)
     if model.has_config and model.config is None:
         return
-    found = served(model)
-    yield from _backend(model, found, repository)
+    how = served(model)
+    yield from _backend(model, how, repository)
     yield from _versions(model, repository)
     if repository.check_files:
-        yield from _model_files(model, found)
+        yield from _model_files(model, how)
 
 
 def _config(model: Model) -> Iterator[Finding]:
     if not model.has_config:
         for path in sorted(model.folder.iterdir()):
-            if path.is_file() and CONFIG_LIKE.fullmatch(path.name):
+            if is_file(path) and CONFIG_LIKE.fullmatch(path.name):
                 message = f"{path.name} is not read: the server looks for {CONFIG}"
                 yield model.finding("MR107", "", message, f"rename it to {CONFIG}")
     name = model.config.name if model.config is not None else ""
@@ -126,8 +127,8 @@ def _config(model: Model) -> Iterator[Finding]:
         yield model.finding("MR106", field.value.at, message, f'write name: "{model.name}", or rename the folder', fix)
 
 
-def _backend(model: Model, found: Served, repository: Repository) -> Iterator[Finding]:
-    platform, backend, _ = found
+def _backend(model: Model, how: Served, repository: Repository) -> Iterator[Finding]:
+    platform, backend, _ = how
     if is_ensemble(model):
         if backend:
             message = f"platform is ensemble and backend is {backend!r}"
@@ -191,15 +192,15 @@ def _misread(model: Model) -> Iterator[Finding]:
             yield model.finding("MR110", "", message, advice)
 
 
-def _model_files(model: Model, found: Served) -> Iterator[Finding]:
-    if not found.file:
+def _model_files(model: Model, how: Served) -> Iterator[Finding]:
+    if not how.file:
         return
-    named = {found.file}
+    named = {how.file}
     where = "default_model_filename"
-    if found.backend == "tensorrt" and model.config is not None and model.config.cc_model_filenames:
+    if how.backend == "tensorrt" and model.config is not None and model.config.cc_model_filenames:
         named, where = set(model.config.cc_model_filenames.values()), "cc_model_filenames"
     for version in model.loaded_versions:
         for file in sorted(named) if (model.folder / str(version)).is_dir() else ():
-            if not model.file(version, file).exists():
+            if not exists(model.file(version, file)):
                 message = f"{version}/{file} is missing"
                 yield model.finding("MR103", where, message, "build or copy it there")

@@ -9,6 +9,7 @@ from pathlib import Path
 from ai102.lint.backends import FILES, is_ensemble, served
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
+from ai102.lint.paths import is_file
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -71,7 +72,7 @@ def _has_library(model: Model, runtime: str, backend: str, repository: Repositor
     if runtime == "model.py":
         return backend in MAY_BE_PYTHON
     folders = (model.folder, *(model.folder / str(version) for version in model.loaded_versions))
-    return not repository.check_files or any((folder / runtime).is_file() for folder in folders)
+    return not repository.check_files or any(is_file(folder / runtime) for folder in folders)
 
 
 def _agents(model: Model, names: list[str]) -> Iterator[Finding]:
@@ -87,7 +88,7 @@ def _agents(model: Model, names: list[str]) -> Iterator[Finding]:
 def _is_found(library: str) -> bool:
     """Where the loader of the system looks: a path as it is, a bare name in the folders that it knows."""
     if "/" in library:
-        return Path(library).is_file()
+        return is_file(Path(library))
     folders = ["/lib", "/usr/lib", "/usr/local/lib", "/opt/tritonserver/lib"]
     folders += [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if folder]
-    return any((Path(folder) / library).is_file() for folder in folders)
+    return any(is_file(Path(folder) / library) for folder in folders)

@@ -10,6 +10,7 @@ from typing import Any
 from ai102.lint.backends import served
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
+from ai102.lint.paths import exists, is_file
 from ai102.lint.tree import Message, Scalar, ScalarValue
 
 CODES: tuple[Code, ...] = (
@@ -124,7 +125,7 @@ def _keys(model: Model, message: Message, path: str) -> Iterator[Finding]:
 
 def _labels(model: Model, where: str, output: Any) -> Iterator[Finding]:
     file = model.inside(output.label_filename)
-    if not file.is_file():
+    if not is_file(file):
         message = f"the label file {output.label_filename} is missing"
         yield model.finding("MR802", where, message, "put it beside config.pbtxt, or leave label_filename out")
         return
@@ -153,7 +154,7 @@ def _python(model: Model, parameters: dict[str, str], repository: Repository) ->
         yield model.finding("MR806", where, message, 'write "yes" or "no"')
     environment = parameters.get("EXECUTION_ENV_PATH", "")
     path = model.folder / environment.removeprefix(MODEL_FOLDER)  # stays as it is when absolute
-    if repository.check_files and environment and not path.exists():
+    if repository.check_files and environment and not exists(path):
         where = 'parameters["EXECUTION_ENV_PATH"]'
         message = f"EXECUTION_ENV_PATH names {environment}, which is missing"
         yield model.finding("MR807", where, message, "put it there, or correct the path")

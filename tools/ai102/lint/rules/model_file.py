@@ -15,6 +15,7 @@ from ai102.lint.dims import shown
 from ai102.lint.finding import Code, Finding, Fix
 from ai102.lint.model import Model, Repository
 from ai102.lint.onnx_file import OnnxTensor, Signature, signature_from_onnx
+from ai102.lint.paths import exists, is_file
 from ai102.lint.rules import python_code
 from ai102.lint.tree import Scalar
 
@@ -102,7 +103,7 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
         return
     for version in model.loaded_versions:
         path = model.file(version, file)
-        if backend == "onnxruntime" and path.exists():
+        if backend == "onnxruntime" and exists(path):
             yield from _onnx(model, config, path)
         if backend == "tensorrt":
             for plan in set(config.cc_model_filenames.values()) or {file}:
@@ -116,9 +117,9 @@ def _parameters(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
         value = config.parameters[key].string_value.strip()
         is_number = value.removeprefix("-").isdecimal() and (key != "execution_mode" or value in ("0", "1"))
         if not (is_number if key in NUMBERS else value.lower() in ("true", "false", "0", "1")):
-            wanted = "a whole number" if key in NUMBERS[:2] else "0 or 1" if key in NUMBERS else "true or false"
+            expected = "a whole number" if key in NUMBERS[:2] else "0 or 1" if key in NUMBERS else "true or false"
             where = f'parameters["{key}"].value'
-            yield model.finding("MR308", where, f"{key} is {value!r}", f'write string_value: "..." with {wanted}')
+            yield model.finding("MR308", where, f"{key} is {value!r}", f'write string_value: "..." with {expected}')
 
 
 def _onnx(model: Model, config: pb.ModelConfig, path: Path) -> Iterator[Finding]:
@@ -188,7 +189,7 @@ def _agrees(dims: list[int], known: tuple[int, ...], *, is_exact: bool) -> bool:
     if not known:
         return all(dim == 1 for dim in dims)
     return len(dims) == len(known) and all(
-        given == wanted or (wanted == -1 and not is_exact) for given, wanted in zip(dims, known, strict=True)
+        size == other or (other == -1 and not is_exact) for size, other in zip(dims, known, strict=True)
     )
 
 
@@ -207,10 +208,22 @@ def _fix(model: Model, where: str, text: str) -> Fix | None:
     return Fix(field.value.at.start, field.value.at.end, text) if field and isinstance(field.value, Scalar) else None
 
 
+def _profiles(manifest: Path) -> dict[str, dict[str, list[int]]]:
+    """None of them where the manifest is not one of ours."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return {
+            name: {key: [int(size) for size in sizes[key]] for key in ("least", "most")}
+            for name, sizes in content["profiles"].items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
 def _plan(model: Model, config: pb.ModelConfig, manifest: Path) -> Iterator[Finding]:
-    if not manifest.is_file():
+    if not is_file(manifest):
         return
-    profiles: dict[str, dict[str, list[int]]] = json.loads(manifest.read_text(encoding="utf-8")).get("profiles", {})
+    profiles = _profiles(manifest)
     named = {tensor.name: place for place, tensor in enumerate(config.input)}
     for name in sorted(profiles.keys() - named.keys() if named else ()):
         message = f"the plan takes {name!r}, which is not in the config"

@@ -1,4 +1,4 @@
-"""MR9xx: what the server takes and what hurts all the same."""
+"""MR9xx: configs that load but will cause trouble."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CODES: tuple[Code, ...] = (
         "MR905",
         "warning",
         "queue time-out shorter than the queue delay",
-        "A lone request waits max_queue_delay_microseconds for company. Where its time-out in the queue is shorter "
+        "A lone request waits max_queue_delay_microseconds for others. Where its time-out in the queue is shorter "
         "and timeout_action is REJECT, it is refused for a wait that the batcher itself imposed. Make the time-out "
         "several times the delay.",
     ),

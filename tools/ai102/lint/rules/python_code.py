@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ai102.lint.completion import MODEL_CLASS, CodeError, parsed
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model
+from ai102.lint.paths import is_file
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -18,24 +20,21 @@ CODES: tuple[Code, ...] = (
     ),
 )
 
-CLASS = "TritonPythonModel"
-
 
 def check(model: Model, file: str) -> Iterator[Finding]:
     for version in model.loaded_versions:
         path = model.file(version, file)
-        if not path.is_file():
+        if not is_file(path):
             continue
         where = f"{version}/{file}"
         try:
-            code = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError) as err:
-            line = getattr(err, "lineno", None)
-            message = f"{where} does not parse" + (f": line {line}, {getattr(err, 'msg', '')}" if line else f": {err}")
-            yield model.finding("MR310", "", message, "correct it there")
+            code = parsed(path)
+        except CodeError as err:
+            yield model.finding("MR310", "", f"{where} does not parse: {err}", "correct it there")
             continue
-        if CLASS not in set(_names(code)):
-            yield model.finding("MR310", "", f"{where} has no {CLASS}", f"write the model as class {CLASS}")
+        if MODEL_CLASS not in set(_names(code)):
+            advice = f"write the model as class {MODEL_CLASS}"
+            yield model.finding("MR310", "", f"{where} has no {MODEL_CLASS}", advice)
 
 
 def _names(code: ast.Module) -> Iterator[str]:
@@ -46,4 +45,4 @@ def _names(code: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         elif isinstance(node, ast.ImportFrom | ast.Import):
-            yield from (CLASS if name.name == "*" else (name.asname or name.name) for name in node.names)
+            yield from (MODEL_CLASS if name.name == "*" else (name.asname or name.name) for name in node.names)

@@ -9,6 +9,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
+from ai102.lint.paths import exists
 from ai102.lint.rules import sequences
 
 CODES: tuple[Code, ...] = (
@@ -127,6 +128,6 @@ def _strategy(model: Model, config: pb.ModelConfig, repository: Repository) -> I
     if config.HasField("sequence_batching"):
         message = f"{key} does not go with sequence_batching"
         yield model.finding("MR406", f'parameters["{key}"]', message, "leave it out")
-    elif repository.check_files and not (model.folder / path).exists():
+    elif repository.check_files and not exists(model.folder / path):
         message = f"{key} names {path}, which is missing"
         yield model.finding("MR406", f'parameters["{key}"]', message, "write the path of the library")

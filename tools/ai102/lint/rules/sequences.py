@@ -13,6 +13,7 @@ from ai102.lint.data_types import BYTES, type_name
 from ai102.lint.dims import FREE, may_be_equal, shown
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
+from ai102.lint.paths import is_file
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -26,13 +27,13 @@ CODES: tuple[Code, ...] = (
         "MR412",
         "error",
         "control of one kind twice",
-        "Start, end, ready and correlation id are each told by one tensor; Triton refuses a second one of a kind.",
+        "Start, end, ready and correlation id each come in one tensor; Triton refuses a second one of a kind.",
     ),
     Code(
         "MR413",
         "error",
         "control without its two values",
-        "Start, end and ready are told by two values, the first for false and the second for true, in exactly one of "
+        "Start, end and ready have two values, the first for false and the second for true, in exactly one of "
         "int32_false_true, fp32_false_true and bool_false_true.",
     ),
     Code(
@@ -169,7 +170,7 @@ def _initial(model: Model, where: str, state: Any, initial: Any, repository: Rep
         yield model.finding("MR416", where, f"{said} has no values", "write zero_data: true or data_file")
     elif source == "data_file" and repository.check_files:
         file = model.inside("initial_state", initial.data_file)
-        wanted = prod(dims) * BYTES.get(initial.data_type, 0)
-        if not file.is_file() or file.stat().st_size < wanted:
-            has = f"has {file.stat().st_size} bytes, {wanted} are wanted" if file.is_file() else "is missing"
+        size = prod(dims) * BYTES.get(initial.data_type, 0)
+        if not is_file(file) or file.stat().st_size < size:
+            has = f"has {file.stat().st_size} bytes, {size} are needed" if is_file(file) else "is missing"
             yield model.finding("MR417", f"{where}.data_file", f"{said} is {initial.data_file}, which {has}", "make it")

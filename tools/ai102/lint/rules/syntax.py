@@ -43,7 +43,7 @@ CODES: tuple[Code, ...] = (
         "MR005",
         "error",
         "number out of range",
-        "The field has no room for the number (32 or 64 bits, with or without a sign), and Triton refuses the file.",
+        "The number does not fit the field (32 or 64 bits, with or without a sign), and Triton refuses the file.",
     ),
     Code(
         "MR006",

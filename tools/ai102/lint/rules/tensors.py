@@ -192,14 +192,16 @@ def _batch_tensors(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
                 yield model.finding("MR212", f"{where}.source_input", message, "write one source_input")
             for source in tensor.source_input:
                 if source not in inputs:
-                    message = f"{kind} is made from {source!r}, which is no input of this config"
+                    message = f"{kind} is computed from {source!r}, which is no input of this config"
                     yield model.finding("MR212", f"{where}.source_input", message, f"write one of {_listed(inputs)}")
             if kind == "batch_input" and tensor.data_type not in (pb.TYPE_INT32, pb.TYPE_FP32):
                 message = f"batch_input has the data type {type_name(tensor.data_type)}"
                 yield model.finding("MR212", f"{where}.data_type", message, "write TYPE_INT32 or TYPE_FP32")
             if kind == "batch_output":
                 if not tensor.target_name:
-                    yield model.finding("MR212", where, f"{kind} has no target_name", "write the output that it makes")
+                    yield model.finding(
+                        "MR212", where, f"{kind} has no target_name", "write the output that it computes"
+                    )
                 for target, times in Counter(tensor.target_name).items():
                     if target not in outputs or times > 1:
                         message = f"batch_output writes {target!r}, which is no output of this config or is named twice"

@@ -14,6 +14,7 @@ from ai102.lint.dims import may_be_equal, shown
 from ai102.lint.finding import Code, Finding, Fix
 from ai102.lint.interface import Interface, IOTensor, interface
 from ai102.lint.model import Model, Repository
+from ai102.lint.paths import is_file
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -72,9 +73,9 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
     config = model.config
     if config is None or config.HasField("ensemble_scheduling"):
         return
-    found = interface(model, repository)
+    known = interface(model, repository)
     controls = {tensor.name for tensor in config.sequence_batching.control_input}
-    told: set[str] = set()
+    reported: set[str] = set()
     for place, sample in enumerate(config.model_warmup):
         where = f"model_warmup[{place}]"
         if sample.batch_size == 0:
@@ -87,10 +88,10 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
             )
             yield model.finding("MR607", f"{where}.batch_size", message, "write a batch that requests can make")
         for key in sample.inputs:
-            yield from _input(model, f'{where}.inputs["{key}"]', key, sample.inputs[key], repository, told)
-        if found is not None:
+            yield from _input(model, f'{where}.inputs["{key}"]', key, sample.inputs[key], repository, reported)
+        if known is not None:
             unknown = "MR604" if served(model).backend == "onnxruntime" else "MR605"
-            yield from _likeness(model, where, sample, found, controls, unknown)
+            yield from _likeness(model, where, sample, known, controls, unknown)
 
 
 def _batch_size_fix(model: Model, where: str) -> Fix | None:
@@ -104,7 +105,7 @@ def _batch_size_fix(model: Model, where: str) -> Fix | None:
 
 
 def _input(
-    model: Model, where: str, name: str, given: pb.ModelWarmup.Input, repository: Repository, told: set[str]
+    model: Model, where: str, name: str, given: pb.ModelWarmup.Input, repository: Repository, reported: set[str]
 ) -> Iterator[Finding]:
     source = given.WhichOneof("input_data_type")
     if any(dim < 0 for dim in given.dims):
@@ -115,26 +116,26 @@ def _input(
         yield model.finding("MR602", where, message, "write zero_data: true, random_data: true or input_data_file")
     elif source == "input_data_file" and repository.check_files:
         file = model.inside("warmup", given.input_data_file)
-        wanted = prod(given.dims) * BYTES.get(given.data_type, 0)
-        if (not file.is_file() or file.stat().st_size < wanted) and given.input_data_file not in told:
-            told.add(given.input_data_file)
-            has = f"has {file.stat().st_size} bytes of {wanted}" if file.is_file() else "is missing"
+        size = prod(given.dims) * BYTES.get(given.data_type, 0)
+        if (not is_file(file) or file.stat().st_size < size) and given.input_data_file not in reported:
+            reported.add(given.input_data_file)
+            has = f"has {file.stat().st_size} bytes of {size}" if is_file(file) else "is missing"
             message = f"warmup/{given.input_data_file} {has}"
             advice = "write the raw bytes of one sample there"
             yield model.finding("MR603", f"{where}.value.input_data_file", message, advice)
 
 
 def _likeness(
-    model: Model, where: str, sample: Any, found: Interface, controls: set[str], unknown: str
+    model: Model, where: str, sample: Any, known: Interface, controls: set[str], unknown: str
 ) -> Iterator[Finding]:
     for key, given in sample.inputs.items():
         here = f'{where}.inputs["{key}"]'
-        if key in found.inputs:
-            yield from _agreement(model, here, given, found.inputs[key])
-        elif found.is_whole and key not in controls:
-            advice = f"write one of {', '.join(found.inputs)}"
+        if key in known.inputs:
+            yield from _agreement(model, here, given, known.inputs[key])
+        elif known.is_whole and key not in controls:
+            advice = f"write one of {', '.join(known.inputs)}"
             yield model.finding(unknown, here, f"the warm-up gives {key!r}, which is no input", advice)
-    for name, tensor in found.inputs.items():
+    for name, tensor in known.inputs.items():
         if name not in sample.inputs and not tensor.is_optional:
             message = f"the warm-up {sample.name!r} leaves out the input {name!r}"
             yield model.finding("MR604", where, message, "give every input")

@@ -1,5 +1,7 @@
 """What the real server says of each mutated model: it loads, or is refused and why."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +14,9 @@ from typing import Any, Literal
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from ai102.agreement.mutations.edits import CONFIG
+from ai102.agreement.mutations.seeds import PARTS
 from ai102.serve.server import Server
-
-from .mutations_edits import CONFIG
-from .mutations_seeds import PARTS
 
 # Triton completes each config in a process of its own and waits for it, most of the time idle.
 AT_ONCE = (16, 1)
@@ -63,18 +64,18 @@ def server_version() -> str:
 
 def verdicts(repository: Path, names: Sequence[str]) -> dict[str, Verdict]:
     """Load every named model in a real server; one that ends or hangs the server counts as refused."""
-    found: dict[str, Verdict] = {}
+    by_name: dict[str, Verdict] = {}
     left = list(names)
-    # Whatever was being loaded when a server ended or hung is tried again in smaller company, at last alone.
+    # Whatever was being loaded when a server ended or hung is tried again with fewer others, at last alone.
     for at_once in AT_ONCE:
         suspects: dict[str, Verdict] = {}
         while left:
             judged, cut = one_that_starts(repository, left, at_once)
-            found |= judged
+            by_name |= judged
             suspects |= cut
-            left = [name for name in left if name not in found and name not in suspects]
+            left = [name for name in left if name not in by_name and name not in suspects]
         left = list(suspects)
-    return found | suspects
+    return by_name | suspects
 
 
 def one_that_starts(
@@ -95,13 +96,13 @@ def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[di
 
     Raises InferenceServerException when it did not get as far as the first of `names`.
     """
-    found: dict[str, Verdict] = {}
+    by_name: dict[str, Verdict] = {}
     cut: dict[str, Verdict] = {}
     polled: dict[str, str] = {}
 
     def note(line: str) -> None:
-        if told := POLL_FAILED.search(line):
-            polled[told["name"]] = told["reason"]
+        if failure := POLL_FAILED.search(line):
+            polled[failure["name"]] = failure["reason"]
 
     server = Server(repository, models=[], extra_arguments=OPTIONS, log=note, **FREE_PORTS)
     with server, grpcclient.InferenceServerClient(server.grpc_url) as client:
@@ -117,9 +118,9 @@ def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[di
                 elif err.status() == HUNG:  # and with it every load that comes after
                     cut[name] = Verdict("hang", f"the load did not end within {LOAD_TIMEOUT_S} s")
                 else:
-                    found[name] = verdict_from_message(name, err.message(), repository)
+                    by_name[name] = verdict_from_message(name, err.message(), repository)
             else:
-                found[name] = Verdict("loads")
+                by_name[name] = Verdict("loads")
                 with suppress(InferenceServerException):  # another one's load may end the server meanwhile
                     client.unload_model(name, client_timeout=LOAD_TIMEOUT_S)
 
@@ -131,9 +132,9 @@ def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[di
         if cut:
             server.stop(at_once=True)  # an orderly stop would wait for what hangs
     # The reason of a config that fails before anything is loaded stands in the log only.
-    refused = [name for name, verdict in found.items() if verdict.outcome == "refused"]
-    found |= {name: verdict_from_message(name, polled[name], repository) for name in refused if name in polled}
-    return found, cut
+    refused = [name for name, verdict in by_name.items() if verdict.outcome == "refused"]
+    by_name |= {name: verdict_from_message(name, polled[name], repository) for name in refused if name in polled}
+    return by_name, cut
 
 
 def verdict_from_message(name: str, message: str, repository: Path) -> Verdict:

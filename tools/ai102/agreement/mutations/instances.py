@@ -1,8 +1,10 @@
 """Mutations of where a model runs: instance groups, devices, and the resources of the rate limiter."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_edits import Kind, add, adds, kind, swap, swaps
+from ai102.agreement.mutations.edits import Kind, add, adds, kind, swap, swaps
 
 GROUP = "instance_group {\n  kind: KIND_CPU\n  count: 1\n}"
 SOME = "plain onnx batching tensorrt_plan"

@@ -1,8 +1,10 @@
 """Mutations of the inputs and outputs of a model: names, types, shapes, and what hangs on them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_edits import Kind, add, adds, both, drop, kind, put, rewrite, swap, swaps
+from ai102.agreement.mutations.edits import Kind, add, adds, both, drop, kind, put, rewrite, swap, swaps
 
 X = 'name: "x"\n  data_type: TYPE_FP32\n  dims: [ 4 ]'
 # One seed for each way in which a config is checked.

@@ -1,12 +1,14 @@
 """Mutations of ensembles: their steps, the tensors between them, and what an ensemble cannot have."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_configs import CHAIN, IN, OUT, step
-from .mutations_edits import CONFIG, NAME, Edit, Kind, add, adds, both, kind, put, rewrite, swap, swaps
-from .mutations_files import ZEROS, warmup
-from .mutations_seeds import MODEL_PY, PARTS
-from .mutations_steps import TO_MIDDLE, of_one, steps
+from ai102.agreement.mutations.configs import CHAIN, IN, OUT, step
+from ai102.agreement.mutations.edits import CONFIG, NAME, Edit, Kind, add, adds, both, kind, put, rewrite, swap, swaps
+from ai102.agreement.mutations.files import ZEROS, warmup
+from ai102.agreement.mutations.seeds import MODEL_PY, PARTS
+from ai102.agreement.mutations.steps import TO_MIDDLE, of_one, steps
 
 ALL = "chain fork flat"
 SECOND = 'input_map { key: "x" value: "middle" }'

@@ -1,5 +1,7 @@
 """The configs that the real server loads, from which every mutation starts."""
 
+from __future__ import annotations
+
 PYTHON = 'name: "$NAME"\nbackend: "python"\n'
 BATCHED = "max_batch_size: 8\n"
 IN = 'input {\n  name: "x"\n  data_type: TYPE_FP32\n  dims: [ 4 ]\n}\n'

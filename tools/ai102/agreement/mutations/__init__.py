@@ -1,34 +1,38 @@
 """Valid model folders, mutated: what the linter says of each is compared with what the real server does."""
 
-from collections.abc import Iterator, Mapping
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from random import Random
 
-from . import (
-    mutations_ensembles,
-    mutations_files,
-    mutations_instances,
-    mutations_schedulers,
-    mutations_settings,
-    mutations_steps,
-    mutations_syntax,
-    mutations_tensors,
+from ai102.agreement.mutations import (
+    completion,
+    ensembles,
+    files,
+    instances,
+    schedulers,
+    settings,
+    steps,
+    syntax,
+    tensors,
 )
-from .mutations_edits import NAME, Edit, Files, Kind
-from .mutations_seeds import PARTS, SEEDS
+from ai102.agreement.mutations.edits import NAME, Edit, Files, Kind
+from ai102.agreement.mutations.seeds import PARTS, SEEDS
 
 SEED = 102
 MODULES = (
-    mutations_syntax,
-    mutations_tensors,
-    mutations_schedulers,
-    mutations_instances,
-    mutations_files,
-    mutations_settings,
-    mutations_ensembles,
-    mutations_steps,
+    syntax,
+    tensors,
+    schedulers,
+    instances,
+    files,
+    settings,
+    ensembles,
+    steps,
+    completion,
 )
 KINDS: Mapping[str, Kind] = {name: kind for module in MODULES for name, kind in module.KINDS.items()}
 PAIRS = "two_mutations_at_once"
@@ -47,8 +51,8 @@ class Mutation:
 
 def mutations(most: int | None = None) -> list[Mutation]:
     """All of them, or at most so many of a kind; the same ones each time."""
-    made = [mutation for name, kind in KINDS.items() for mutation in list(of_kind(name, kind))[:most]]
-    return [*made, *pairs()]
+    mutated = [mutation for name, kind in KINDS.items() for mutation in list(of_kind(name, kind))[:most]]
+    return [*mutated, *pairs()]
 
 
 def of_kind(name: str, kind: Kind) -> Iterator[Mutation]:
@@ -57,14 +61,14 @@ def of_kind(name: str, kind: Kind) -> Iterator[Mutation]:
     drawn: list[tuple[int, int, str, Files]] = []
     for place, edit in enumerate(kind.edits):
         changed = [(seed, edit(SEEDS[seed])) for seed in kind.seeds]
-        usable = [(seed, files) for seed, files in changed if files is not None]
+        usable = [(seed, content) for seed, content in changed if content is not None]
         if not usable:
             raise ValueError(f"{name}: edit {place} changes none of {', '.join(kind.seeds)}: one of them must have it")
         random.shuffle(usable)
-        drawn += [(turn, place, *found) for turn, found in enumerate(usable)]
+        drawn += [(turn, place, *one) for turn, one in enumerate(usable)]
     drawn.sort(key=lambda one: one[:2])
-    for number, (_, _, seed, files) in enumerate(drawn[: kind.most]):
-        yield Mutation(name, f"{name}_{number:02}", seed, files)
+    for number, (_, _, seed, changed_files) in enumerate(drawn[: kind.most]):
+        yield Mutation(name, f"{name}_{number:02}", seed, changed_files)
 
 
 def pairs() -> Iterator[Mutation]:
@@ -76,17 +80,17 @@ def pairs() -> Iterator[Mutation]:
     number = 0
     while number < PAIR_COUNT:
         (first, seed), (second, other) = random.sample(edits, 2)
-        files = first(SEEDS[seed]) if seed == other else None
-        files = second(files) if files is not None else None
-        if files is not None:
-            yield Mutation(PAIRS, f"{PAIRS}_{number:02}", seed, files)
+        once = first(SEEDS[seed]) if seed == other else None
+        twice = second(once) if once is not None else None
+        if twice is not None:
+            yield Mutation(PAIRS, f"{PAIRS}_{number:02}", seed, twice)
             number += 1
 
 
-def write_models(root: Path, made: list[Mutation]) -> None:
+def write_models(root: Path, mutated: Sequence[Mutation]) -> None:
     """Write the mutated models and the steps of the ensembles as one repository."""
-    for name, files in (*PARTS.items(), *((mutation.name, mutation.files) for mutation in made)):
-        for place, content in files.items():
+    for name, contents in (*PARTS.items(), *((mutation.name, mutation.files) for mutation in mutated)):
+        for place, content in contents.items():
             path = root / name / place.replace(NAME, name)
             if place.endswith("/"):
                 path.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
 """Mutations of how requests are queued: dynamic and sequence batching, priorities, and what goes with them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_configs import CORRID, READY, START
-from .mutations_edits import Kind, add, adds, both, kind, rewrite, swap, swaps
+from ai102.agreement.mutations.configs import CORRID, READY, START
+from ai102.agreement.mutations.edits import Kind, add, adds, both, kind, rewrite, swap, swaps
 
 POLICY = "default_queue_policy { default_timeout_microseconds: 10 }"
 STATE = "state [ { input_name: 'I' output_name: 'O' data_type: TYPE_FP32 dims: [ 1 ] } ]"

@@ -1,11 +1,13 @@
 """Model folders that the real server loads, from which every mutation starts, and the steps of the ensembles."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from tests.e2e.onnx_files import identity
+from onnx import TensorProto, helper
 
-from . import mutations_configs as configs
-from .mutations_edits import CONFIG, Files
+from ai102.agreement.mutations import configs
+from ai102.agreement.mutations.edits import CONFIG, Files
 
 # Answers each request with zeros of the outputs' shapes.
 MODEL_PY = """import json
@@ -26,6 +28,30 @@ class TritonPythonModel:
         kind = pb_utils.triton_string_to_numpy(output["data_type"])
         return pb_utils.Tensor(output["name"], np.full(shape, b"", kind) if kind == object else np.zeros(shape, kind))
 """
+
+
+def identity_onnx() -> bytes:
+    """The bytes of a network that gives back its input, of four numbers and any batch."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "graph", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def completing(body: str, returned: str = "config", head: str = "", top: str = "") -> str:
+    """MODEL_PY with an auto_complete_config of these lines; `head` is its def, `top` goes before the class."""
+    head = head or "@staticmethod\n    def auto_complete_config(config):"
+    lines = [*body.splitlines(), f"return {returned}"]
+    method = f"    {head}\n" + "".join(f"        {line}\n" for line in lines) + "\n"
+    before, opening, after = MODEL_PY.partition("class TritonPythonModel:\n")
+    return before + top + opening + method + after
+
+
+COMPLETED = """config.set_max_batch_size(8)
+config.add_input({"name": "x", "data_type": "TYPE_FP32", "dims": [4]})
+config.add_output({"name": "y", "data_type": "TYPE_FP32", "dims": [4]})
+"""
+DECOUPLED = "config.set_model_transaction_policy({'decoupled': True})\n"
 
 
 def python_model(config: str, **more: str | bytes) -> Files:
@@ -66,7 +92,8 @@ SEEDS: Mapping[str, Files] = {
     "warmed": python_model(configs.WARMED, **{"warmup/sample": bytes(16)}),
     "versions": python_model(configs.VERSIONS, **{"2/model.py": MODEL_PY, "3/model.py": MODEL_PY}),
     "settings": python_model(configs.SETTINGS),
-    "onnx": {CONFIG: configs.ONNX, "1/model.onnx": identity("FP32", ("n", 4)).SerializeToString()},
+    "bare": python_model(configs.PYTHON),
+    "onnx": {CONFIG: configs.ONNX, "1/model.onnx": identity_onnx()},
     "chain": {CONFIG: configs.CHAIN, "1/": ""},
     "fork": {CONFIG: configs.FORK, "1/": ""},
     "flat": {CONFIG: configs.FLAT, "1/": ""},
@@ -96,5 +123,8 @@ PARTS: Mapping[str, Files] = {
     ),
     "part_decoupled": python_model(configs.PLAIN + "model_transaction_policy { decoupled: true }\n"),
     "part_sequence": python_model(configs.SEQUENCE),
+    "part_completed": {CONFIG: configs.PYTHON, "1/model.py": completing(COMPLETED)},
+    "part_completed_decoupled": {CONFIG: configs.PYTHON, "1/model.py": completing(COMPLETED + DECOUPLED)},
+    "part_inner_decoupled": {CONFIG: configs.CHAIN.replace("part_double", "part_decoupled", 1), "1/": ""},
     "part_inner": {CONFIG: configs.CHAIN, "1/": ""},
 }

@@ -1,9 +1,11 @@
 """Mutations of a model's versions, of its files and of its warm-up."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_edits import Kind, add, adds, both, drop, kind, move, put, swap, swaps
-from .mutations_seeds import MODEL_PY
+from ai102.agreement.mutations.edits import Kind, add, adds, both, drop, kind, move, put, swap, swaps
+from ai102.agreement.mutations.seeds import MODEL_PY
 
 
 def warmup(value: str, batch_size: str = "batch_size: 1", name: str = "w", key: str = "x") -> str:

@@ -1,9 +1,11 @@
 """Mutations of the backend and of settings that stand apart: cache, optimization, parameters, metrics, agents."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_edits import Kind, add, adds, both, kind, put, swap, swaps
-from .mutations_seeds import MODEL_PY
+from ai102.agreement.mutations.edits import Kind, add, adds, both, kind, put, swap, swaps
+from ai102.agreement.mutations.seeds import MODEL_PY
 
 KINDS: Mapping[str, Kind] = {
     "unknown_platform": kind(

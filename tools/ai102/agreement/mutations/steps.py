@@ -1,9 +1,11 @@
 """Mutations of how the tensors and batches of an ensemble fit those of its steps."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_configs import BATCHED, ENSEMBLE_HEAD, IN, OUT, ensemble, step
-from .mutations_edits import CONFIG, Edit, Kind, kind, put
+from ai102.agreement.mutations.configs import BATCHED, ENSEMBLE_HEAD, IN, OUT, ensemble, step
+from ai102.agreement.mutations.edits import CONFIG, Edit, Kind, kind, put
 
 
 def of_one(model: str, x: str = "x", y: str = "y", head: str = ENSEMBLE_HEAD + BATCHED + IN + OUT) -> Edit:

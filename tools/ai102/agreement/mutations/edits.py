@@ -1,4 +1,6 @@
-"""What a mutation is made of: the files of a model folder, and edits that give other files."""
+"""The parts of a mutation: the files of a model folder, and edits that give other files."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +58,7 @@ def adds(*texts: str) -> list[Edit]:
 
 
 def rewrite(change: Callable[[str], str | bytes]) -> Edit:
-    """Put something made of the config in its place."""
+    """Put something computed from the config in its place."""
 
     def edit(files: Files) -> Files | None:
         changed = change(text_of(files)) if text_of(files) else ""

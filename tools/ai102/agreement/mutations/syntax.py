@@ -1,13 +1,15 @@
 """Mutations of the text of config.pbtxt: what the parser of protobuf's text format accepts and refuses."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-from .mutations_edits import CONFIG, Kind, add, adds, drop, kind, put, rewrite, swap, swaps
+from ai102.agreement.mutations.edits import CONFIG, Kind, add, adds, drop, kind, put, rewrite, swap, swaps
 
 KINDS: Mapping[str, Kind] = {
     "unchanged": kind(
-        "plain unbatched shaped batching priorities sequence oldest instances warmed versions settings onnx chain fork "
-        "flat tensorrt_plan pytorch_libtorch tensorflow_savedmodel tensorflow_graphdef",
+        "plain unbatched shaped batching priorities sequence oldest instances warmed versions settings bare onnx chain "
+        "fork flat tensorrt_plan pytorch_libtorch tensorflow_savedmodel tensorflow_graphdef",
         lambda files: files,
         most=30,
     ),
