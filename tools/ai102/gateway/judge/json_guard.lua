@@ -18,7 +18,7 @@ local function leaves(value)
   end
   local count = 0
   for _, one in ipairs(value) do
-    count = count + leaves(one)
+    count = count + (type(one) == "table" and leaves(one) or 1)
   end
   return count
 end

@@ -4,7 +4,7 @@
 local parameters = {}
 
 -- Headers that the door sets reach models as parameters of the same name.
-local PREFIXES = { "x%-", "triton%-", "ai102%-", "shared%-memory%-", "authorization", "cookie" }
+local PREFIXES = { "^x%-", "^triton%-", "^ai102%-", "^shared%-memory%-", "^authorization", "^cookie" }
 
 -- Whether no caller may send a parameter of this name.
 function parameters.is_reserved(name)
@@ -13,7 +13,7 @@ function parameters.is_reserved(name)
   end
   local plain = name:lower():gsub("_", "-")
   for _, prefix in ipairs(PREFIXES) do
-    if plain:find("^" .. prefix) then
+    if plain:find(prefix) then
       return true
     end
   end

@@ -24,6 +24,15 @@ local NOT_FINITE = {
   NaN = 0 / 0, Infinity = math.huge, ["-Infinity"] = -math.huge, Inf = math.huge, ["-Inf"] = -math.huge,
 }
 
+-- No number that a request needs is longer; a long one would be read several times.
+local MAX_NUMBER = 64
+-- Lua 5.3 hashes some letters only of a string of more than 40, so a sender can make such keys collide; then each new key
+-- is compared with all before it.
+local LONG_KEY, MAX_LONG_KEYS = 40, 256
+-- What stands in a string as it is. (Lua 5.1 takes no zero byte in a pattern: %z is one.)
+local PLAIN = '[^"\\%z\1-\31]*'
+local PLAIN_STRING, PLAIN_PART = '^"(' .. PLAIN .. ')"', "^(" .. PLAIN .. ")"
+
 -- A mistake in the text travels as an error with this table as its value; any other error is a defect of ours.
 local Mistake = {}
 local function fail(reason)
@@ -71,14 +80,14 @@ end
 
 -- `at` is the opening quote; gives the string and the place after the closing one.
 local function string_at(text, at)
-  local _, last, plain = find(text, '^"([^"\\%c]*)"', at)
+  local _, last, plain = find(text, PLAIN_STRING, at)
   if last then
     return plain, last + 1
   end
   local parts = {}
   at = at + 1
   while true do
-    _, last, plain = find(text, '^([^"\\%c]*)', at)
+    _, last, plain = find(text, PLAIN_PART, at)
     parts[#parts + 1] = plain
     at = last + 1
     local next_byte = byte(text, at)
@@ -86,8 +95,6 @@ local function string_at(text, at)
       return table.concat(parts), at + 1
     elseif next_byte == 92 then
       parts[#parts + 1], at = escape(text, at)
-    elseif next_byte == 127 then
-      parts[#parts + 1], at = "\127", at + 1
     else
       fail("a control character in a string, or a string without end")
     end
@@ -95,13 +102,17 @@ local function string_at(text, at)
 end
 
 local function number_at(text, at)
-  -- The usual number in one step: a tensor may have thousands.
-  local _, stop, plain = find(text, "^(%-?[1-9]%d*%.?%d*)[,%]}]", at)
-  if stop and byte(text, stop - 1) ~= 46 then
-    return tonumber(plain) + 0.0, stop
+  -- The usual number in two steps: a tensor may have thousands.
+  local _, last = find(text, "^%-?[1-9]%d*", at)
+  local after = last and byte(text, last + 1)
+  if after == 44 or after == 93 or after == 125 then
+    if last - at >= MAX_NUMBER then
+      fail("a number of more digits than any")
+    end
+    return tonumber(sub(text, at, last)) + 0.0, last + 1
   end
-  local _, last = find(text, "^-?%d+", at)
-  if not last or find(text, "^-?0%d", at) then
+  _, last = find(text, "^%-?%d+", at)
+  if not last or find(text, "^%-?0%d", at) then
     fail("a number that JSON does not know")
   end
   local _, fraction = find(text, "^%.%d+", last + 1)
@@ -110,6 +121,8 @@ local function number_at(text, at)
   last = exponent or last
   if find(text, "^[%w%.]", last + 1) then
     fail("a number that JSON does not know")
+  elseif last - at >= MAX_NUMBER then
+    fail("a number of more digits than any")
   end
   return tonumber(sub(text, at, last)) + 0.0, last + 1
 end
@@ -124,29 +137,47 @@ local function skip(text, at)
   return last + 1
 end
 
+-- The key of an object's next member and the place of its value.
+local function key_at(text, at)
+  if byte(text, at) ~= 34 then
+    fail("an object without a key")
+  end
+  local key
+  key, at = string_at(text, at)
+  if find(key, "%c") then
+    fail("a control character in a key")
+  end
+  at = skip(text, at)
+  if byte(text, at) ~= 58 then
+    fail("a key without a value")
+  end
+  return key, skip(text, at + 1)
+end
+
 local function object_at(text, at, depth, options)
-  local object = setmetatable({}, Object)
   at = skip(text, at + 1)
   if byte(text, at) == 125 then
-    return object, at + 1
+    return setmetatable({}, Object), at + 1
   end
+  local key, value, object
+  local long_keys = 0
   while true do
-    if byte(text, at) ~= 34 then
-      fail("an object without a key")
+    key, at = key_at(text, at)
+    if #key > LONG_KEY then
+      long_keys = long_keys + 1
+      if long_keys > MAX_LONG_KEYS then
+        fail("more long keys than any object has")
+      end
     end
-    local key
-    key, at = string_at(text, at)
-    if object[key] ~= nil then
+    if object and object[key] ~= nil then
       fail("a key twice in one object")
     end
-    if find(key, "%c") then
-      fail("a control character in a key")
+    value, at = value_at(text, at, depth, options)
+    if object then
+      object[key] = value
+    else
+      object = setmetatable({ [key] = value }, Object) -- of the right size at once
     end
-    at = skip(text, at)
-    if byte(text, at) ~= 58 then
-      fail("a key without a value")
-    end
-    object[key], at = value_at(text, skip(text, at + 1), depth, options)
     at = skip(text, at)
     local next_byte = byte(text, at)
     if next_byte == 125 then
@@ -159,14 +190,14 @@ local function object_at(text, at, depth, options)
 end
 
 local function array_at(text, at, depth, options)
-  local array, count = setmetatable({}, Array), 0
   at = skip(text, at + 1)
   if byte(text, at) == 93 then
-    return array, at + 1
+    return setmetatable({}, Array), at + 1
   end
+  local value
+  value, at = value_at(text, at, depth, options)
+  local array, count = setmetatable({ value }, Array), 1 -- of the right size at once
   while true do
-    count = count + 1
-    array[count], at = value_at(text, at, depth, options)
     at = skip(text, at)
     local next_byte = byte(text, at)
     if next_byte == 93 then
@@ -174,13 +205,18 @@ local function array_at(text, at, depth, options)
     elseif next_byte ~= 44 then
       fail("an array without end")
     end
-    at = skip(text, at + 1)
+    count = count + 1
+    array[count], at = value_at(text, skip(text, at + 1), depth, options)
   end
 end
 
 function value_at(text, at, depth, options)
   local first = byte(text, at)
   if first and first >= 48 and first <= 57 then
+    local after = byte(text, at + 1)
+    if after == 44 or after == 93 then
+      return first - 48.0, at + 1
+    end
     return number_at(text, at)
   elseif first == 34 then
     return string_at(text, at)
