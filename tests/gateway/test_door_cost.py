@@ -64,3 +64,11 @@ def test_headers_cost_time_in_proportion_to_their_length(name: str, lua: str) ->
 def test_a_path_costs_time_in_proportion_to_its_length(name: str, lua: str) -> None:
     core(lua).ask("load", json.dumps(STATE))
     check(lua, len(PATHS[name]), "rest_route", "GET", PATHS[name])
+
+
+@in_both_luas
+def test_a_glob_of_many_stars_costs_no_more_than_one_pass_for_each(lua: str) -> None:
+    grants = [{"verbs": ["infer"], "models": ["*a" * 60 + "b"]}]
+    request = {"verb": "infer", "model": "a" * 128, "now_s": NOW}
+    assert core(lua).ask("decide", grants, request) == "forbidden"
+    check(lua, 128, "decide", grants, request)
