@@ -10,7 +10,7 @@ from tests.gateway.judge_core import NOW, SERVICE, core, in_both_luas
 from tests.gateway.test_judge_grpc import frame
 from tests.gateway.test_judge_tokens import STATE
 
-# A proxy may spend 5 ms on a request and 0.2 ms on each kB of it, as test_hostile_input.py holds; a busy machine may take
+# A proxy may spend 5 ms on a request and 0.2 ms on each kB of it (test_hostile_input.py); a busy machine may take
 # twice as long for the same. What is not linear costs far more than that at the largest of these sizes.
 SIZES = (16_384, 262_144)
 LIMITS = {"max_json_bytes": 1 << 20, "max_elements": 1 << 24}
