@@ -28,11 +28,11 @@ class Target:
         return f"Authorization: Bearer {self.token}"
 
 
-def connected(target: Target) -> ssl.SSLSocket:
-    """A TLS connection to the REST door that speaks HTTP/1.1."""
+def connected(target: Target, address: str | None = None, protocol: str = "http/1.1") -> ssl.SSLSocket:
+    """A TLS connection to the REST port, or to another address of the gateway, that speaks `protocol`."""
     context = ssl.create_default_context(cafile=str(target.ca))
-    context.set_alpn_protocols(["http/1.1"])
-    host, _, port = target.rest.rpartition(":")
+    context.set_alpn_protocols([protocol])
+    host, _, port = (address or target.rest).rpartition(":")
     plain = socket.create_connection((host, int(port)), timeout=TIMEOUT_S)
     return context.wrap_socket(plain, server_hostname="localhost")
 

@@ -1,5 +1,6 @@
 """What a caller may do: grants against requests."""
 
+import fnmatch
 import ipaddress
 import random
 from typing import Any
@@ -83,6 +84,17 @@ def test_a_request_is_allowed_when_one_grant_covers_all_of_it(
 ) -> None:
     request = {"verb": "infer", "model": "a", "address": "10.1.2.3", "now_s": NOON} | changes
     assert core(lua).ask("decide", grants, request) == expected
+
+
+@in_both_luas
+def test_a_glob_names_what_python_says_it_names(lua: str) -> None:
+    dice = random.Random(7)
+    for _ in range(600):
+        glob = "".join(dice.choices("ab.*", k=dice.randint(0, 7)))
+        name = "".join(dice.choices("ab.", k=dice.randint(1, 7)))
+        expected = ALLOWED if fnmatch.fnmatchcase(name, glob) else FORBIDDEN
+        answer = core(lua).ask("decide", [grant(models=[glob])], {"verb": "infer", "model": name, "now_s": NOON})
+        assert answer == expected, (glob, name)
 
 
 @in_both_luas

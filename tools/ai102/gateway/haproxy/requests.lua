@@ -125,6 +125,9 @@ function requests.rest(txn, state, settings)
   end
   replace_headers(txn, headers, route.verb, "ai102-secret", settings.secret)
   txn:set_var("txn.kind", route.kind)
+  if judge.passes_authorization(route, once.authorization) then
+    txn:set_var("txn.passes_authorization", true)
+  end
   if length and held < length then
     txn:set_var("txn.is_long", true) -- see haproxy.cfg
   end

@@ -30,6 +30,8 @@ end
 
 -- What a Connection header may name: anything else would make a proxy strip a header that was already judged.
 local HOPS = { close = true, ["keep-alive"] = true, te = true }
+-- The letters of a content type, its parameters included.
+local MAX_TYPE = 256
 -- Content types as most requests write them, by kind.
 local USUAL_TYPES = {
   grpc = { ["application/grpc"] = true, ["application/grpc+proto"] = true },
@@ -121,7 +123,10 @@ local function type_problem(once, kind)
   elseif USUAL_TYPES[kind] and USUAL_TYPES[kind][content_type] then
     return nil
   end
-  content_type = content_type:lower():match("^%s*([^;]*)"):gsub("%s+$", "")
+  if #content_type > MAX_TYPE then
+    return "a content type longer than any"
+  end
+  content_type = content_type:lower():match("^[^;]*"):match("^%s*(.*%S)") or ""
   if kind == "grpc" then
     return not USUAL_TYPES.grpc[content_type] and "no gRPC" or nil
   elseif kind == "triton" and (content_type:find("form", 1, true) or content_type:find("multipart", 1, true)) then

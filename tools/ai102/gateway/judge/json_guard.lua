@@ -11,17 +11,8 @@ local SIZES = {
   UINT64 = 8, FP64 = 8, BYTES = 0,
 }
 local MAX_DIMENSIONS, MAX_TENSORS = 32, 256
-
-local function leaves(value)
-  if not strict_json.is_array(value) then
-    return 1
-  end
-  local count = 0
-  for _, one in ipairs(value) do
-    count = count + leaves(one)
-  end
-  return count
-end
+-- The lists whose values are looked at.
+local KEPT_LISTS = { inputs = true, outputs = true, shape = true }
 
 local function parameters_problem(holder)
   local given = holder.parameters
@@ -80,8 +71,7 @@ local function input_problem(input, max_elements)
   if (bytes == nil) == (input.data == nil) then
     return "an input without data, or with two"
   elseif bytes == nil then
-    local fills = strict_json.is_array(input.data) and leaves(input.data) == elements
-    return not fills and "data that do not fill the shape" or nil
+    return strict_json.count_in(input.data) ~= elements and "data that do not fill the shape" or nil
   elseif type(bytes) ~= "number" or bytes < 0 or bytes % 1 ~= 0 then
     return "a size that is none"
   elseif size > 0 and bytes ~= elements * size or size == 0 and bytes < elements * 4 then
@@ -162,7 +152,7 @@ function json_guard.problem(text, limits, action)
   elseif text == "" and action ~= "infer" then
     return nil
   end
-  local request, reason = strict_json.decode(text, { not_finite = true })
+  local request, reason = strict_json.decode(text, { not_finite = true, kept_lists = KEPT_LISTS })
   if request == nil then
     return refusals.new("malformed", reason)
   elseif not strict_json.is_object(request) then

@@ -106,6 +106,7 @@ end
 judge.authenticate = guarded(authenticate)
 judge.rest_route = guarded(routes.rest_route)
 judge.grpc_route = guarded(routes.grpc_route)
+judge.passes_authorization = routes.passes_authorization
 judge.decide = guarded(rights.decide)
 judge.json_problem = guarded(json_guard.problem, 1)
 judge.json_length = guarded(headers.json_length)

@@ -3,18 +3,19 @@
 
 local parameters = {}
 
--- Headers that the door sets reach models as parameters of the same name.
-local PREFIXES = { "x%-", "triton%-", "ai102%-", "shared%-memory%-", "authorization", "cookie" }
+-- Headers that the door sets reach models as parameters of the same name. (Their first letters stand in is_reserved too.)
+local PREFIXES = { "^x%-", "^triton%-", "^ai102%-", "^shared%-memory%-", "^authorization", "^cookie" }
 
 -- Whether no caller may send a parameter of this name.
 function parameters.is_reserved(name)
   if name == "triton_enable_empty_final_response" then
     return false
-  end
-  local plain = name:lower():gsub("_", "-")
-  for _, prefix in ipairs(PREFIXES) do
-    if plain:find("^" .. prefix) then
-      return true
+  elseif name:find("^[xtascXTASC]") then
+    local plain = name:lower():gsub("_", "-")
+    for _, prefix in ipairs(PREFIXES) do
+      if plain:find(prefix) then
+        return true
+      end
     end
   end
   return name:find("%c") ~= nil

@@ -8,7 +8,7 @@ local routes = require("routes")
 local protobuf = {}
 
 -- Of one message: more would be an attack on the reader's time.
-protobuf.MAX_FIELDS = 8192
+protobuf.MAX_FIELDS = 4096
 local MAX_TEXT = 1024
 
 local byte = string.byte

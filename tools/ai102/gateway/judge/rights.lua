@@ -1,16 +1,12 @@
 -- What a caller may do: grants, and whether one of them covers a request.
 
 local addresses = require("addresses")
+local globs = require("globs")
 local refusals = require("refusals")
 
 local rights = {}
 
 local VERBS = { infer = true, describe = true, administer = true }
-
--- The Lua pattern that matches what a glob with * matches.
-local function pattern_from(glob)
-  return "^" .. glob:gsub("%*+", "*"):gsub("[^%w*]", "%%%0"):gsub("%*", ".*") .. "$"
-end
 
 local function set_of(words)
   local set = {}
@@ -52,7 +48,7 @@ function rights.grant_from(raw)
     end
   end
   for place, glob in ipairs(raw.models) do
-    grant.models[place] = pattern_from(glob)
+    grant.models[place] = globs.parsed(glob)
   end
   for key, value in pairs(raw) do
     if key == "versions" and is_list_of_strings(value) then
@@ -92,8 +88,8 @@ local function covers_model(grant, model)
   if model == nil then
     return true
   end
-  for _, pattern in ipairs(grant.models) do
-    if model:find(pattern) then
+  for _, glob in ipairs(grant.models) do
+    if globs.matches(glob, model) then
       return true
     end
   end

@@ -29,10 +29,12 @@ local MODEL = {
   ["/trace/setting"] = { BOTH, "administer" },
 }
 
+-- `authorization`: whether the issuer reads that header. "token": it looks at the caller's token itself; "client": it refuses
+-- a client that brings credentials of its own, and has no use for a token. All other services get none.
 local ISSUER = {
-  ["/auth/token"] = { WRITE, "public" },
-  ["/auth/revoke"] = { WRITE, "public" },
-  ["/auth/me"] = { READ, "public" }, -- the issuer looks at the token itself
+  ["/auth/token"] = { WRITE, "public", authorization = "client" },
+  ["/auth/revoke"] = { WRITE, "public", authorization = "client" },
+  ["/auth/me"] = { READ, "public", authorization = "token" },
   ["/.well-known/jwks.json"] = { READ, "public" },
   ["/.well-known/openid-configuration"] = { READ, "public" },
 }
@@ -61,7 +63,14 @@ local function route(kind, row, method, model, version, action)
   if not row[1][method] then
     return nil, refusals.new("method_not_allowed", "another method")
   end
-  return { kind = kind, verb = row[2], model = model or row[3], version = version, action = action }
+  return {
+    kind = kind,
+    verb = row[2],
+    model = model or row[3],
+    version = version,
+    action = action,
+    authorization = row.authorization,
+  }
 end
 
 local function model_route(method, rest)
@@ -82,7 +91,8 @@ local function repository_route(method, path)
   return route("triton", { WRITE, "administer" }, method, name, nil, action)
 end
 
--- The route of a REST request: {kind = "triton"|"api"|"issuer", verb, model, version, action}; nil and a refusal.
+-- The route of a REST request: {kind = "triton"|"api"|"issuer", verb, model, version, action, authorization}; nil and a
+-- refusal.
 -- `raw_path` as the client sent it, query included. Nothing is decoded: an address has one way of writing it, and
 -- Triton gets the very bytes that were judged here. `state` (or nil) knows the friendly API's addresses.
 function routes.rest_route(method, raw_path, state)
@@ -105,6 +115,14 @@ function routes.rest_route(method, raw_path, state)
     return model_route(method, path:sub(12))
   end
   return repository_route(method, path)
+end
+
+-- Whether whoever answers the route gets the caller's Authorization header, which is `value`.
+function routes.passes_authorization(route, value)
+  if route.authorization == "client" then
+    return value ~= nil and not value:find("^%s*[Bb][Ee][Aa][Rr][Ee][Rr]%f[^%w]")
+  end
+  return route.authorization == "token"
 end
 
 -- What each gRPC method asks for; the fields of its request that name the model; what stands for an empty name.

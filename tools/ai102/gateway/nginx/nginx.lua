@@ -140,8 +140,8 @@ function glue.rest()
   local identity = identified(variables, route.verb)
   local announced = tonumber(variables.http_content_length)
   local largest = allowed(variables, identity, route.verb, route.model, route.version, announced)
-  if route.kind ~= "triton" then
-    variables.door_authorization = variables.http_authorization or ""
+  if judge.passes_authorization(route, once.authorization) then
+    variables.door_authorization = once.authorization
   end
   variables.door_upstream = upstream
   local held = body.read()
