@@ -13,6 +13,7 @@ PACKAGE = ROOT / "tools" / "ai102"
 # A room may import from the lines above its own; two rooms of one line do not know each other.
 LINES = [
     ["errors", "progress", "cpu"],
+    ["host"],
     ["artifact", "models_toml", "python_docs", "stopwatch"],
     ["builds"],
     ["spec", "transforms", "sample_sets"],

@@ -145,8 +145,8 @@ def test_a_triton_that_dies_makes_it_unready_and_one_that_comes_back_ready(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--listen", "nowhere"], '"nowhere" is no address to listen on: write HOST:PORT, such as 127.0.0.1:8090'),
-        (["--listen", "203.0.113.1:80"], "give an address of this machine with --listen"),
+        (["--listen", "nowhere"], '--listen: "nowhere" is no address: write HOST:PORT, for example 127.0.0.1:8090'),
+        (["--listen", "203.0.113.1:80"], "give an address of this machine"),
         (["--url", "ftp://x", "--listen", "127.0.0.1:0"], '"ftp://x" is no address of a Triton'),
         (["--classify", "none"], '--classify is "none", no ensemble'),
         (["--gateway", "none.toml"], "none.toml: no such file"),
@@ -166,8 +166,8 @@ def test_a_port_that_is_taken_is_told(real: Served) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == (
-        f"ai102: cannot listen on {listen} (Address already in use): stop what listens there, or choose another with "
-        "--listen (port 0: any free one)\n"
+        f"ai102: --listen: cannot listen on {listen} (Address already in use): stop what listens there, or choose "
+        "another (port 0: any free one)\n"
     )
 
 

@@ -81,7 +81,9 @@ def test_an_address_that_is_taken_is_told_before_the_proxy_starts(tmp_path: Path
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         certs.make(tmp_path / "build" / "gateway" / "certs")
-        with pytest.raises(UserError, match=rf"listen\.grpc is {address}: Address already in use: stop what listens"):
+        with pytest.raises(
+            UserError, match=rf"listen\.grpc: cannot listen on {address} \(Address already in use\): stop what listens"
+        ):
             Door(policy(REPLICAS, listen={"grpc": address}), tmp_path).start()
 
 

@@ -134,8 +134,8 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["user", "list", "--home", "gateway.toml"], "", "gateway.toml: is a file; a folder was wanted"),
     (["user", "list", "--home", "open"], "", "open: its mode is 0755, so others may read secrets"),
     (["user", "list", "--gateway", "none.toml"], "", "none.toml: no such file"),
-    (["serve", "--listen", "127.0.0.1"], "", '"127.0.0.1" is no address: write HOST:PORT'),
-    (["serve", "--listen", "192.0.2.1:80"], "", "192.0.2.1:80: Cannot assign requested address"),
+    (["serve", "--listen", "127.0.0.1"], "", '--listen: "127.0.0.1" is no address: write HOST:PORT'),
+    (["serve", "--listen", "192.0.2.1:80"], "", "--listen: cannot listen on 192.0.2.1:80 (Cannot assign"),
     (["serve", "--listen", "127.0.0.1:0", "--proxies", "x"], "", "--proxies: 'x' does not appear to be"),
 ]  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import math
 import signal
 import socket
@@ -18,8 +17,7 @@ from ai102.api.edge import Edge
 from ai102.api.limits import Limits
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
-from ai102.errors import UserError
-from ai102.serve.addresses import tcp_listener, url_of
+from ai102.host.listen import tcp_listener, url_of
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
@@ -40,7 +38,7 @@ def serve(
     `log` gets a line for each request, `log_config` is for uvicorn's own log, which tells of our defects.
     Calls in flight then have `limits.deadline_s` to finish. Raises UserError when the address cannot be listened on.
     """
-    listener = listener_on(listen)
+    listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
         # uvicorn raises the signal again once it has stopped; by then it means nothing more.
         previous = {number: signal.signal(number, _ignored) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -85,21 +83,6 @@ def config_for(asgi: Edge, limits: Limits, log_config: dict[str, Any] = LOGGING_
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         backlog=BACKLOG,
     )
-
-
-def listener_on(listen: str) -> socket.socket:
-    """A socket that listens on HOST:PORT. Raises UserError when that is no address, none of ours, or taken."""
-    try:
-        return tcp_listener(listen, BACKLOG)
-    except ValueError as err:
-        raise UserError(f'"{listen}" is no address to listen on: write HOST:PORT, such as 127.0.0.1:8090') from err
-    except OSError as err:
-        what = (
-            "stop what listens there, or choose another with --listen (port 0: any free one)"
-            if err.errno in (errno.EADDRINUSE, errno.EACCES)
-            else "give an address of this machine with --listen"
-        )
-        raise UserError(f"cannot listen on {listen} ({err.strerror or err}): {what}") from err
 
 
 def _ignored(number: int, frame: object) -> None:
