@@ -79,7 +79,7 @@ def from_the_future(file: Path) -> None:
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "no database": (lambda file: file.write_bytes(b"hello " * 1000), "not a SQLite file"),
-    "of a later version": (from_the_future, r"its schema is version 99 and this program knows 1"),
+    "of a later version": (from_the_future, r"its schema is version 99 and this program knows 2"),
     "readable": (lambda file: file.chmod(0o640), "its mode is 0640"),
 }
 
