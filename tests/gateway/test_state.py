@@ -192,9 +192,8 @@ class Synced:
     def revoked(self) -> list[str]:
         """The values in the journal that the state names."""
         name = self.ours.get("revoked")
-        return (
-            [line.split()[3] for line in (self.path.parent / "revoked" / name).read_text().splitlines()] if name else []
-        )
+        lines = (self.path.parent / "revoked" / name).read_text().splitlines() if name else []
+        return [line.split()[3] for line in lines]
 
     @property
     def ours(self) -> dict[str, Any]:
@@ -270,9 +269,8 @@ def test_keys_without_the_revocations_that_go_with_them_open_nothing(
 
 
 def test_keys_of_another_address_are_forgotten(issuer: StandIn, contract: Contract, tmp_path: Path) -> None:
-    state = state_from(
-        gateway(issuer), contract, {OURS: Known({"old": {"alg": "RS256", "pem": "x"}}, "known.1.log", 5)}, 6
-    )
+    known = Known({"old": {"alg": "RS256", "pem": "x"}}, "known.1.log", 5)
+    state = state_from(gateway(issuer), contract, {OURS: known}, 6)
     Journal(tmp_path / "revoked", gateway(issuer).issuers[0]).add([])
     (tmp_path / "state.json").write_text(json.dumps(state))
     issuer.status = 500
@@ -362,7 +360,9 @@ def test_a_new_policy_is_in_force_although_an_issuer_hangs(contract: Contract, t
         began = time.monotonic()
         while not path.exists():
             assert time.monotonic() - began < 8
-        silent.accept()[0].recv(100)  # its turn waits for the answer, which never comes
+            time.sleep(0.01)
+        connection, _ = silent.accept()
+        connection.recv(100)  # its turn waits for the answer, which never comes
         began = time.monotonic()
         writer.follow(policy.model_copy(update={"grants": ()}))
         while json.loads(path.read_text())["role_grants"] != {"viewer": []}:
@@ -370,6 +370,7 @@ def test_a_new_policy_is_in_force_although_an_issuer_hangs(contract: Contract, t
             time.sleep(0.01)
         took_s = time.monotonic() - began
         writer.stop()
+        connection.close()
     assert took_s < 2  # it used to wait 3 s for the issuer
 
 

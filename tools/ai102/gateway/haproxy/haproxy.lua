@@ -26,7 +26,7 @@ settings.secret = assert(content_of(settings.secret_file)):gsub("%s+$", "")
 
 local REVOKED_FOLDER = settings.state_file:match("^(.*)/") .. "/revoked"
 -- While there is more in a journal of revocations, requests get their turn so long between two steps.
-local REST_MS = 5
+local REST_MS = 2
 
 local state, state_text
 

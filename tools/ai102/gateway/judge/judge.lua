@@ -18,7 +18,7 @@ local CACHE_SIZE = 2048
 judge.STALE_S = 60
 
 -- So much of a journal of revocations is read at once: a millisecond or two.
-judge.JOURNAL_BYTES = 32768
+judge.JOURNAL_BYTES = 16384
 
 judge.state_from_json = policy_state.from_json
 judge.read_revocations = policy_state.read_revocations

@@ -16,7 +16,7 @@ local WINDOW_S = 10
 local HEAD_BYTES = 8192
 local rates = ngx.shared.door_rates
 local settings, secret
-local REST_S = 0.005 -- between two steps through a journal of revocations requests get their turn
+local REST_S = 0.002 -- between two steps through a journal of revocations requests get their turn
 local state, state_text
 local is_reading = false
 
