@@ -186,3 +186,18 @@ def test_callers_who_leave_leave_nothing_behind(real: Served) -> None:
             list(pool.map(leave, range(64)))
         until(lambda: http.get("/readyz").status_code == 200 and open_files() <= before + 1, 30)
     assert sum(json.loads(line)["status"] == 499 for line in real.log) > 10
+
+
+def test_without_an_address_it_asks_the_replicas_of_the_policy_and_says_so(real: Served, tmp_path: Path) -> None:
+    policy = tmp_path / "gateway.toml"
+    policy.write_text(
+        f'[[triton.replicas]]\nname = "a"\nhttp = "{real.triton.http_url}"\ngrpc = "{real.triton.grpc_url}"\n'
+        '[[issuers]]\nissuer = "x"\naudience = "x"\njwks = "http://127.0.0.1:9/jwks"\n[roles.caller]\n'
+        '[[grants]]\nrole = "caller"\nverbs = ["infer"]\nmodels = ["*"]\n'
+    )
+    command = [*COMMAND, "--listen", "127.0.0.1:0", "--gateway", str(policy)]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.terminate()
+    assert f" asks grpc://{real.triton.grpc_url}, the replicas of gateway.toml (Ctrl-C" in line

@@ -15,6 +15,7 @@ from uvicorn.config import LOGGING_CONFIG
 from ai102.api.app import application
 from ai102.api.edge import Edge
 from ai102.api.limits import Limits
+from ai102.api.triton import Choice
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
 from ai102.host.listen import tcp_listener, url_of
@@ -26,14 +27,14 @@ MAX_HEADER_BYTES = 16 << 10
 
 def serve(
     listen: str,
-    url: str,
+    server: Choice,
     asked: Asked,
     limits: Limits,
     log: Callable[[str], None],
     say: Callable[[str], None],
     log_config: dict[str, Any] = LOGGING_CONFIG,
 ) -> None:
-    """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton at `url`; returns after Ctrl-C or TERM.
+    """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton of `server`; returns after Ctrl-C or TERM.
 
     `log` gets a line for each request, `log_config` is for uvicorn's own log, which tells of our defects.
     Calls in flight then have `limits.deadline_s` to finish. Raises UserError when the address cannot be listened on.
@@ -43,7 +44,7 @@ def serve(
         # uvicorn raises the signal again once it has stopped; by then it means nothing more.
         previous = {number: signal.signal(number, _ignored) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            asyncio.run(_run(listener, url, asked, limits, log, say, log_config))
+            asyncio.run(_run(listener, server, asked, limits, log, say, log_config))
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -53,7 +54,7 @@ def serve(
 
 async def _run(
     listener: socket.socket,
-    url: str,
+    server: Choice,
     asked: Asked,
     limits: Limits,
     log: Callable[[str], None],
@@ -61,9 +62,10 @@ async def _run(
     log_config: dict[str, Any],
 ) -> None:
     # Shared memory would tie the answers to one server, and Triton's side of it is no caller's behind the door.
-    async with AsyncClient(url, timeout_s=limits.deadline_s, shared_memory=False) as client:
+    async with AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False) as client:
         config = config_for(application(asked, client, limits, log).asgi, limits, log_config)
-        say(f"ready: {url_of(listener)} asks {url} (Ctrl-C stops it)")
+        why = f", {server.why}" if server.why else ""
+        say(f"ready: {url_of(listener)} asks {server.url}{why} (Ctrl-C stops it)")
         await uvicorn.Server(config).serve(sockets=[listener])
 
 
