@@ -79,10 +79,9 @@ def prepared(home: Path, server: Server) -> tuple[Gateway, str]:
     now = int(time.time())
     known = {ISSUER: Known(keys={"speed": {"alg": "RS256", "pem": pem}}, fetched_s=now)}
     state = state_from(gateway, contract.load(ROOT / "models.toml"), known, now)
-    state["issuers"][ISSUER]["trusts_grants"] = True
     write_state(home / "build" / "gateway" / "state.json", state)
     claims = {
         "iss": ISSUER, "aud": AUDIENCE, "sub": "speed", "iat": now, "nbf": now, "exp": now + 7200,
-        "jti": secrets.token_hex(16), "sid": secrets.token_hex(16), "roles": ["caller"], "grants": [INFER],
+        "jti": secrets.token_hex(16), "sid": secrets.token_hex(16), "roles": ["caller"],
     }  # fmt: skip
     return gateway, jwt.encode(claims, key, algorithm="RS256", headers={"typ": "at+jwt", "kid": "speed"})

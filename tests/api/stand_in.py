@@ -19,10 +19,11 @@ from tritonclient.grpc import service_pb2_grpc
 from ai102 import contract
 from ai102.api.app import Application, application
 from ai102.api.limits import Limits
-from ai102.api.serve import config_for, listener_on
+from ai102.api.serve import config_for
 from ai102.client import AsyncClient, Retry
 from ai102.client.tensors import raw_from_array
 from ai102.contract.answers import Asked, asked_from_contract
+from ai102.host.listen import tcp_listener
 
 ROOT = Path(__file__).parent.parent.parent
 ASKED: Asked = asked_from_contract(contract.load(ROOT / "models.toml"))
@@ -120,7 +121,7 @@ async def api(limits: Limits = LIMITS, *, over_http: bool = False, **changes: An
 
 @asynccontextmanager
 async def _listening(made: Application, limits: Limits) -> AsyncIterator[tuple[str, int]]:
-    with listener_on("127.0.0.1:0") as listener:
+    with tcp_listener("127.0.0.1:0", backlog=128, named="the test") as listener:
         server = uvicorn.Server(config_for(made.asgi, limits))
         serving = asyncio.ensure_future(server._serve([listener]))  # serve() would take the test's signals
         try:

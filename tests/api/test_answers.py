@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ai102.api.serve import listener_on
+from ai102.host.listen import tcp_listener
 from tests.api.stand_in import JPEG, PNG, SCORES, VECTOR, api, files
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -163,5 +163,7 @@ def test_answers_are_json_that_every_parser_reads() -> None:
 
 
 def test_answers_do_not_wait_for_nagles_algorithm() -> None:
-    with listener_on("127.0.0.1:0") as listener:  # asyncio turns it off for what is named as TCP
+    with tcp_listener(
+        "127.0.0.1:0", backlog=8, named="the test"
+    ) as listener:  # asyncio turns it off for what is named as TCP
         assert listener.proto == socket.IPPROTO_TCP

@@ -145,8 +145,8 @@ def test_a_triton_that_dies_makes_it_unready_and_one_that_comes_back_ready(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--listen", "nowhere"], '"nowhere" is no address to listen on: write HOST:PORT, such as 127.0.0.1:8090'),
-        (["--listen", "203.0.113.1:80"], "give an address of this machine with --listen"),
+        (["--listen", "nowhere"], '--listen: "nowhere" is no address: write HOST:PORT, for example 127.0.0.1:8090'),
+        (["--listen", "203.0.113.1:80"], "give an address of this machine"),
         (["--url", "ftp://x", "--listen", "127.0.0.1:0"], '"ftp://x" is no address of a Triton'),
         (["--classify", "none"], '--classify is "none", no ensemble'),
         (["--gateway", "none.toml"], "none.toml: no such file"),
@@ -166,8 +166,8 @@ def test_a_port_that_is_taken_is_told(real: Served) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == (
-        f"ai102: cannot listen on {listen} (Address already in use): stop what listens there, or choose another with "
-        "--listen (port 0: any free one)\n"
+        f"ai102: --listen: cannot listen on {listen} (Address already in use): stop what listens there, or choose "
+        "another (port 0: any free one)\n"
     )
 
 
@@ -186,3 +186,18 @@ def test_callers_who_leave_leave_nothing_behind(real: Served) -> None:
             list(pool.map(leave, range(64)))
         until(lambda: http.get("/readyz").status_code == 200 and open_files() <= before + 1, 30)
     assert sum(json.loads(line)["status"] == 499 for line in real.log) > 10
+
+
+def test_without_an_address_it_asks_the_replicas_of_the_policy_and_says_so(real: Served, tmp_path: Path) -> None:
+    policy = tmp_path / "gateway.toml"
+    policy.write_text(
+        f'[[triton.replicas]]\nname = "a"\nhttp = "{real.triton.http_url}"\ngrpc = "{real.triton.grpc_url}"\n'
+        '[[issuers]]\nissuer = "x"\naudience = "x"\njwks = "http://127.0.0.1:9/jwks"\n[roles.caller]\n'
+        '[[grants]]\nrole = "caller"\nverbs = ["infer"]\nmodels = ["*"]\n'
+    )
+    command = [*COMMAND, "--listen", "127.0.0.1:0", "--gateway", str(policy)]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.terminate()
+    assert f" asks grpc://{real.triton.grpc_url}, the replicas of gateway.toml (Ctrl-C" in line

@@ -77,7 +77,7 @@ def altered(maker: TokenMaker, number: int) -> str:
 def promoted(maker: TokenMaker) -> str:
     """The signature of a caller under the claims of an operator."""
     head, _, signature = good(maker).split(".")
-    return f"{head}.{part(claims_of(maker) | {'grants': [{'verbs': ['administer'], 'models': ['*']}]})}.{signature}"
+    return f"{head}.{part(claims_of(maker) | {'roles': ['operator']})}.{signature}"
 
 
 def of_another_curve(maker: TokenMaker) -> str:

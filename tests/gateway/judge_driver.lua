@@ -17,6 +17,42 @@ function calls.load(text)
   return { ok = state ~= nil, reason = reason }
 end
 
+-- Reads one step of the journals of revocations.
+function calls.read_revocations(folder, most_bytes)
+  return { all = judge.read_revocations(state, folder, most_bytes or judge.JOURNAL_BYTES) }
+end
+
+-- Reads all of them in steps as a proxy does: how many, and the milliseconds of processor time of the longest.
+function calls.time_of_steps(folder)
+  local steps, longest, is_all = 0, 0, false
+  while not is_all do
+    local began = os.clock()
+    is_all = judge.read_revocations(state, folder, judge.JOURNAL_BYTES)
+    steps, longest = steps + 1, math.max(longest, (os.clock() - began) * 1000)
+  end
+  return { steps = steps, longest_ms = longest }
+end
+
+-- Once round all tables; the milliseconds of the longest step.
+function calls.time_of_sweep(now_s)
+  local longest = 0
+  for _ = 1, 256 do
+    local began = os.clock()
+    judge.sweep_revocations(state, now_s)
+    longest = math.max(longest, (os.clock() - began) * 1000)
+  end
+  return { longest_ms = longest }
+end
+
+-- How many of these ids of sessions are revoked for the issuer, and the microseconds one look takes.
+function calls.count_revoked(issuer, sids)
+  local revoked, count, began = state.issuers[issuer].revoked, 0, os.clock()
+  for _, sid in ipairs(sids) do
+    count = count + (revoked:reason({ sid = sid, sub = "nobody", iat = 0 }) and 1 or 0)
+  end
+  return { count = count, each_us = (os.clock() - began) * 1e6 / #sids }
+end
+
 function calls.authenticate(authorization, now_s)
   return judge.authenticate(state, authorization, now_s)
 end

@@ -62,9 +62,8 @@ def target(
     addresses = [(server.http_url, server.grpc_url) for server in servers]
     limits = {"max_body_bytes": MAX_BODY_BYTES, "max_json_bytes": 65536, "header_timeout_s": 2}
     home = make_home(addresses, limits=limits)
-    later = int(time.time()) + 600
-    revoked = {kind: {name: later} for kind, name in REVOKED.items()}
-    tokens.write_state(home.state, revoked=revoked)
+    for kind, name in REVOKED.items():
+        tokens.revoke(home.state, kind, name, not_before_s=int(time.time()) + 600)
     with Door(home.gateway, home.folder, request.param, home.folder / "log") as door:
         listen = door.gateway.listen
         found = Target(listen.rest, listen.grpc, home.ca, tokens.token("ann", [MAY]))

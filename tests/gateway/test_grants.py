@@ -51,9 +51,10 @@ def test_a_user_has_the_grants_of_all_roles_reached_whose_attributes_suit(
     assert grants_for(GATEWAY, roles, attributes) == expected
 
 
-def test_a_role_alone_has_no_grant_that_asks_for_an_attribute() -> None:
+def test_a_role_has_its_grants_with_the_attributes_that_they_ask_for() -> None:
     assert role_grants(GATEWAY) == {
-        "viewer": [VIEW], "caller": [VIEW, CALL, SEALED], "operator": [VIEW, CALL, RUN, SEALED], "nurse": [],
+        "viewer": [VIEW], "caller": [VIEW, CALL, SEALED], "operator": [VIEW, CALL, RUN, SEALED],
+        "nurse": [NURSE | {"user": WARD}],
     }  # fmt: skip
 
 

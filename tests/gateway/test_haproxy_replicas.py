@@ -174,20 +174,29 @@ def test_replicas_that_are_killed_come_back_and_stop_whole(echo_repository: Path
     gateway = policy([(addresses[0], addresses[1]), (addresses[2], addresses[3])])
     script = tmp_path / "serve.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom ai102.gateway.policy import Gateway\n"
-        "from ai102.gateway.replicas import serve_replicas\n"
+        "import subprocess, sys\nfrom pathlib import Path\nfrom ai102.gateway import replicas\n"
+        "from ai102.gateway.policy import Gateway\nfrom ai102.gateway.replicas import serve_replicas\n"
+        "popen, replicas.LONGEST_WAIT_S = subprocess.Popen, 0.1\n"
+        "def scarce(*arguments, **options):\n"
+        "    if Path(sys.argv[4]).exists(): raise OSError(24, 'Too many open files')\n"
+        "    return popen(*arguments, **options)\n"
+        "subprocess.Popen = scarce\n"
         "gateway = Gateway.model_validate_json(sys.argv[1])\n"
         "serve_replicas(gateway, Path(sys.argv[2]), 2, Path(sys.argv[3]), models=['echo'],\n"
         "               say=lambda line: print(line, flush=True), log=lambda line: None)\n"
     )
-    command = [sys.executable, script, gateway.model_dump_json(), tmp_path, echo_repository]
-    output = tmp_path / "out"
+    no_files_left, output = tmp_path / "no files left", tmp_path / "out"
+    command = [sys.executable, script, gateway.model_dump_json(), tmp_path, echo_repository, no_files_left]
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
     try:
         wait_until(lambda: "ready: 2 replicas" in output.read_text(), "ready", within_s=60)
         pid = int(output.read_text().split("replica a: ")[1].split("pid ")[1].split(",")[0])
+        no_files_left.touch()
         os.killpg(pid, signal.SIGKILL)
+        why = "replica a does not start: OSError: [Errno 24] Too many open files; tries again in 0.1 s"
+        wait_until(lambda: why in output.read_text(), "a could not be started", within_s=30)
+        no_files_left.unlink()
         wait_until(lambda: "replica a is back" in output.read_text(), "a is back", within_s=60)
         assert httpx.get(f"http://{addresses[0]}/v2/health/ready", trust_env=False).status_code == 200
         assert httpx.post(f"http://{addresses[0]}/v2/repository/index", trust_env=False).status_code == 403

@@ -8,7 +8,7 @@ import pytest
 from tests.gateway.judge_core import NOW, SERVICE, core, in_both_luas
 
 STATE = {
-    "version": 1, "written": NOW, "issuers": {}, "role_grants": {}, "routes": {"/v1/classify": "classify_image"},
+    "version": 2, "written": NOW, "issuers": {}, "role_grants": {}, "routes": {"/v1/classify": "classify_image"},
 }  # fmt: skip
 MISSING, METHOD = "not_found", "method_not_allowed"
 

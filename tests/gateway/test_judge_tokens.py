@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jwt
@@ -12,14 +13,31 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.gateway.judge_core import NOW, core, in_both_luas
+from tests.gateway.judge_core import NOW, Core, core, in_both_luas
 
 OURS, FOREIGN = "https://ai102.example", "https://login.example"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURVE_KEY = ec.generate_private_key(ec.SECP256R1())
 GRANT = {"verbs": ["infer"], "models": ["a"]}
-REVOKED = {"jti": {"gone": NOW + 60}, "sid": {"left": NOW + 60}, "sub": {"eve": NOW - 50}}
+JOURNAL = "ours.1.log"
+REVOKED = f"jti {NOW + 60} 0 gone\nsid {NOW + 60} 0 left\nsub {NOW + 60} {NOW - 50} eve\n"
+
+
+@pytest.fixture(scope="module")
+def journals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the journal of what OURS has revoked."""
+    folder = tmp_path_factory.mktemp("revoked")
+    (folder / JOURNAL).write_text(REVOKED)
+    return folder
+
+
+def opened(lua: str, journals: Path, state: Mapping[str, Any] | None = None) -> Core:
+    """A core with the state and all revocations."""
+    door = core(lua)
+    assert door.ask("load", json.dumps(state or STATE))["ok"]
+    assert door.ask("read_revocations", str(journals)) == {"all": True}
+    return door
 
 
 def pem(key: Any) -> str:
@@ -27,11 +45,11 @@ def pem(key: Any) -> str:
 
 
 STATE: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "written": NOW,
     "issuers": {
         OURS: {
-            "audience": "ai102", "roles_claim": "roles", "roles": {}, "trusts_grants": True, "revoked": REVOKED,
+            "audience": "ai102", "roles_claim": "roles", "roles": {}, "is_ours": True, "revoked": JOURNAL,
             "keys": {
                 "k": {"alg": "RS256", "pem": pem(KEY)},
                 "curve": {"alg": "ES256", "pem": pem(CURVE_KEY)},
@@ -39,11 +57,11 @@ STATE: dict[str, Any] = {
             },
         },
         FOREIGN: {
-            "audience": "door", "roles_claim": "groups", "roles": {"ml": "caller"}, "trusts_grants": False,
-            "revoked": {}, "keys": {"f": {"alg": "RS256", "pem": pem(STRANGER)}},
+            "audience": "door", "roles_claim": "groups", "roles": {"ml": "caller"}, "is_ours": False,
+            "revoked": "", "keys": {"f": {"alg": "RS256", "pem": pem(STRANGER)}},
         },
         "https://silent.example": {
-            "audience": "ai102", "roles_claim": "roles", "roles": {}, "trusts_grants": True, "revoked": {}, "keys": {},
+            "audience": "ai102", "roles_claim": "roles", "roles": {}, "is_ours": True, "revoked": "", "keys": {},
         },
     },
     "role_grants": {"caller": [GRANT], "viewer": [GRANT, GRANT]},
@@ -51,7 +69,7 @@ STATE: dict[str, Any] = {
 }  # fmt: skip
 CLAIMS: dict[str, Any] = {
     "iss": OURS, "aud": "ai102", "sub": "ann", "iat": NOW - 10, "nbf": NOW - 10, "exp": NOW + 60, "jti": "j",
-    "sid": "s", "grants": [GRANT],
+    "sid": "s", "roles": ["caller"], "attributes": {},
 }  # fmt: skip
 HEADER: dict[str, Any] = {"typ": "at+jwt", "alg": "RS256", "kid": "k"}
 CURVE = HEADER | {"alg": "ES256", "kid": "curve"}
@@ -219,9 +237,8 @@ TABLE = [
 
 @in_both_luas
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.what)
-def test_a_token_is_taken_only_when_all_of_it_is_right(lua: str, row: Row) -> None:
-    door = core(lua)
-    assert door.ask("load", json.dumps(STATE))["ok"]
+def test_a_token_is_taken_only_when_all_of_it_is_right(lua: str, row: Row, journals: Path) -> None:
+    door = opened(lua, journals)
     answer = door.ask("authenticate", f"Bearer {row.token()}", NOW)
     assert (answer["sub"] if isinstance(answer, dict) else answer) == row.expected, door.reason
 
@@ -230,22 +247,59 @@ def test_a_token_is_taken_only_when_all_of_it_is_right(lua: str, row: Row) -> No
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "{token}", "Bearer\t{token}", "Token {token}"]
 )
-def test_only_a_bearer_token_is_a_token(lua: str, header: str | None) -> None:
-    door = core(lua)
-    door.ask("load", json.dumps(STATE))
+def test_only_a_bearer_token_is_a_token(lua: str, header: str | None, journals: Path) -> None:
+    door = opened(lua, journals)
     assert door.ask("authenticate", header and header.format(token=token()), NOW) == REFUSED
 
 
 @in_both_luas
-def test_a_token_seen_before_still_expires_and_is_forgotten_with_its_state(lua: str) -> None:
-    door = core(lua)
-    door.ask("load", json.dumps(STATE))
-    sent = f"Bearer {token()}"
+def test_a_token_seen_before_still_expires_and_can_be_revoked(lua: str, journals: Path) -> None:
+    door = opened(lua, journals)
+    sent = f"Bearer {token(sid=lua)}"
     assert [door.ask("authenticate", sent, NOW)["sub"] for _ in range(2)] == ["ann", "ann"]
     assert door.ask("authenticate", sent, NOW + 61) == REFUSED
-    issuers = {**STATE["issuers"], OURS: {**STATE["issuers"][OURS], "revoked": {"jti": {"j": NOW + 60}}}}
-    door.ask("load", json.dumps(STATE | {"issuers": issuers}))
-    assert door.ask("authenticate", sent, NOW) == REFUSED
+    with (journals / JOURNAL).open("a") as journal:
+        journal.write(f"sid {NOW + 60} 0 {lua}\n")
+    assert door.ask("authenticate", sent, NOW)["sub"] == "ann"
+    door.ask("read_revocations", str(journals))
+    assert (door.ask("authenticate", sent, NOW), door.reason) == (REFUSED, "revoked")
+
+
+@in_both_luas
+def test_a_grant_that_is_taken_out_of_the_policy_is_gone_for_tokens_already_given(lua: str, journals: Path) -> None:
+    door = opened(lua, journals)
+    sent = f"Bearer {token()}"
+    seen = [door.ask("authenticate", sent, NOW)["grants"]]
+    for grants in ([], [GRANT, GRANT]):
+        opened(lua, journals, STATE | {"role_grants": {"caller": grants}})
+        seen.append(door.ask("authenticate", sent, NOW)["grants"])
+    assert seen == [1, 0, 2]
+
+
+@in_both_luas
+@pytest.mark.parametrize(
+    ("claims", "count"),
+    [
+        ({"attributes": {"ward": "x-ray"}}, 2),
+        ({"attributes": {"ward": "x-ray", "floor": "2"}}, 2),
+        ({"attributes": {"ward": "X-ray"}}, 1),
+        ({"attributes": {}}, 1),
+        ({"attributes": MISSING}, 1),
+        ({"attributes": ["ward"]}, 1),
+        ({"attributes": "ward"}, 1),
+        ({"attributes": {"ward": ["x-ray"]}}, 1),
+        ({"roles": ["nobody"], "attributes": {"ward": "x-ray"}}, 0),
+        ({"roles": MISSING, "grants": [GRANT]}, 0),
+    ],
+)
+def test_a_grant_that_asks_for_an_attribute_is_for_those_whose_token_says_they_have_it(
+    lua: str, claims: dict[str, Any], count: int, journals: Path
+) -> None:
+    state = STATE | {"role_grants": {"caller": [GRANT, GRANT | {"user": {"ward": "x-ray"}}]}}
+    door = opened(lua, journals, state)
+    assert door.ask("authenticate", f"Bearer {token(**claims)}", NOW)["grants"] == count
+    sent = foreign(groups=["caller"], attributes={"ward": "x-ray"})
+    assert door.ask("authenticate", f"Bearer {sent}", NOW)["grants"] == 1
 
 
 @in_both_luas
@@ -272,8 +326,8 @@ def test_a_foreign_token_has_the_grants_of_its_roles_and_none_of_its_own(lua: st
         "[]",
         "{}",
         '{"version": 2}',
-        '{"version": 1, "written": 1}',
-        json.dumps(STATE | {"version": 2}),
+        '{"version": 2, "written": 1}',
+        json.dumps(STATE | {"version": 1}),
         json.dumps(STATE | {"issuers": {"a": {}}}),
     ],
 )

@@ -81,7 +81,9 @@ def test_an_address_that_is_taken_is_told_before_the_proxy_starts(tmp_path: Path
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         certs.make(tmp_path / "build" / "gateway" / "certs")
-        with pytest.raises(UserError, match=rf"listen\.grpc is {address}: Address already in use: stop what listens"):
+        with pytest.raises(
+            UserError, match=rf"listen\.grpc: cannot listen on {address} \(Address already in use\): stop what listens"
+        ):
             Door(policy(REPLICAS, listen={"grpc": address}), tmp_path).start()
 
 
@@ -108,3 +110,25 @@ def test_a_mistake_at_the_command_line_is_one_line_and_exit_2(arguments: list[st
         timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+@needs("haproxy")
+def test_a_defect_of_what_writes_the_state_closes_the_gateway_with_a_status_that_says_so(tmp_path: Path) -> None:
+    gateway = policy(REPLICAS)
+    certs.make(tmp_path / "build" / "gateway" / "certs")
+    for name in ("models.toml", "masking.toml"):
+        shutil.copy(name, tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from ai102.gateway import issuers, watch\n"
+        "from ai102.gateway.policy import Gateway\n"
+        "def broken(*_): raise ZeroDivisionError\n"
+        "issuers.Watch.once = broken\n"
+        "watch.run(Gateway.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 'haproxy', print)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, gateway.model_dump_json(), tmp_path], capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, "the state of the gateway is written no more" in done.stderr) == (1, True), done.stderr
+    with pytest.raises(UserError, match="no door runs for"):
+        running.running_proxy(tmp_path)

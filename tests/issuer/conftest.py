@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ai102.host.listen import url_of
 from ai102.issuer import administer, private
 from ai102.issuer.audit import Origin
 from ai102.issuer.issuer import Issuer
@@ -19,7 +20,6 @@ from ai102.issuer.keys import Keys
 from ai102.issuer.rights import Rights
 from ai102.issuer.serve import listening, server_for
 from ai102.issuer.settings import HashCost, Settings
-from ai102.serve.addresses import url_of
 
 POLICY = """
 [[triton.replicas]]

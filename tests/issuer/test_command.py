@@ -134,8 +134,8 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["user", "list", "--home", "gateway.toml"], "", "gateway.toml: is a file: name a folder with --home"),
     (["user", "list", "--home", "open"], "", "open: its mode is 0755, so others may read or write it"),
     (["user", "list", "--gateway", "none.toml"], "", "none.toml: no such file"),
-    (["serve", "--listen", "127.0.0.1"], "", '"127.0.0.1" is no address: write HOST:PORT'),
-    (["serve", "--listen", "192.0.2.1:80"], "", "192.0.2.1:80: Cannot assign requested address"),
+    (["serve", "--listen", "127.0.0.1"], "", '--listen: "127.0.0.1" is no address: write HOST:PORT'),
+    (["serve", "--listen", "192.0.2.1:80"], "", "--listen: cannot listen on 192.0.2.1:80 (Cannot assign"),
     (["serve", "--listen", "127.0.0.1:0", "--proxies", "x"], "", "--proxies: 'x' does not appear to be"),
 ]  # fmt: skip
 
@@ -200,7 +200,7 @@ def test_a_running_server_sees_what_the_command_does(folder: Path) -> None:
         process.terminate()
         assert process.wait(20) == 128 + signal.SIGTERM
     assert seen == [200, 200, 401, 200, 401, 400, 200, 200, True]
-    assert (list(listed["jti"]), list(listed["sub"])) == ([claims(script)["jti"]], ["alice"])
+    assert [row[:2] for row in listed["revoked"]] == [["sid", claims(script)["sid"]], ["sub", "alice"]]
 
 
 def until(is_so: Callable[[], bool], deadline_s: float = 30) -> None:
@@ -214,7 +214,7 @@ def hammer(url: httpx.URL, seen: list[int]) -> None:
     with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=url, timeout=30, trust_env=False) as mine:
         token = log_in(mine).json()["refresh_token"]
         while True:
-            token = refresh(mine, token).json()["refresh_token"]
+            token = refresh(mine, token).json().get("refresh_token", token)  # none when it comes too often
             seen.append(log_in(mine, "bob", "wrong").status_code)
 
 
@@ -261,4 +261,6 @@ def test_commands_beside_a_server_under_load_all_succeed(folder: Path) -> None:
         for thread in threads:
             thread.join()
     names = json.loads(auth(folder, "user", "list", "--json")[1])
-    assert (found, set(statuses), len(names)) == ([0] * 4, {200}, 5)
+    assert (found, len(names)) == ([0] * 4, 5)
+    assert 200 in statuses
+    assert set(statuses) <= {200, 429}  # more than one user may have in a minute

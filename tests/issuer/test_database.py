@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ai102.errors import UserError
-from ai102.issuer import private, users
+from ai102.issuer import private, revocations, users
 from ai102.issuer.audit import Origin
-from ai102.issuer.database import Database, DatabaseError
+from ai102.issuer.database import STEPS, Database, DatabaseError
 
 HERE = Origin("192.0.2.1", who="test")
 
@@ -77,9 +77,22 @@ def from_the_future(file: Path) -> None:
     connection.close()
 
 
+def test_revocations_of_the_former_schema_stand_and_are_numbered(folder: Path) -> None:
+    file = private.file(folder / "users.db")
+    with contextlib.closing(sqlite3.connect(file)) as former:
+        former.executescript(STEPS[0])
+        former.execute("INSERT INTO salt VALUES (x'00')")
+        former.executemany("INSERT INTO revocations VALUES (?, ?, ?, ?)", [("sid", "a", 0, 90), ("sub", "b", 40, 80)])
+        former.execute("PRAGMA user_version = 1")
+        former.commit()
+    with opened(folder) as database, database.reading() as connection:
+        page = revocations.page_after(connection, 0, 50.0, 10)
+    assert (page.revoked, page.next, len(page.feed)) == ([("sid", "a", 90, 0), ("sub", "b", 80, 40)], 2, 16)
+
+
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "no database": (lambda file: file.write_bytes(b"hello " * 1000), "not a SQLite file"),
-    "of a later version": (from_the_future, r"its schema is version 99 and this program knows 1"),
+    "of a later version": (from_the_future, r"its schema is version 99 and this program knows 2"),
     "readable": (lambda file: file.chmod(0o640), "its mode is 0640"),
 }
 

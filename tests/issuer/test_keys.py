@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,39 @@ def test_of_issuers_that_start_at_once_all_take_the_same_key(tmp_path: Path) -> 
     for thread in threads:
         thread.join()
     assert (len(found), len(set(found))) == (4, 1)
+
+
+def test_keys_that_are_rotated_while_threads_sign_and_verify_disturb_nobody(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(6)]
+    monkeypatch.setattr(rsa, "generate_private_key", lambda **_: pool[len(rotated) % len(pool)])
+    rotated: list[str] = []
+    problems: list[Exception] = []
+    is_over = threading.Event()
+
+    def use() -> None:
+        try:
+            while not is_over.is_set():
+                keys.jwks()
+                keys.verifying(keys.signing().kid)
+        except (UserError, KeyError) as err:
+            problems.append(err)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        while len(rotated) < 150 and not problems:
+            rotated.append(keys.rotate(drop_old=True).kid)
+    finally:
+        is_over.set()
+        sys.setswitchinterval(switch_s)
+        for thread in threads:
+            thread.join()
+    assert problems == []
 
 
 def spoil(name: str, content: bytes) -> Callable[[Path], object]:

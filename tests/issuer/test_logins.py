@@ -59,10 +59,7 @@ def test_a_token_says_who_what_and_until_when(make_issuer: MakeIssuer) -> None:
             "nbf": now,
             "exp": now + 7200,
             "roles": ["caller"],
-            "grants": [
-                {"verbs": ["describe"], "models": ["*"]},
-                {"verbs": ["infer"], "models": ["classify_image"], "max_body_bytes": 1000},
-            ],
+            "attributes": {},
         },
         {32},
     )
@@ -73,13 +70,21 @@ def test_a_token_says_who_what_and_until_when(make_issuer: MakeIssuer) -> None:
     }
 
 
-def test_an_attribute_gives_the_grant_that_asks_for_it_at_the_next_token(make_issuer: MakeIssuer) -> None:
-    issuer = make_issuer()
+def test_the_next_token_carries_an_attribute_that_a_grant_looks_at_and_no_other(make_issuer: MakeIssuer) -> None:
+    issuer = make_issuer(clock := Clock(START_S))
     before = log_in(issuer)
-    administer.describe(issuer, "alice", {"department": "radiology"}, BY)
+    models = [models_of(issuer, before)]
+    administer.describe(issuer, "alice", {"department": "radiology", "floor": "2"}, BY)
+    clock.move(2)
     after = issuer.refresh(before["refresh_token"], "", HERE)
-    models = [[grant["models"] for grant in claims(answer)["grants"]] for answer in (before, after)]
-    assert models == [[["*"], ["classify_image"]], [["*"], ["classify_image"], ["xray"]]]
+    models.append(models_of(issuer, after))
+    assert [claims(answer)["attributes"] for answer in (before, after)] == [{}, {"department": "radiology"}]
+    assert models == [["*", "classify_image"], ["*", "classify_image", "xray"]]
+
+
+def models_of(issuer: Issuer, answer: dict[str, Any]) -> list[str]:
+    """What the bearer of a token may ask by today's policy."""
+    return [model for grant in issuer.caller(answer["access_token"])["grants"] for model in grant["models"]]
 
 
 SCOPES = [
@@ -193,13 +198,58 @@ def test_revocations_vanish_when_the_tokens_have_expired_anyway(make_issuer: Mak
     issuer = make_issuer(clock := Clock(START_S))
     revoke.end_jti(issuer, "abc", BY)
     revoke.end_user(issuer, "alice", BY)
-    before = issuer.revoked()
+    before = issuer.revoked().revoked
     clock.now_s += 7200 + 62
     now = int(START_S)
-    assert (before, issuer.revoked()) == (
-        {"jti": {"abc": now + 7260}, "sid": {}, "sub": {"alice": now + 1}},
-        {"jti": {}, "sid": {}, "sub": {}},
+    assert (before, issuer.revoked().revoked) == (
+        [("jti", "abc", now + 7260, 0), ("sub", "alice", now + 7261, now + 1)],
+        [],
     )
+
+
+def test_whoever_follows_the_revocations_gets_each_once_and_a_repetition_not_at_all(make_issuer: MakeIssuer) -> None:
+    issuer = make_issuer(clock := Clock(START_S), feed_rows=3)
+    ids = [f"t{number}" for number in range(7)]
+    for jti in ids:
+        revoke.end_jti(issuer, jti, BY)
+    pages = [page := issuer.revoked()]
+    while page.more:
+        pages.append(page := issuer.revoked(page.next))
+    assert [[row[1] for row in page.revoked] for page in pages] == [ids[:3], ids[3:6], ids[6:]]
+    token = log_in(issuer)["access_token"]
+    for _ in range(3):
+        clock.move(1)
+        revoke.end_token(issuer, token, HERE)
+    later = issuer.revoked(page.next)
+    assert [row[:2] for row in later.revoked] == [("sid", claims({"access_token": token})["sid"])]
+    assert (issuer.revoked(later.next).revoked, {one.feed for one in pages}) == ([], {later.feed})
+
+
+def test_all_tokens_of_a_session_are_one_revocation(make_issuer: MakeIssuer) -> None:
+    issuer = make_issuer()
+    answers = [log_in(issuer)]
+    for _ in range(5):
+        answers.append(issuer.refresh(answers[-1]["refresh_token"], "", HERE))
+    for answer in answers:
+        revoke.end_token(issuer, answer["access_token"], HERE)
+    assert len(issuer.revoked().revoked) == 1
+    assert {outcome(lambda one=one: issuer.caller(one["access_token"])) for one in answers} == {"401 invalid_token"}  # type: ignore[misc]
+    assert outcome(lambda: issuer.refresh(answers[-1]["refresh_token"], "", HERE)) == "400 invalid_grant"
+
+
+def test_one_user_gets_so_many_tokens_in_a_minute_and_a_wrong_password_is_not_among_them(
+    make_issuer: MakeIssuer,
+) -> None:
+    clock = Clock(START_S // 60 * 60)
+    issuer = make_issuer(clock, tokens_per_minute=3, lockout_of_user=Lockout(free=1))
+    answer = log_in(issuer)
+    found = [guess(issuer), guess(issuer, password=PASSWORD)]
+    found += [outcome(lambda: issuer.refresh(answer["refresh_token"], "", HERE))]
+    found += [guess(issuer, password=PASSWORD) for _ in range(4)]
+    clock.move(60)
+    found += [guess(issuer, password=PASSWORD)]
+    too_often = "429 temporarily_unavailable"
+    assert found == ["400 invalid_grant", "ok", "ok", *[too_often] * 4, "ok"]
 
 
 def test_guessing_locks_a_name_for_twice_as_long_each_time_up_to_a_limit(make_issuer: MakeIssuer) -> None:
@@ -346,7 +396,7 @@ def test_a_policy_that_breaks_while_it_runs_is_told_and_the_former_stays(
     found = []
     for content in (text.replace("[roles.viewer]", "[roles.viewer"), text.replace("classify_image", "other_model")):
         file.write_text(content)
-        found.append(claims(log_in(issuer))["grants"][1]["models"])
+        found.append(issuer.caller(log_in(issuer)["access_token"])["grants"][1]["models"])
     assert (found, [line.split(":")[0] for line in told]) == (
         [["classify_image"], ["other_model"]],
         ["the former policy stays in force"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import math
 import signal
 import socket
@@ -16,10 +15,10 @@ from uvicorn.config import LOGGING_CONFIG
 from ai102.api.app import application
 from ai102.api.edge import Edge
 from ai102.api.limits import Limits
+from ai102.api.triton import Choice
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
-from ai102.errors import UserError
-from ai102.serve.addresses import tcp_listener, url_of
+from ai102.host.listen import tcp_listener, url_of
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
@@ -28,24 +27,24 @@ MAX_HEADER_BYTES = 16 << 10
 
 def serve(
     listen: str,
-    url: str,
+    server: Choice,
     asked: Asked,
     limits: Limits,
     log: Callable[[str], None],
     say: Callable[[str], None],
     log_config: dict[str, Any] = LOGGING_CONFIG,
 ) -> None:
-    """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton at `url`; returns after Ctrl-C or TERM.
+    """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton of `server`; returns after Ctrl-C or TERM.
 
     `log` gets a line for each request, `log_config` is for uvicorn's own log, which tells of our defects.
     Calls in flight then have `limits.deadline_s` to finish. Raises UserError when the address cannot be listened on.
     """
-    listener = listener_on(listen)
+    listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
         # uvicorn raises the signal again once it has stopped; by then it means nothing more.
         previous = {number: signal.signal(number, _ignored) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            asyncio.run(_run(listener, url, asked, limits, log, say, log_config))
+            asyncio.run(_run(listener, server, asked, limits, log, say, log_config))
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -55,7 +54,7 @@ def serve(
 
 async def _run(
     listener: socket.socket,
-    url: str,
+    server: Choice,
     asked: Asked,
     limits: Limits,
     log: Callable[[str], None],
@@ -63,9 +62,10 @@ async def _run(
     log_config: dict[str, Any],
 ) -> None:
     # Shared memory would tie the answers to one server, and behind the gateway no caller may use Triton's.
-    async with AsyncClient(url, timeout_s=limits.deadline_s, shared_memory=False) as client:
+    async with AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False) as client:
         config = config_for(application(asked, client, limits, log).asgi, limits, log_config)
-        say(f"ready: {url_of(listener)} asks {url} (Ctrl-C stops it)")
+        why = f", {server.why}" if server.why else ""
+        say(f"ready: {url_of(listener)} asks {server.url}{why} (Ctrl-C stops it)")
         await uvicorn.Server(config).serve(sockets=[listener])
 
 
@@ -85,21 +85,6 @@ def config_for(asgi: Edge, limits: Limits, log_config: dict[str, Any] = LOGGING_
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         backlog=BACKLOG,
     )
-
-
-def listener_on(listen: str) -> socket.socket:
-    """A socket that listens on HOST:PORT. Raises UserError when that is no address, none of ours, or taken."""
-    try:
-        return tcp_listener(listen, BACKLOG)
-    except ValueError as err:
-        raise UserError(f'"{listen}" is no address to listen on: write HOST:PORT, such as 127.0.0.1:8090') from err
-    except OSError as err:
-        what = (
-            "stop what listens there, or choose another with --listen (port 0: any free one)"
-            if err.errno in (errno.EADDRINUSE, errno.EACCES)
-            else "give an address of this machine with --listen"
-        )
-        raise UserError(f"cannot listen on {listen} ({err.strerror or err}): {what}") from err
 
 
 def _ignored(number: int, frame: object) -> None:

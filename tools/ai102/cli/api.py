@@ -21,7 +21,11 @@ def api() -> None:
 def serve(
     listen: Annotated[str, typer.Option(help="HOST:PORT; default: services.api of gateway.toml.")] = "",
     url: Annotated[
-        str, typer.Option(help="Triton, as grpc://HOST:PORT,HOST:PORT; default: the replicas of gateway.toml.")
+        str,
+        typer.Option(
+            help="Triton, as grpc://HOST:PORT,HOST:PORT; default: the replicas of gateway.toml, or 127.0.0.1:8001 "
+            "where none of them answers."
+        ),
     ] = "",
     classify: Annotated[str, typer.Option(help="The ensemble that labels images; default: the contract's first.")] = "",
     embed: Annotated[str, typer.Option(help="The ensemble that embeds texts; default: the contract's first.")] = "",
@@ -42,6 +46,7 @@ def serve(
     from ai102 import contract as spec
     from ai102.api.limits import Limits
     from ai102.api.serve import serve as run
+    from ai102.api.triton import Address, Choice, chosen
     from ai102.contract.answers import asked_from_contract
     from ai102.errors import UserError
     from ai102.gateway import policy
@@ -49,10 +54,12 @@ def serve(
     from ai102.masking.logs import masked, uvicorn_log_config
 
     asked = asked_from_contract(spec.load(contract), classify, embed)
+    server = Choice(url, "")
     if not (listen and url):
-        door = policy.load(gateway)
-        listen = listen or door.services.api
-        url = url or "grpc://" + ",".join(replica.grpc for replica in door.triton.replicas)
+        loaded = policy.load(gateway)
+        listen = listen or loaded.services.api
+        if not url:
+            server = chosen([Address(replica.http, replica.grpc) for replica in loaded.triton.replicas])
         if not listen:
             raise UserError(f"{gateway}: services.api is empty: write an address there, or give --listen HOST:PORT")
     limits = Limits(
@@ -69,7 +76,7 @@ def serve(
     masker = Masker.beside(home)
     run(
         listen,
-        url,
+        server,
         asked,
         limits,
         lambda line: print(masked(masker, line), flush=True),  # noqa: T201 - the access log

@@ -40,10 +40,10 @@ def serve(
     home: Home = HOME,
 ) -> None:
     """Issue tokens over HTTP, behind the door; Ctrl-C stops it."""
+    from ai102.host.listen import url_of
     from ai102.issuer import serve as service
     from ai102.issuer.settings import Settings
     from ai102.masking.logs import uvicorn_log_config
-    from ai102.serve.addresses import url_of
 
     rights = _rights(gateway)
     address = listen or rights.gateway.services.issuer

@@ -50,19 +50,27 @@ class Decision:
 
 
 def grants_for(gateway: Gateway, roles: Sequence[str], attributes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The grants of a user with these roles (those they include too) and attributes, as a token carries them."""
+    """The grants of a user with these roles (those they include too) and attributes, as the gateway decides by them."""
     enforcer = _enforcer(gateway, roles)
     numbers = {int(line[3]) for line in enforcer.get_implicit_permissions_for_user(USER)}
     return [
-        _as_claim(grant)
+        _row_of(grant)
         for number, grant in enumerate(gateway.grants)
         if number in numbers and _missing(grant, attributes) is None
     ]
 
 
 def role_grants(gateway: Gateway) -> dict[str, list[dict[str, Any]]]:
-    """For each role what its holder may without any attribute: grants that ask for one are left out."""
-    return {role: grants_for(gateway, (role,), {}) for role in gateway.roles}
+    """For each role what its holder may, with the attributes in `user` that a grant asks for."""
+    held = {role: gateway.roles_within((role,)) for role in gateway.roles}
+    return {
+        role: [
+            _row_of(grant) | ({"user": dict(grant.user)} if grant.user else {})
+            for grant in gateway.grants
+            if grant.role in held[role]
+        ]
+        for role in gateway.roles
+    }
 
 
 def explain(
@@ -118,17 +126,17 @@ def _missing(grant: Grant, attributes: Mapping[str, str]) -> str | None:
     return next((name for name, value in sorted(grant.user.items()) if attributes.get(name) != value), None)
 
 
-def _as_claim(grant: Grant) -> dict[str, Any]:
-    claim: dict[str, Any] = {"verbs": list(grant.verbs), "models": list(grant.models)}
+def _row_of(grant: Grant) -> dict[str, Any]:
+    row: dict[str, Any] = {"verbs": list(grant.verbs), "models": list(grant.models)}
     if grant.versions:
-        claim["versions"] = list(grant.versions)
+        row["versions"] = list(grant.versions)
     if grant.networks:
-        claim["networks"] = [str(ipaddress.ip_network(network)) for network in grant.networks]
+        row["networks"] = [str(ipaddress.ip_network(network)) for network in grant.networks]
     if grant.hours_utc not in ALL_DAY:
-        claim["hours_utc"] = grant.hours_utc
+        row["hours_utc"] = grant.hours_utc
     if grant.max_body_bytes is not None:
-        claim["max_body_bytes"] = grant.max_body_bytes
-    return claim
+        row["max_body_bytes"] = grant.max_body_bytes
+    return row
 
 
 def _conditions(grant: Grant) -> list[str]:

@@ -92,6 +92,7 @@ class Limits(Table):
     max_header_bytes: Annotated[int, Field(ge=4096, le=1 << 16)] = Field(16 << 10, examples=["16384"])
     max_elements: Positive = Field(16 << 20, examples=["16777216"])
     requests_per_10s: Positive = Field(5000, examples=["5000"])
+    auth_requests_per_10s: Positive = Field(200, examples=["200"])
     connect_timeout_s: Positive = Field(1, examples=["1"])
     header_timeout_s: Positive = Field(5, examples=["5"])
     answer_timeout_s: Positive = Field(60, examples=["60"])

@@ -105,7 +105,6 @@ class _Kept:
             status = self.server.wait(0.2)
             if status is None:
                 continue
-            self.server.stop(at_once=True)  # what a killed server leaves: its children, its shared memory
             if time.monotonic() - since > STEADY_S:
                 wait_s = FIRST_WAIT_S
             self.say(f"replica {self.name} ended (status {status}): starts again in {wait_s:g} s")
@@ -119,9 +118,11 @@ class _Kept:
     def _is_started_again(self) -> bool:
         while not self.stop.is_set():
             try:
+                self.server.stop(at_once=True)  # what a killed server leaves: its children, its shared memory
                 self.server.start()
-            except UserError as err:
-                self.say(f"replica {self.name} does not start: {err}; tries again in {LONGEST_WAIT_S:g} s")
+            except Exception as err:  # noqa: BLE001 - no file or no memory left: whatever it is, the replica must return
+                why = str(err) if isinstance(err, UserError) else f"{type(err).__name__}: {err}"
+                self.say(f"replica {self.name} does not start: {why}; tries again in {LONGEST_WAIT_S:g} s")
                 self.stop.wait(LONGEST_WAIT_S)
             else:
                 return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import signal
 import socket
@@ -26,6 +24,8 @@ from ai102.gateway.haproxy import proxy as haproxy
 from ai102.gateway.nginx import proxy as nginx
 from ai102.gateway.policy import Gateway
 from ai102.gateway.secret import secret_of
+from ai102.host.child import Child
+from ai102.host.listen import check_free
 
 ProxyName = Literal["haproxy", "nginx"]
 PROXIES: dict[str, ModuleType] = {"haproxy": haproxy, "nginx": nginx}
@@ -33,8 +33,7 @@ PROXIES: dict[str, ModuleType] = {"haproxy": haproxy, "nginx": nginx}
 GRACEFUL = {"haproxy": signal.SIGUSR1, "nginx": signal.SIGQUIT}
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
-# Reads a pipe that ends when we do, even by kill -9: a door whose state nobody writes must not stay open.
-GUARDIAN = 'read _; kill -TERM "$1"; sleep 2; kill -KILL "-$1"'
+GRACE_S = 2
 RUNNING = Path("build/gateway/running")
 # The policy that the running door took last, at its start or by a reload.
 TAKEN = Path("build/gateway/taken.json")
@@ -101,8 +100,7 @@ class Door:
     mask: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._complaints: deque[str] = deque(maxlen=50)
 
     def __enter__(self) -> Self:
@@ -115,8 +113,7 @@ class Door:
     @property
     def pid(self) -> int:
         """The proxy's first process, which leads its own process group."""
-        assert self._process is not None, "the door is not started: use it in a with statement"
-        return self._process.pid
+        return self._started.pid
 
     @property
     def why(self) -> str:
@@ -130,7 +127,7 @@ class Door:
         render(self.gateway, self.home, self.proxy)
         check(self.gateway, self.home, self.proxy)
         for name, address in self.gateway.listen.model_dump().items():
-            _check_free(f"gateway.toml: listen.{name}", address)
+            check_free(address, f"gateway.toml: listen.{name}")
         return command
 
     def start(self) -> None:
@@ -141,20 +138,14 @@ class Door:
         """Run what `prepare` gave, and wait until it listens; UserError when it ends or does not."""
         output = self.log.open("ab") if self.log else subprocess.PIPE
         try:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, start_new_session=True
-            )
+            self._child = Child(command, stdout=output, stderr=subprocess.PIPE, grace_s=GRACE_S)
         finally:
             if not isinstance(output, int):
                 output.close()
-        assert self._process.stderr is not None
-        threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True).start()
-        if self._process.stdout is not None:
-            threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
-        self._guardian = subprocess.Popen(
-            ["/bin/sh", "-c", GUARDIAN, "guardian", str(self._process.pid)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+        assert self._child.stderr is not None
+        threading.Thread(target=self._read, args=(self._child.stderr,), daemon=True).start()
+        if self._child.stdout is not None:
+            threading.Thread(target=self._pass_on, args=(self._child.stdout,), daemon=True).start()
         try:
             self._wait_until_listening()
         except BaseException:
@@ -165,29 +156,25 @@ class Door:
 
     def wait(self, timeout_s: float) -> int | None:
         """The exit status if the proxy ends within `timeout_s`, else None."""
-        assert self._process is not None
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
+        return self._started.wait(timeout_s)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Requests in flight may finish for some seconds; then all of it is ended. Safe to call twice."""
-        if self._process is None:
+        if self._child is None:
             return
         try:
-            if not at_once and self._process.poll() is None:
-                self._process.send_signal(GRACEFUL[self.proxy])
-                self.wait(STOP_TIMEOUT_S)
+            if not at_once:
+                self._child.ask_to_end(GRACEFUL[self.proxy], STOP_TIMEOUT_S)
         finally:
-            if self._guardian is not None:
-                self._guardian.kill()
-                self._guardian.communicate()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+            self._child.kill()
+            self._child.reap()
+            self._child = None
             (self.home / RUNNING).unlink(missing_ok=True)
+
+    @property
+    def _started(self) -> Child:
+        assert self._child is not None, "the gateway is not started: use it in a with statement"
+        return self._child
 
     def _pass_on(self, stream: IO[bytes]) -> None:
         """Its access log, many lines at a time when there are many: masking each by itself costs more."""
@@ -220,20 +207,6 @@ def _complaint(lines: list[str]) -> str:
     """The first line that tells what is wrong, without the proxy's own decoration."""
     told = [line for line in lines if "[ALERT]" in line or "[emerg]" in line] or lines
     return told[0].split(") : ", 1)[-1].split("[emerg] ", 1)[-1].strip() if told else "it does not say why"
-
-
-def _check_free(where: str, address: str) -> None:
-    """UserError when the address is taken. The proxies would share it with another of them without a word."""
-    host, port = host_and_port(address)
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            probe.listen(1)
-    except OSError as err:
-        advice = "stop what listens there, or choose another" if err.errno == errno.EADDRINUSE else "choose another"
-        raise UserError(f"{where} is {address}: {err.strerror or err}: {advice}") from err
 
 
 def _is_listening(address: str) -> bool:

@@ -22,7 +22,10 @@ Say = Callable[[str], None]
 
 
 def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
-    """Hold the door open until Ctrl-C or TERM; UserError when it cannot be opened in the first place.
+    """Hold the gateway open until Ctrl-C or TERM; UserError when it cannot be opened in the first place.
+
+    A defect of what feeds it with revocations closes it and is raised: it must not stay open without hearing of them,
+    and who supervises it must see that it failed.
 
     The contract beside gateway.toml, models.toml, says which model each address of the friendly API asks.
 
@@ -50,7 +53,8 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
 
 def _keep(door: Door, writer: Writer, stop: threading.Event, say: Say) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
-    while not stop.is_set() and not writer.is_broken:
+    while not stop.is_set():
+        writer.check()
         if (policy := taken(door.home)) != door.gateway:
             door.gateway = policy
             writer.follow(policy)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from ai102.errors import UserError
 from ai102.issuer import refusals
@@ -22,102 +25,126 @@ from ai102.issuer.refusals import Refusal
 
 T = TypeVar("T")
 LOG = logging.getLogger("uvicorn.error")
+MAX_DIGITS = 18
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
-class Hashing:
-    """Argon2 in few threads of its own: a flood of logins fills this queue and nobody else's."""
+class Threads:
+    """Threads of their own for each kind of work: a flood of logins fills its own queue and nobody else's."""
 
-    def __init__(self, waiting: int) -> None:
-        self._limiter = CapacityLimiter(max(1, (os.cpu_count() or 2) // 2))
-        self._free = waiting
+    def __init__(self, logins_waiting: int) -> None:
+        self._free = logins_waiting
+        self.hashing = CapacityLimiter(max(1, (os.cpu_count() or 2) // 2))
+        self.logins = CapacityLimiter(8)
+        self.tokens = CapacityLimiter(8)
+        self.feed = CapacityLimiter(2)
 
-    def check_room(self) -> None:
-        """Refusal when the queue is full."""
+    @contextmanager
+    def place_for_login(self) -> Iterator[None]:
+        """One of the places for logins under way, taken at once; Refusal when there is none."""
         if self._free <= 0:
             raise refusals.busy()
-
-    async def run(self, work: Callable[[], T]) -> T:
         self._free -= 1
         try:
-            return await to_thread.run_sync(work, limiter=self._limiter)
+            yield
         finally:
             self._free += 1
 
 
-def app_for(issuer: Issuer) -> FastAPI:
-    """The ASGI application over one issuer."""
-    app = FastAPI(title="ai102 issuer", docs_url=None, redoc_url=None, openapi_url=None)
-    hashing = Hashing(issuer.settings.hashes_waiting)
-    settings = issuer.settings
+class Endpoints:
+    """What each address answers."""
 
-    @app.post("/auth/token")
-    async def token(request: Request) -> Response:
-        form = await form_of(request, settings)
-        if "authorization" in request.headers or "client_secret" in form:
-            raise refusals.unknown_client()
-        origin, scope = origin_of(request, settings), form.get("scope", "")
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+        self._settings = issuer.settings
+        self._threads = Threads(issuer.settings.hashes_waiting)
+
+    async def token(self, request: Request) -> Response:
+        form = await self._public_form(request)
         match needed(form, "grant_type"):
             case "password":
-                name, password = needed(form, "username"), needed(form, "password")
-                hashing.check_room()  # before the attempt counts as a failure
-                login = await to_thread.run_sync(issuer.begin_login, name, origin)
-                is_right = await hashing.run(lambda: issuer.is_right(login, password))
-                answer = await to_thread.run_sync(
-                    lambda: issuer.finish_login(login, password, is_right=is_right, scope=scope)
-                )
+                answer = await self._login(request, form)
             case "refresh_token":
-                refresh_token = needed(form, "refresh_token")
-                answer = await to_thread.run_sync(issuer.refresh, refresh_token, scope, origin)
+                token, scope = needed(form, "refresh_token"), form.get("scope", "")
+                origin = origin_of(request, self._settings)
+                answer = await self._run(lambda: self._issuer.refresh(token, scope, origin), self._threads.tokens)
             case _:
                 raise Refusal(400, "unsupported_grant_type", "The grant types are password and refresh_token.")
         return JSONResponse(answer, headers=NO_STORE)
 
-    @app.post("/auth/revoke")
-    async def revoke(request: Request) -> Response:
-        form = await form_of(request, settings)
-        if "authorization" in request.headers or "client_secret" in form:
-            raise refusals.unknown_client()
-        dying, origin = needed(form, "token"), origin_of(request, settings)
-        await to_thread.run_sync(ending.end_token, issuer, dying, origin)
+    async def _login(self, request: Request, form: dict[str, str]) -> dict[str, Any]:
+        name, password, scope = needed(form, "username"), needed(form, "password"), form.get("scope", "")
+        origin, issuer, threads = origin_of(request, self._settings), self._issuer, self._threads
+        with threads.place_for_login():  # before the attempt counts as a failure
+            login = await self._run(lambda: issuer.begin_login(name, origin), threads.logins)
+            is_right = await self._run(lambda: issuer.is_right(login, password), threads.hashing)
+            return await self._run(
+                lambda: issuer.finish_login(login, password, is_right=is_right, scope=scope), threads.logins
+            )
+
+    async def revoke(self, request: Request) -> Response:
+        form = await self._public_form(request)
+        token, origin = needed(form, "token"), origin_of(request, self._settings)
+        await self._run(lambda: ending.end_token(self._issuer, token, origin), self._threads.tokens)
         return JSONResponse({}, headers=NO_STORE)  # the same whether there was such a token (RFC 7009, 2.2)
 
-    @app.get("/auth/revoked")
-    async def revoked(request: Request) -> Response:
-        # It names users: for the machine behind the door, not for those in front of it.
+    async def revoked(self, request: Request) -> Response:
+        """The feed that gateways follow. It names users: not for those in front of a gateway."""
+        after = request.query_params.get("after", "0")
         if "x-forwarded-for" in request.headers:
             raise HTTPException(404)
-        return JSONResponse(await to_thread.run_sync(issuer.revoked), headers=NO_STORE)
+        if not after.isdecimal() or len(after) > MAX_DIGITS:
+            raise refusals.invalid_request("after is no number of a revocation.")
+        page = await self._run(lambda: self._issuer.revoked(int(after)), self._threads.feed)
+        return JSONResponse(asdict(page), headers=NO_STORE)
 
-    @app.get("/auth/me")
-    async def me(request: Request) -> Response:
+    async def me(self, request: Request) -> Response:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise refusals.bad_token()
-        claims = await to_thread.run_sync(issuer.caller, bearer.strip())
+        claims = await self._run(lambda: self._issuer.caller(bearer.strip()), self._threads.tokens)
         names = {"name": "sub", "roles": "roles", "grants": "grants", "expires": "exp"}
         return JSONResponse({key: claims[claim] for key, claim in names.items()}, headers=NO_STORE)
 
-    @app.get("/.well-known/jwks.json")
-    async def jwks(request: Request) -> Response:
-        found = issuer.keys.jwks()
+    async def jwks(self, request: Request) -> Response:
+        jwks = self._issuer.keys.jwks()
         headers = {
-            "Cache-Control": f"public, max-age={settings.publish_ahead_s}",
-            "ETag": found.etag,
+            "Cache-Control": f"public, max-age={self._settings.publish_ahead_s}",
+            "ETag": jwks.etag,
             "X-Content-Type-Options": "nosniff",
         }
-        if found.etag in request.headers.get("if-none-match", ""):
+        if jwks.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(found.body, media_type="application/json", headers=headers)
+        return Response(jwks.body, media_type="application/json", headers=headers)
 
-    @app.get("/.well-known/openid-configuration")
-    async def discovery() -> Response:
-        return JSONResponse(_discovery(issuer.rights.ours.issuer), headers={"Cache-Control": "public, max-age=60"})
+    async def discovery(self, _: Request) -> Response:
+        document = _discovery(self._issuer.rights.ours.issuer)
+        return JSONResponse(document, headers={"Cache-Control": "public, max-age=60"})
 
-    app.add_exception_handler(Refusal, _refused)
-    app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(UserError, _not_in_order)
-    return app
+    async def _public_form(self, request: Request) -> dict[str, str]:
+        form = await form_of(request, self._settings)
+        if "authorization" in request.headers or "client_secret" in form:
+            raise refusals.unknown_client()
+        return form
+
+    async def _run(self, work: Callable[[], T], limiter: CapacityLimiter) -> T:
+        return await to_thread.run_sync(work, limiter=limiter)
+
+
+def app_for(issuer: Issuer) -> Starlette:
+    """The ASGI application over one issuer."""
+    endpoints = Endpoints(issuer)
+    return Starlette(
+        routes=[
+            Route("/auth/token", endpoints.token, methods=["POST"]),
+            Route("/auth/revoke", endpoints.revoke, methods=["POST"]),
+            Route("/auth/revoked", endpoints.revoked, methods=["GET"]),
+            Route("/auth/me", endpoints.me, methods=["GET"]),
+            Route("/.well-known/jwks.json", endpoints.jwks, methods=["GET"]),
+            Route("/.well-known/openid-configuration", endpoints.discovery, methods=["GET"]),
+        ],
+        exception_handlers={Refusal: _refused, HTTPException: _no_route, UserError: _not_in_order},
+    )
 
 
 def _discovery(issuer: str) -> dict[str, Any]:

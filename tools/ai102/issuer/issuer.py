@@ -15,6 +15,7 @@ from ai102.issuer.audit import NOBODY, Origin
 from ai102.issuer.database import Change, Database
 from ai102.issuer.keys import Keys
 from ai102.issuer.lockout import Attempt, Counter, Locked
+from ai102.issuer.pace import Pace
 from ai102.issuer.passwords import Hasher
 from ai102.issuer.refusals import Refusal
 from ai102.issuer.rights import Rights
@@ -53,6 +54,7 @@ class Issuer:
         self.keys = Keys(home / "keys", self.settings, clock)
         self.hasher = Hasher(self.settings.hash_cost)
         self._salt = self.database.salt()
+        self._pace = Pace(self.settings.tokens_per_minute, clock)
 
     def begin_login(self, name: str, origin: Origin) -> Login:
         """Count the attempt; Refusal when the name or the address is locked."""
@@ -90,6 +92,8 @@ class Issuer:
                 roles = self.rights.narrowed(user.roles, scope)
                 if roles is None:
                     reason, refusal = "scope", refusals.too_wide_scope()
+                elif wait_s := self._pace.wait_s(user.name):
+                    reason, refusal = "too often", refusals.too_often(wait_s)
                 else:
                     session, refresh_token = sessions.start(change, user.name, scope, self.settings)
                     answer = self._answer(change, user, session.sid, roles)
@@ -129,6 +133,8 @@ class Issuer:
                 reason, refusal = "disabled", refusals.dead_refresh_token()
             elif roles is None:
                 reason, refusal = "scope", refusals.too_wide_scope()
+            elif wait_s := self._pace.wait_s(user.name):
+                reason, refusal = "too often", refusals.too_often(wait_s)
             else:
                 sessions.use(change, token)
                 refresh_token = sessions.next_token(change, session, self.settings)
@@ -162,19 +168,19 @@ class Issuer:
         return tokens.verified(token, self.keys, issuer=ours.issuer, audience=ours.audience)
 
     def caller(self, token: str) -> dict[str, Any]:
-        """The claims of a token that is good now; Refusal for any other."""
+        """The claims of a token that is good now, and its grants under today's policy; Refusal for any other."""
         claims = self.claims_of(token)
         if claims is None or not claims["nbf"] <= self._clock() < claims["exp"]:
             raise refusals.bad_token()
         with self.database.reading() as connection:
             if revocations.is_revoked(connection, claims):
                 raise refusals.bad_token()
-        return claims
+        return claims | {"grants": self.rights.grants(tuple(claims["roles"]), claims.get("attributes", {}))}
 
-    def revoked(self) -> dict[str, dict[str, int]]:
-        """What the door must refuse although it has not expired."""
+    def revoked(self, after: int = 0) -> revocations.Page:
+        """What a gateway must refuse although it has not expired: some of those revoked after the one of a number."""
         with self.database.reading() as connection:
-            return revocations.standing(connection, self._clock())
+            return revocations.page_after(connection, after, self._clock(), self.settings.feed_rows)
 
     def _answer(self, change: Change, user: User, sid: str, roles: tuple[str, ...]) -> dict[str, Any]:
         ours = self.rights.ours
@@ -184,7 +190,7 @@ class Issuer:
             user=user.name,
             sid=sid,
             roles=roles,
-            grants=self.rights.grants(roles, user.attributes),
+            attributes=self.rights.asked_of(user.attributes),
             now_s=int(change.now_s),
             lifetime_s=self.settings.token_lifetime_s,
         )
@@ -203,10 +209,10 @@ class Issuer:
             self._pause(left_s)
 
 
-def revoke_session(change: Change, sid: str, settings: Settings) -> None:
-    """End a login session with all its tokens."""
+def revoke_session(change: Change, sid: str, settings: Settings) -> bool:
+    """End a login session with all its tokens; False when it was revoked before."""
     sessions.end(change, sid)
-    revocations.revoke(change, "sid", sid, int(change.now_s) + settings.token_lifetime_s + settings.clock_skew_s)
+    return revocations.revoke(change, "sid", sid, int(change.now_s) + settings.token_lifetime_s + settings.clock_skew_s)
 
 
 def _why_refused(then: User | None, now: User | None, is_right: bool) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from ai102.issuer.settings import Settings
 
 INDEX = "keys.json"
 MIN_BITS = 2048
+# How often an index is read again because another process replaces it meanwhile.
+READ_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ class Jwks:
     etag: str
 
 
+@dataclass(frozen=True)
+class _Index:
+    """The index as it was read, with every key that it names; `file_state` differs between versions of the file."""
+
+    file_state: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    keys: Mapping[str, Key]
+
+    def valid(self, now_s: float) -> list[Entry]:
+        return [entry for entry in self.entries if entry.ends_s is None or entry.ends_s > now_s]
+
+
 class Keys:
     """The folder of keys. A change by another process is seen at the next call; threads may share it."""
 
@@ -64,9 +78,7 @@ class Keys:
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: tuple[int, ...] | None = None
-        self._entries: list[Entry] = []
-        self._keys: dict[str, Key] = {}
+        self._index: _Index | None = None
         with self._alone():
             if not (self.folder / INDEX).exists():
                 self._write([Entry(self._new_key().kid, self._clock())])
@@ -75,12 +87,13 @@ class Keys:
     def signing(self) -> Key:
         """The key that signs now."""
         now = self._clock()
-        entries = [entry for entry in self._load() if entry.ends_s is None or entry.ends_s > now]
+        index = self._load()
+        entries = index.valid(now)
         # After the clock was set back no key may have begun: the eldest signs.
         begun = [entry for entry in entries if entry.signs_from_s <= now] or entries[:1]
         if not begun:
             raise UserError(f"{self.folder / INDEX}: no key that may sign: run `ai102 auth rotate-keys`")
-        return self._keys[begun[-1].kid]
+        return index.keys[begun[-1].kid]
 
     def verifying(self, kid: str) -> Key | None:
         """The published key of this id."""
@@ -97,7 +110,7 @@ class Keys:
         """
         with self._alone():
             now = self._clock()
-            standing = [entry for entry in self._load() if entry.ends_s is None or entry.ends_s > now]
+            standing = self._load().valid(now)
             former_ends = [entry.ends_s for entry in standing if entry.ends_s is not None]
             if former_ends and not drop_old:
                 ends = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(former_ends)))
@@ -113,26 +126,36 @@ class Keys:
             return entry
 
     def _published(self) -> list[Key]:
-        now = self._clock()
-        return [self._keys[entry.kid] for entry in self._load() if entry.ends_s is None or entry.ends_s > now]
+        index = self._load()
+        return [index.keys[entry.kid] for entry in index.valid(self._clock())]
 
-    def _load(self) -> list[Entry]:
-        index = self.folder / INDEX
+    def _load(self) -> _Index:
+        """The index of now. Callers use this one object: another thread may load a later index at any moment."""
+        file = self.folder / INDEX
         with self._lock:
             try:
-                facts = index.stat()
-                seen = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
-                if seen != self._seen:
-                    entries = [Entry(**row) for row in json.loads(index.read_text(encoding="utf-8"))["keys"]]
-                    keys = {entry.kid: self._keys.get(entry.kid) or self._read(entry.kid) for entry in entries}
-                    self._entries, self._keys, self._seen = entries, keys, seen
+                for tries_left in reversed(range(READ_TRIES)):
+                    file_state = _state_of(file)
+                    if self._index is None or self._index.file_state != file_state:
+                        try:
+                            self._index = self._read_index(file, file_state)
+                        except FileNotFoundError:
+                            # A key file of an index that another process replaced meanwhile: read the new index.
+                            if tries_left and _state_of(file) != file_state:
+                                continue
+                            raise
+                    return self._index
             except FileNotFoundError as err:
-                raise UserError(
-                    f"{err.filename}: no such file: put a backup in its place or move {index} away"
-                ) from err
+                raise UserError(f"{err.filename}: no such file: put a backup in its place or move {file} away") from err
             except (ValueError, KeyError, TypeError) as err:
-                raise UserError(f"{index}: not an index of keys ({err}): put a backup in its place") from err
-            return self._entries
+                raise UserError(f"{file}: not an index of keys ({err}): put a backup in its place") from err
+        raise AssertionError("the last try returns or raises")
+
+    def _read_index(self, file: Path, file_state: tuple[int, ...]) -> _Index:
+        entries = tuple(Entry(**row) for row in json.loads(file.read_text(encoding="utf-8"))["keys"])
+        known = self._index.keys if self._index else {}
+        keys = {entry.kid: known.get(entry.kid) or self._read(entry.kid) for entry in entries}
+        return _Index(file_state, entries, keys)
 
     def _read(self, kid: str) -> Key:
         file = self.folder / f"{kid}.pem"
@@ -172,6 +195,11 @@ class Keys:
             yield
         finally:
             os.close(handle)
+
+
+def _state_of(file: Path) -> tuple[int, ...]:
+    facts = file.stat()
+    return (facts.st_ino, facts.st_mtime_ns, facts.st_size)
 
 
 def thumbprint(public: rsa.RSAPublicKey) -> str:

@@ -42,6 +42,12 @@ def slow_down(retry_after_s: int) -> Refusal:
     )
 
 
+def too_often(retry_after_s: int) -> Refusal:
+    return Refusal(
+        429, "temporarily_unavailable", "This user gets no more tokens in this minute.", retry_after_s=retry_after_s
+    )
+
+
 def busy() -> Refusal:
     return Refusal(503, "temporarily_unavailable", "The issuer is busy; try again in a moment.", retry_after_s=1)
 

@@ -15,14 +15,17 @@ JTI = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def end_token(issuer: Issuer, token: str, origin: Origin) -> bool:
-    """Of both kinds: a refresh token takes its whole session along. False when it is no token of ours, or dead."""
+    """End the login session that a token of either kind belongs to; False when it is no token of ours, or dead.
+
+    The whole session, also for an access token: that is one revocation, however many tokens a session has had.
+    """
     claims = issuer.claims_of(token)
     with issuer.database.change() as change:
         if claims is not None:
             if claims["exp"] + issuer.settings.clock_skew_s <= change.now_s:
                 return False
-            revocations.revoke(change, "jti", claims["jti"], claims["exp"] + issuer.settings.clock_skew_s)
-            change.record("revoke", claims["sub"], origin, jti=claims["jti"])
+            if revoke_session(change, claims["sid"], issuer.settings):
+                change.record("revoke", claims["sub"], origin, sid=claims["sid"])
             return True
         if found := sessions.found(change.connection, token, change.now_s):
             session, _ = found

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ai102.errors import UserError
 from ai102.gateway import policy
 from ai102.gateway.policy import Gateway, Issuer
+
+# A policy that could not be read may be readable the next time, without any change of the file.
+TRY_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Why the file could not be taken, in which state it was then, and when; an empty sentence: there is none."""
+
+    sentence: str = ""
+    file_state: tuple[int, ...] | None = None
+    at_s: float = 0.0
+
+    def is_settled(self, file_state: tuple[int, ...] | None) -> bool:
+        """Whether the same file was tried a moment ago."""
+        is_same = bool(self.sentence) and file_state == self.file_state
+        return is_same and time.monotonic() - self.at_s < TRY_AGAIN_S
 
 
 class Rights:
@@ -19,7 +38,8 @@ class Rights:
         self.file = file
         self._log = log
         self._lock = threading.Lock()
-        self._seen = self._state_of_file()
+        self._loaded = self._state_of_file()
+        self._problem = _Problem()
         self._gateway = policy.load(file)
         self._ours = _ours(self._gateway, file)
 
@@ -56,6 +76,11 @@ class Rights:
 
         return list(grants.grants_for(self.gateway, roles, attributes))
 
+    def asked_of(self, attributes: Mapping[str, str]) -> dict[str, str]:
+        """Of a user's attributes those that a grant looks at: a token carries no other."""
+        asked = {name for grant in self.gateway.grants for name in grant.user}
+        return {name: value for name, value in attributes.items() if name in asked}
+
     def check_roles(self, roles: list[str]) -> None:
         """UserError for a role that the policy does not have."""
         for role in roles:
@@ -66,14 +91,18 @@ class Rights:
     def _refresh(self) -> None:
         with self._lock:
             state = self._state_of_file()
-            if state == self._seen:
+            if state == self._loaded or self._problem.is_settled(state):
                 return
-            self._seen = state
             try:
                 gateway = policy.load(self.file)
                 self._ours, self._gateway = _ours(gateway, self.file), gateway
-            except UserError as err:
-                self._log(f"the former policy stays in force: {err}")
+            except (UserError, OSError) as err:
+                if str(err) != self._problem.sentence:
+                    self._log(f"the former policy stays in force: {err}")
+                self._problem = _Problem(str(err), state, time.monotonic())
+            else:
+                # Only now: a file that could not be read is looked at again.
+                self._loaded, self._problem = state, _Problem()
 
     def _state_of_file(self) -> tuple[int, ...] | None:
         try:

@@ -10,10 +10,9 @@ from typing import Any
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
-from ai102.errors import UserError
+from ai102.host.listen import tcp_listener
 from ai102.issuer.app import app_for
 from ai102.issuer.issuer import Issuer
-from ai102.serve.addresses import tcp_listener
 
 MAX_CONNECTIONS = 1000
 BACKLOG = 2048
@@ -53,12 +52,7 @@ def server_for(issuer: Issuer, ready: Callable[[], None], log_config: dict[str, 
 
 def listening(address: str) -> socket.socket:
     """A socket on HOST:PORT (0: any free port); UserError when it cannot be had."""
-    try:
-        return tcp_listener(address, BACKLOG)
-    except ValueError as err:
-        raise UserError(f'"{address}" is no address: write HOST:PORT, for example 127.0.0.1:8091') from err
-    except OSError as err:
-        raise UserError(f"{address}: {err.strerror}: end what listens there or name another address") from err
+    return tcp_listener(address, backlog=BACKLOG, named="--listen")
 
 
 def is_loopback(listener: socket.socket) -> bool:

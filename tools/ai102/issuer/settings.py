@@ -39,6 +39,8 @@ class Settings:
     key_bits: int = 2048
     hash_cost: HashCost = HashCost()
     hashes_waiting: int = 64  # logins beyond these are refused at once
+    tokens_per_minute: int = 300  # of one user: each login can add one revocation, which every proxy keeps for 2 h
+    feed_rows: int = 5000  # of one answer of /auth/revoked
     lockout_of_user: Lockout = Lockout(free=10)
     lockout_of_address: Lockout = Lockout(free=50)  # many people may share one
     max_body_bytes: int = 16 << 10

@@ -1,4 +1,4 @@
-"""Access tokens: RS256, of type at+jwt (RFC 9068), with the grants the door enforces."""
+"""Access tokens: RS256, of type at+jwt (RFC 9068), with the roles that the gateway resolves to grants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jwt
 from ai102.issuer.keys import Key, Keys
 
 TYPE = "at+jwt"
-REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "jti", "sid"]
+REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "jti", "sid", "roles"]
 
 
 def claims(
@@ -21,7 +21,7 @@ def claims(
     user: str,
     sid: str,
     roles: Sequence[str],
-    grants: list[dict[str, Any]],
+    attributes: Mapping[str, str],
     now_s: int,
     lifetime_s: int,
 ) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def claims(
         "jti": secrets.token_hex(16),
         "sid": sid,
         "roles": list(roles),
-        "grants": grants,
+        "attributes": dict(attributes),
     }
 
 

@@ -1,6 +1,5 @@
 """Start a tritonserver, wait until every model is ready, and stop it with all it started."""
 
-import contextlib
 import math
 import os
 import signal
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from ai102.errors import UserError
+from ai102.host.child import Child
 from ai102.serve.addresses import chosen_ports, is_answered, reachable_url
 from ai102.serve.backend_directory import backend_directory_for
 from ai102.serve.installation import Installation, installed_tritonserver, server_environment
@@ -24,16 +24,6 @@ EXIT_TIMEOUT_S = 5
 # Past its own time-out it needs a moment, and hangs for ever if a request outlasts it.
 STOP_TIMEOUT_S = EXIT_TIMEOUT_S + 5
 SHARED_MEMORY = Path("/dev/shm")
-# Reads a pipe that ends when we do, even by kill -9, and then stops the server as stop() does. PR_SET_PDEATHSIG
-# would need preexec_fn, which is unsafe beside threads, and could not follow up with KILL.
-GUARDIAN = """
-read _
-kill -TERM "$1"
-waited=0
-while kill -0 "$1" && [ "$waited" -lt "$2" ]; do sleep 1; waited=$((waited + 1)); done
-kill -KILL "-$1"
-rm -f "$3"*
-"""
 
 
 class Server:
@@ -65,8 +55,7 @@ class Server:
         self._ports = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
         self._log = log
         self._lines = TritonLog()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._reader: threading.Thread | None = None
         # Ours alone, so that what a killed server leaves behind can be distinguished from another server's.
         self._shared_memory_prefix = f"ai102_{os.getpid()}_{uuid.uuid4().hex[:8]}_"
@@ -117,44 +106,35 @@ class Server:
 
     def wait(self, timeout_s: float) -> int | None:
         """The exit status if the server ends within `timeout_s`, else None."""
-        try:
-            return self._started.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
+        return self._started.wait(timeout_s)
 
     def stop(self, *, at_once: bool = False) -> None:
         """TERM, then after a bound KILL to all it started; removes its shared memory. Safe to call twice."""
-        if self._process is None:
+        if self._child is None:
             return
         try:
-            if not at_once and self._process.poll() is None:
-                self._process.terminate()
-                self.wait(STOP_TIMEOUT_S)
+            if not at_once:
+                self._child.ask_to_end(signal.SIGTERM, STOP_TIMEOUT_S)
         finally:
             # Also when a second Ctrl-C breaks the wait.
             self.kill()
-            self._process.wait()
-            if self._guardian is not None:
-                self._guardian.communicate()
+            self._child.reap()
             if self._reader is not None:
                 self._reader.join(timeout=5)
-            self._process = None
+            self._child = None
 
     def kill(self) -> None:
         """End the server and its children now, and remove the shared memory they leave."""
-        if self._guardian is not None:
-            self._guardian.kill()
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if self._child is not None:
+            self._child.kill()
         for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
             region.unlink(missing_ok=True)
 
     @property
-    def _started(self) -> "subprocess.Popen[bytes]":
-        if self._process is None:
+    def _started(self) -> Child:
+        if self._child is None:
             raise RuntimeError("the server is not started: use it in a with statement")
-        return self._process
+        return self._child
 
     def _url(self, protocol: str) -> str:
         return reachable_url(self.host, self._ports[protocol])
@@ -164,27 +144,17 @@ class Server:
         environment = server_environment(installation, os.environ)
         sink = self._log_sink()
         command = [str(installation.binary), *self._arguments(installation, backends)]
-        self._process = subprocess.Popen(
+        self._child = Child(
             command,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-            # SIGPIPE stays ignored: when we are killed, the server must live on to stop in order.
-            restore_signals=False,
+            environment=environment,
+            grace_s=STOP_TIMEOUT_S,
+            leftovers=str(SHARED_MEMORY / self._shared_memory_prefix),
         )
-        assert self._process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout, *sink), daemon=True)
+        assert self._child.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self._child.stdout, *sink), daemon=True)
         self._reader.start()
-        regions = str(SHARED_MEMORY / self._shared_memory_prefix)
-        self._guardian = subprocess.Popen(
-            ["/bin/sh", "-c", GUARDIAN, "guardian", str(self._process.pid), str(STOP_TIMEOUT_S), regions],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
 
     def _arguments(self, installation: Installation, backends: Path | None) -> list[str]:
         arguments = [
@@ -235,10 +205,10 @@ class Server:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.ready_timeout_s
         while time.monotonic() < deadline:
-            if self.wait(0.05) is not None:
+            if (status := self.wait(0.05)) is not None:
                 assert self._reader is not None
                 self._reader.join(timeout=5)
-                raise UserError(self._lines.why_it_ended(self._started.returncode))
+                raise UserError(self._lines.why_it_ended(status))
             if is_answered(f"http://{self.http_url}/v2/health/ready"):
                 return
         raise UserError(self._lines.why_not_ready(self.ready_timeout_s))

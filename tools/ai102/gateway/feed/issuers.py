@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ai102.gateway.feed.jwks import Keys, Revoked, keys_from_jwks, revoked_from
+from ai102.gateway.feed.jwks import Keys, keys_from_jwks, revoked_page_from
 from ai102.gateway.policy import Issuer
+from ai102.gateway.revocations import Journal
 
 OURS_EVERY_S = 1.0
 FOREIGN_EVERY_S = 60.0
@@ -23,30 +23,33 @@ RETRY_EVERY_S = 5.0
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 3.0
 MAX_JWKS_BYTES = 256 << 10
-MAX_REVOKED_BYTES = 8 << 20
+MAX_PAGE_BYTES = 8 << 20
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What an issuer said last; None: it never did. `fetched_s`: when it last said all of it."""
+    """What an issuer said last; None: it never did. `fetched_s`: when it last said all of it.
+
+    `revoked` names the journal that holds all it has revoked.
+    """
 
     keys: Keys | None = None
-    revoked: Revoked | None = None
+    revoked: str | None = None
     fetched_s: float = 0
 
 
-def known_from_state(state: Mapping[str, Any], issuer: Issuer) -> Known:
+def known_from_state(state: Mapping[str, Any], issuer: Issuer, journal: Journal | None) -> Known:
     """What a state.json of before knows of `issuer`; nothing if its keys came from elsewhere."""
     try:
         row = state["issuers"][issuer.issuer]
         if row["jwks"] != issuer.jwks or not row["fetched"]:
             return Known()
-        revoked = revoked_from(json.dumps(row["revoked"]).encode())
         keys = {kid: {"alg": key["alg"], "pem": key["pem"]} for kid, key in row["keys"].items()}
-        return Known(keys, revoked if issuer.revoked and row["trusts_grants"] else None, row["fetched"])
-    except (KeyError, TypeError, AttributeError, ValueError):
+        revoked = journal.name if journal is not None and row["revoked"] else ""
+        return Known(keys, revoked or None, row["fetched"])
+    except (KeyError, TypeError, AttributeError):
         return Known()
 
 
@@ -59,12 +62,13 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._etag = ""
 
-    def fetch(self, read: Callable[[bytes], T]) -> T | None:
+    def fetch(self, read: Callable[[bytes], T], **query: str) -> T | None:
         """What `read` makes of the answer; None: the same as before. Raises ValueError, httpx.HTTPError."""
+        url = httpx.URL(self._url).copy_merge_params(query) if query else self._url
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         headers = {"Accept": "application/json"} | ({"If-None-Match": self._etag} if self._etag else {})
         body = b""
-        with self._client.stream("GET", self._url, headers=headers) as response:
+        with self._client.stream("GET", url, headers=headers) as response:
             if response.status_code == httpx.codes.NOT_MODIFIED and self._etag:
                 return None
             if response.status_code != httpx.codes.OK:
@@ -81,12 +85,41 @@ class Fetcher:
         return result
 
 
+class Feed:
+    """Follows what an issuer revokes: each time what is new, page by page, into the journal."""
+
+    def __init__(self, fetcher: Fetcher, journal: Journal) -> None:
+        self._fetcher = fetcher
+        self._journal = journal
+        self._feed = ""
+        self._after = 0
+
+    def follow(self, stop: threading.Event) -> str:
+        """The journal's name, once it has all; "" when it was stopped. Raises ValueError, httpx.HTTPError and OSError,
+        and goes on from there the next time.
+        """
+        while True:
+            page = self._fetcher.fetch(revoked_page_from, after=str(self._after))
+            if page is None or stop.is_set():
+                return ""
+            if self._after and (page.feed != self._feed or page.next < self._after):
+                self._after = 0  # another database, or a former copy of it: its numbers mean other things
+                continue
+            if page.more and page.next <= self._after:
+                raise ValueError("a page of revocations that leads nowhere")
+            self._journal.add(page.revocations)
+            self._feed, self._after = page.feed, page.next
+            if not page.more:
+                return self._journal.name
+
+
 class Watch:
     """Keeps `known` up to date in a thread of its own: an issuer that hangs holds up no other."""
 
-    def __init__(self, issuer: Issuer, known: Known, log: Callable[[str], None]) -> None:
+    def __init__(self, issuer: Issuer, known: Known, log: Callable[[str], None], journal: Journal | None) -> None:
         self.issuer = issuer
         self.known = known
+        self._journal = journal
         self._log = log
         self._wake = threading.Event()
         self._told: dict[str, str] = {}
@@ -108,32 +141,34 @@ class Watch:
         timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with httpx.Client(timeout=timeout, trust_env=not _is_local(self.issuer.jwks)) as client:
             jwks = Fetcher(client, self.issuer.jwks, MAX_JWKS_BYTES)
-            revoked = Fetcher(client, self.issuer.revoked, MAX_REVOKED_BYTES) if self.issuer.revoked else None
+            feed = None
+            if self._journal is not None:
+                feed = Feed(Fetcher(client, self.issuer.revoked, MAX_PAGE_BYTES), self._journal)
             while not stop.is_set():
-                whole = self.once(jwks, revoked)
+                whole = self.once(jwks, feed, stop)
                 every_s = FOREIGN_EVERY_S if whole else RETRY_EVERY_S
-                self._wait(OURS_EVERY_S if revoked else every_s, stop)
+                self._wait(OURS_EVERY_S if feed else every_s, stop)
 
-    def once(self, jwks: Fetcher, revoked: Fetcher | None) -> bool:
+    def once(self, jwks: Fetcher, feed: Feed | None, stop: threading.Event) -> bool:
         """One turn; whether everything could be fetched."""
-        has_keys, keys = self._ask(jwks, keys_from_jwks, self.issuer.jwks)
+        has_keys, keys = self._ask(lambda: jwks.fetch(keys_from_jwks), self.issuer.jwks)
         if keys is not None:
             self.known = replace(self.known, keys=keys.keys)
             self._tell("keys", "; ".join(keys.left_out), "left out: ")
-        has_lists = True
-        if revoked is not None:
-            has_lists, lists = self._ask(revoked, revoked_from, self.issuer.revoked)
-            if lists is not None:
-                self.known = replace(self.known, revoked=lists)
-        if has_keys and has_lists:
+        has_revocations = True
+        if feed is not None:
+            has_revocations, journal = self._ask(lambda: feed.follow(stop), self.issuer.revoked)
+            if journal:
+                self.known = replace(self.known, revoked=journal)
+        if has_keys and has_revocations:
             self.known = replace(self.known, fetched_s=time.time())
-        return has_keys and has_lists
+        return has_keys and has_revocations
 
-    def _ask(self, fetcher: Fetcher, read: Callable[[bytes], T], url: str) -> tuple[bool, T | None]:
+    def _ask(self, fetch: Callable[[], T], url: str) -> tuple[bool, T | None]:
         """Whether it answered, and the answer, None when it is that of before; a failure is told once."""
         try:
-            answer = fetcher.fetch(read)
-        except (ValueError, httpx.HTTPError, httpx.InvalidURL) as err:
+            answer = fetch()
+        except (ValueError, OSError, httpx.HTTPError, httpx.InvalidURL) as err:
             self._tell(url, f"{type(err).__name__}: {err}", "what was known stays in force: ")
             return False, None
         self._tell(url, "", "")

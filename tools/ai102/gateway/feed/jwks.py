@@ -1,9 +1,10 @@
-"""What an issuer publishes, read with suspicion: its keys (RFC 7517) as PEM, and its list of revoked tokens."""
+"""What an issuer publishes, read with suspicion: its keys (RFC 7517) as PEM, and what it has revoked."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+import re
+from typing import Any, NamedTuple, TypeGuard
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -15,10 +16,11 @@ RSA_BITS = range(2048, 8193)
 # What a public exponent may be: smaller ones are weak, larger ones slow.
 RSA_EXPONENTS = range(65537, 1 << 32)
 ALGORITHMS = {"RSA": "RS256", "EC": "ES256"}
-LISTS = ("jti", "sid", "sub")
+KINDS = ("jti", "sid", "sub")
+# A value that the gateway would not take in a token either need not be kept.
+VALUE = re.compile(r"[!-~]{1,255}")
 
 Keys = dict[str, dict[str, str]]
-Revoked = dict[str, dict[str, float]]
 
 
 class KeySet(NamedTuple):
@@ -26,6 +28,24 @@ class KeySet(NamedTuple):
 
     keys: Keys
     left_out: tuple[str, ...]
+
+
+class Revocation(NamedTuple):
+    """What no token may carry until `ends_s`; for a "sub" those are the tokens issued before `not_before_s`."""
+
+    kind: str
+    value: str
+    ends_s: int
+    not_before_s: int
+
+
+class RevokedPage(NamedTuple):
+    """Some of what an issuer has revoked, in its order; the next page has what comes after the number `next`."""
+
+    feed: str
+    next: int
+    more: bool
+    revocations: tuple[Revocation, ...]
 
 
 def keys_from_jwks(text: bytes) -> KeySet:
@@ -48,16 +68,23 @@ def keys_from_jwks(text: bytes) -> KeySet:
     return KeySet(keys, tuple(left_out))
 
 
-def revoked_from(text: bytes) -> Revoked:
-    """{"jti", "sid", "sub"}, each of name to seconds since 1970. Raises ValueError when it is anything else."""
+def revoked_page_from(text: bytes) -> RevokedPage:
+    """One answer of an issuer's address for revocations. Raises ValueError when it is anything else."""
     document = _object(text)
-    revoked: Revoked = {}
-    for name in LISTS:
-        times = document.get(name, {})
-        if not isinstance(times, dict) or not all(_is_number(time) for time in times.values()):
-            raise ValueError(f'"{name}" is no table of times')
-        revoked[name] = times
-    return revoked
+    feed, number, more = document.get("feed"), document.get("next"), document.get("more")
+    rows = document.get("revoked")
+    if not isinstance(feed, str) or not _is_number(number) or not isinstance(more, bool) or not isinstance(rows, list):
+        raise ValueError('no page of revocations: it wants "feed", "next", "more" and "revoked"')
+    revocations = tuple(_revocation(row) for row in rows)
+    return RevokedPage(feed, number, more, tuple(one for one in revocations if VALUE.fullmatch(one.value)))
+
+
+def _revocation(row: object) -> Revocation:
+    if not isinstance(row, list) or len(row) != 4 or row[0] not in KINDS or not isinstance(row[1], str):
+        raise ValueError("a revocation that is no [kind, value, ends, not before]")
+    if not _is_number(row[2]) or not _is_number(row[3]):
+        raise ValueError("a revocation with a time that is no number of seconds")
+    return Revocation(*row)
 
 
 def _object(text: bytes) -> dict[str, Any]:
@@ -70,8 +97,8 @@ def _object(text: bytes) -> dict[str, Any]:
     return document
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
 def _key(row: object) -> tuple[str, dict[str, str]]:

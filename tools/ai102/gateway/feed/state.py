@@ -1,4 +1,4 @@
-"""state.json: what changes while the door runs (keys, revocations, grants of roles), kept up to date."""
+"""state.json: what changes while the gateway runs (keys, grants of roles, names of journals), kept up to date."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from ai102.contract.answers import asked_from_contract
 from ai102.errors import UserError
 from ai102.gateway.feed.issuers import Known, Watch, known_from_state
 from ai102.gateway.grants import role_grants
-from ai102.gateway.policy import Gateway
+from ai102.gateway.policy import Gateway, Issuer
+from ai102.gateway.revocations import FOLDER, Journal
 
-VERSION = 1
+VERSION = 2
 # How often the file is looked after; and how often it is written even if nothing changed, so that its age tells
 # whether somebody still does.
 LOOK_EVERY_S = 1.0
 WRITE_EVERY_S = 10.0
+JOIN_S = 0.5
 
 Log = Callable[[str], None]
 
@@ -39,10 +41,10 @@ def state_from(gateway: Gateway, contract: Contract, known: Mapping[str, Known],
             "audience": issuer.audience,
             "roles_claim": issuer.roles_claim,
             "roles": issuer.roles,
-            "trusts_grants": bool(issuer.revoked),
+            "is_ours": bool(issuer.revoked),
             "jwks": issuer.jwks,
             "keys": facts.keys if complete else {},
-            "revoked": (facts.revoked if complete else None) or {},
+            "revoked": (facts.revoked if complete else None) or "",
             "fetched": facts.fetched_s if complete else 0,
         }
     return {
@@ -70,7 +72,7 @@ def sync(
     A defect of ours sets `stop` and raises: a door that no longer hears of revocations must not stay open unnoticed.
     """
     before = _read(path)
-    watches = [Watch(issuer, known_from_state(before, issuer), log) for issuer in gateway.issuers]
+    watches = [_watch(issuer, before, path.parent / FOLDER, log) for issuer in gateway.issuers]
     threads = [threading.Thread(target=watch.run, args=(stop,), daemon=True) for watch in watches]
     for thread in threads:
         thread.start()
@@ -96,8 +98,15 @@ def sync(
                 problem = str(err)
         if stop.wait(LOOK_EVERY_S):
             break
+    # Not longer: one that waits for its issuer writes nothing any more, and a new policy must not wait for it.
+    ends = time.monotonic() + JOIN_S
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, ends - time.monotonic()))
+
+
+def _watch(issuer: Issuer, before: Mapping[str, Any], folder: Path, log: Log) -> Watch:
+    journal = Journal(folder, issuer) if issuer.revoked else None
+    return Watch(issuer, known_from_state(before, issuer, journal), log, journal)
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -18,27 +18,33 @@ class Writer:
         self._contract, self._path, self._log = contract, path, log
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._defect: BaseException | None = None
 
     def follow(self, gateway: Gateway) -> None:
         """Write by this policy from now on."""
         self.stop()
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=state.sync,
-            args=(gateway, self._contract, self._path),
-            kwargs={"stop": self._stop, "log": self._log},
+            target=self._run,
+            args=(gateway, self._stop),
             name="state",
             daemon=True,
         )
         self._thread.start()
 
-    @property
-    def is_broken(self) -> bool:
-        """It ended by itself, by a defect: a door that no longer hears of revocations must not stay open."""
-        return self._thread is not None and not self._thread.is_alive()
+    def check(self) -> None:
+        """Raise what ended it by itself: a gateway that no longer hears of revocations must not stay open."""
+        if self._defect is not None:
+            raise RuntimeError("the state of the gateway is written no more, so it closes") from self._defect
 
     def stop(self) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
             self._thread = None
+
+    def _run(self, gateway: Gateway, stop: threading.Event) -> None:
+        try:
+            state.sync(gateway, self._contract, self._path, stop=stop, log=self._log)
+        except BaseException as err:  # noqa: BLE001 - raised again in the main thread
+            self._defect = err

@@ -24,6 +24,10 @@ end
 local settings = cjson.decode(assert(content_of(os.getenv("AI102_DOOR") .. "/settings.json")))
 settings.secret = assert(content_of(settings.secret_file)):gsub("%s+$", "")
 
+local REVOKED_FOLDER = settings.state_file:match("^(.*)/") .. "/revoked"
+-- While there is more in a journal of revocations, requests get their turn so long between two steps.
+local REST_MS = 2
+
 local state, state_text
 
 -- The file is replaced in one step, so what is read is whole. One that cannot be used leaves the last in force; a door
@@ -42,11 +46,21 @@ local function read_state()
   state_text = text
 end
 
+local function read_step()
+  return judge.read_revocations(state, REVOKED_FOLDER, judge.JOURNAL_BYTES)
+end
+
 read_state()
+repeat
+until read_step() -- no request is here yet that could wait
 core.register_task(function()
   while true do
     core.msleep(READ_STATE_EVERY_MS)
     read_state()
+    while not read_step() do
+      core.msleep(REST_MS)
+    end
+    judge.sweep_revocations(state, os.time())
   end
 end)
 

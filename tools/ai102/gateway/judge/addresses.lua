@@ -84,6 +84,12 @@ function addresses.bytes_from(text)
   return { bytes[13], bytes[14], bytes[15], bytes[16] }
 end
 
+-- One name for what one customer has: an IPv4 address, or the first 64 bits of an IPv6 address.
+function addresses.customer_of(text)
+  local bytes = addresses.bytes_from(text)
+  return bytes and table.concat(bytes, ".", 1, math.min(#bytes, 8)) or "unknown"
+end
+
 -- {bytes, bits} of "10.0.0.0/8" or of one address; nil when it is neither.
 function addresses.network_from(text)
   local address, bits = text:match("^([^/]+)/(%d%d?%d?)$")

@@ -17,7 +17,12 @@ local CACHE_SIZE = 2048
 -- A state older than this when a door starts is not to be relied on: whoever writes it may have died long ago.
 judge.STALE_S = 60
 
+-- So much of a journal of revocations is read at once: a millisecond or two.
+judge.JOURNAL_BYTES = 16384
+
 judge.state_from_json = policy_state.from_json
+judge.read_revocations = policy_state.read_revocations
+judge.sweep_revocations = policy_state.sweep
 
 -- Whether a state read when the door starts is recent enough to begin with.
 function judge.is_fresh(state, now_s)
@@ -39,11 +44,9 @@ local function guarded(f, place)
   end
 end
 
--- Grants of a token: what our own issuer wrote into it, or what the roles have that a foreign one gave.
+-- The grants that the roles in a token have by the policy of now; only our own issuer is believed about attributes.
 local function grants_of(claims, issuer, state)
-  if issuer.trusts_grants then
-    return rights.grants_from(claims.grants)
-  end
+  local attributes = issuer.is_ours and type(claims.attributes) == "table" and claims.attributes or {}
   local words, grants = claims[issuer.roles_claim], {}
   if type(words) == "string" then
     local list = {}
@@ -55,7 +58,9 @@ local function grants_of(claims, issuer, state)
   for _, word in ipairs(type(words) == "table" and words or {}) do
     local role = type(word) == "string" and (issuer.roles[word] or word)
     for _, grant in ipairs(role and state.role_grants[role] or {}) do
-      grants[#grants + 1] = grant
+      if rights.suits(grant, attributes) then
+        grants[#grants + 1] = grant
+      end
     end
   end
   return grants
@@ -79,10 +84,11 @@ local function authenticate(state, authorization, now_s)
   end
   local known = authorization and (state.cache[authorization] or state.older[authorization])
   if known then
-    if known.exp > now_s then
-      return known
+    local reason = known.exp <= now_s and "expired" or known.revoked:reason(known)
+    if reason then
+      return unauthenticated(reason)
     end
-    return unauthenticated("expired")
+    return known
   end
   local token = type(authorization) == "string" and authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +([%w%._%-]+)$")
   if not token then
@@ -96,7 +102,9 @@ local function authenticate(state, authorization, now_s)
     sub = claims.sub,
     jti = claims.jti,
     sid = claims.sid,
+    iat = claims.iat,
     exp = claims.exp,
+    revoked = issuer.revoked,
     grants = grants_of(claims, issuer, state),
   }
   remember(state, authorization, identity)

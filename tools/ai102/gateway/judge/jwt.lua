@@ -127,16 +127,6 @@ local function time_problem(claims, now_s)
   end
 end
 
-local function revocation(claims, revoked)
-  if revoked.jti[claims.jti or false] or revoked.sid[claims.sid or false] then
-    return "revoked"
-  end
-  local not_before = revoked.sub[claims.sub]
-  if not_before and not (type(claims.iat) == "number" and claims.iat >= not_before) then
-    return "revoked with all of the subject's"
-  end
-end
-
 local function claims_problem(claims, issuer, now_s)
   if not names_audience(claims.aud, issuer.audience) then
     return "for another audience"
@@ -149,10 +139,10 @@ local function claims_problem(claims, issuer, now_s)
     end
   end
   -- What its own issuer cannot name it cannot revoke.
-  if issuer.trusts_grants and not claims.jti then
+  if issuer.is_ours and not claims.jti then
     return "without a jti"
   end
-  return time_problem(claims, now_s) or revocation(claims, issuer.revoked)
+  return time_problem(claims, now_s) or issuer.revoked:reason(claims)
 end
 
 local function header_problem(header)
@@ -199,6 +189,8 @@ function jwt.claims_from(token, state, now_s)
   end
   if next(issuer.keys) == nil then
     return nil, "no keys of the issuer are known yet", "unavailable"
+  elseif issuer.journal and not issuer.revoked.is_complete then
+    return nil, "not all that the issuer has revoked is known yet", "unavailable"
   end
   local key = issuer.keys[header.kid]
   if not key or key.alg ~= header.alg then

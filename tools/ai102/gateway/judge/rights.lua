@@ -36,6 +36,18 @@ local function is_list_of_strings(value)
   return true
 end
 
+local function is_map_of_strings(value)
+  if type(value) ~= "table" then
+    return false
+  end
+  for name, word in pairs(value) do
+    if type(name) ~= "string" or type(word) ~= "string" then
+      return false
+    end
+  end
+  return true
+end
+
 -- A grant as the door checks it; nil when it is not one that it understands in full: such a grant gives nothing.
 function rights.grant_from(raw)
   if type(raw) ~= "table" or not is_list_of_strings(raw.verbs) or not is_list_of_strings(raw.models) then
@@ -68,6 +80,8 @@ function rights.grant_from(raw)
       end
     elseif key == "max_body_bytes" and type(value) == "number" then
       grant.max_body_bytes = value
+    elseif key == "user" and is_map_of_strings(value) then
+      grant.user = value
     elseif key ~= "verbs" and key ~= "models" then
       return nil
     end
@@ -81,6 +95,16 @@ function rights.grants_from(list)
     grants[#grants + 1] = rights.grant_from(raw)
   end
   return grants
+end
+
+-- Whether a user with these attributes may have the grant.
+function rights.suits(grant, attributes)
+  for name, value in pairs(grant.user or {}) do
+    if attributes[name] ~= value then
+      return false
+    end
+  end
+  return true
 end
 
 local function covers_model(grant, model)

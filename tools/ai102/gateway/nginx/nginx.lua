@@ -1,5 +1,6 @@
 -- nginx's side of the door: hands each request to the decision core, and sets what goes on to the replica.
 
+local addresses = require("addresses")
 local answers = require("answers")
 local balance = require("balance")
 local body = require("body")
@@ -15,13 +16,15 @@ local WINDOW_S = 10
 local HEAD_BYTES = 8192
 local rates = ngx.shared.door_rates
 local settings, secret
+local REST_S = 0.002 -- between two steps through a journal of revocations requests get their turn
 local state, state_text
+local is_reading = false
 
 -- The file is replaced in one step, so what is read is whole. One that cannot be used leaves the last in force. The
 -- first must be fresh, unless this is a reload: then the workers of before had a fresh one.
-local function read_state(premature)
+local function read_state()
   local text, err = body.content_of(settings.state_file)
-  if premature or text == state_text then
+  if text == state_text then
     return
   end
   state_text = text
@@ -41,9 +44,32 @@ local function read_state(premature)
   end
 end
 
+local function read_step()
+  return judge.read_revocations(state, settings.revoked_folder, judge.JOURNAL_BYTES)
+end
+
+local function refresh(premature)
+  if premature or is_reading then
+    return
+  end
+  is_reading = true
+  read_state()
+  local ok, err = pcall(function()
+    while not read_step() do
+      ngx.sleep(REST_S)
+    end
+    judge.sweep_revocations(state, ngx.time())
+  end)
+  is_reading = false
+  if not ok then
+    ngx.log(ngx.ERR, "revocations: ", err)
+  end
+end
+
 -- Before the workers start; `prefix` is the folder of nginx.conf and settings.json.
 function glue.load(prefix)
   settings = assert(cjson.decode(assert(body.content_of(prefix .. "settings.json"))))
+  settings.revoked_folder = settings.state_file:match("^(.*)/") .. "/revoked"
   secret = assert(body.content_of(settings.secret_file)):gsub("%s+$", "")
   balance.load(settings)
 end
@@ -51,17 +77,19 @@ end
 -- In each worker.
 function glue.start()
   read_state()
-  ngx.timer.every(READ_STATE_EVERY_S, read_state)
+  repeat
+  until read_step() -- no request is here yet that could wait
+  ngx.timer.every(READ_STATE_EVERY_S, refresh)
   balance.start()
 end
 
--- How many requests of `subject` came in the last WINDOW_S seconds, this one included: the window of before counts for
+-- How many requests of `name` came in the last WINDOW_S seconds, this one included: the window of before counts for
 -- as much of it as the last WINDOW_S seconds still cover.
-local function requests_of(subject)
+local function requests_of(name)
   local now = ngx.now()
   local window = math.floor(now / WINDOW_S)
-  local count = rates:incr(subject .. " " .. window, 1, 0, 2 * WINDOW_S)
-  local before = rates:get(subject .. " " .. window - 1) or 0
+  local count = rates:incr(name .. " " .. window, 1, 0, 2 * WINDOW_S)
+  local before = rates:get(name .. " " .. window - 1) or 0
   return (count or 1) + before * (1 - (now / WINDOW_S - window))
 end
 
@@ -79,6 +107,17 @@ local function identified(variables, verb)
     return answers.refuse_as("rate_limited", "too many requests")
   end
   return identity
+end
+
+-- Whoever asks /auth/* has no subject yet; a refusal ends the request.
+local function check_rate_of_address(variables, path)
+  if path:sub(1, 6) ~= "/auth/" then
+    return
+  end
+  -- No subject has a space in it.
+  if requests_of("address " .. addresses.customer_of(variables.remote_addr)) > settings.auth_requests_per_10s then
+    return answers.refuse_as("rate_limited", "too many requests to /auth/ from one address")
+  end
 end
 
 -- The largest body that the grants allow, nil for any.
@@ -137,6 +176,7 @@ function glue.rest()
   if not upstream then
     return answers.refuse_as("not_found", "no such service here")
   end
+  check_rate_of_address(variables, variables.request_uri)
   local identity = identified(variables, route.verb)
   local announced = tonumber(variables.http_content_length)
   local largest = allowed(variables, identity, route.verb, route.model, route.version, announced)

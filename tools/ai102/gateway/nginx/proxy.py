@@ -116,6 +116,7 @@ def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
         ],
         "services": {name: name for name in services_of(gateway)},
         "requests_per_10s": limits.requests_per_10s,
+        "auth_requests_per_10s": limits.auth_requests_per_10s,
         "max_body_bytes": limits.max_body_bytes,
         "max_json_bytes": limits.max_json_bytes,
         "max_elements": limits.max_elements,
