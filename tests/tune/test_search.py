@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from ai102.live import ConfigRefusedError
 
-from ai102.client.live import ConfigRefusedError
 from ai102.tune.candidate import Candidate, Choices
 from ai102.tune.rate import TOLERANCE, GoalNotReachedError, Window, highest_rate, looked_at
 from ai102.tune.search import Search, Trial

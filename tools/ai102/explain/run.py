@@ -12,9 +12,9 @@ from typing import Any
 from ai102.client import Client
 from ai102.client.addresses import addresses_from_url
 from ai102.client.calls import ModelState
-from ai102.client.live import LiveServer
 from ai102.errors import UserError
 from ai102.explain.facts import Config, Counts, Facts, between, config_from_pb, counts_of, failures_from_metrics
+from ai102.live import LiveServer
 from ai102.progress import Reporter
 
 # Where Triton listens by default: with the port of the URL, that of the metrics can be guessed.

@@ -14,10 +14,10 @@ from ai102 import artifact
 from ai102.build import plans
 from ai102.build.workspace import Workspace
 from ai102.client import Client
-from ai102.client.live import LiveServer
 from ai102.configs import configure
 from ai102.contract import contract_from_text
 from ai102.errors import UserError
+from ai102.live import LiveServer
 from ai102.progress import Reporter
 from ai102.serve.server import Server
 from ai102.tune import capacity, contract_file, cores

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol
 
-from ai102.client.live import ConfigRefusedError
+from ai102.live import ConfigRefusedError
 from ai102.tune.candidate import AXES, Candidate, Choices, along
 from ai102.tune.rate import TOLERANCE, GoalNotReachedError, Window, highest_rate, looked_at
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from tritonclient.grpc import model_config_pb2 as pb
 
 from ai102.client import Client
-from ai102.client.live import LiveServer
 from ai102.configs.configure import Target
 from ai102.configs.model_config import config_from_model
 from ai102.contract import Contract
+from ai102.live import LiveServer
 from ai102.tune.candidate import Candidate, network_with
 from ai102.tune.subject import Subject
 
