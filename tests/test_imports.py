@@ -18,7 +18,7 @@ LINES = [
     ["spec", "transforms", "sample_sets"],
     ["seal", "masking"],
     ["client", "samples", "serve", "repository", "graph"],
-    ["live", "api"],
+    ["api"],
     ["gateway"],
     ["examples", "auth"],
     ["networks", "calibrate", "warmup"],
