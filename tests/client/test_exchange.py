@@ -1,6 +1,7 @@
 """Retries, the deadline over them, and the way from one server to another, on a clock of the test's own."""
 
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -213,7 +214,7 @@ def test_a_hung_server_is_met_once_in_each_rest_period_and_every_call_is_answere
         if "a:1" in met:
             meetings.append(servers.now)
     assert len(meetings) >= 2
-    assert all(later - earlier >= REST_S for earlier, later in zip(meetings, meetings[1:], strict=False))
+    assert all(later - earlier >= REST_S for earlier, later in pairwise(meetings))
 
 
 def test_of_many_calls_at_once_one_tries_a_server_that_has_rested() -> None:

@@ -113,9 +113,9 @@ TABLE = (
     _row(
         "grpc",
         _LOST,
-        r"(recvmsg|sendmsg):.*|(Received )?GOAWAY( .*)?|(keepalive watchdog|ping) timeout"
-        r"|Socket closed|Stream removed|Endpoint closing|Connection reset( by peer)?|Broken pipe|Connection timed out"
-        r"|((Client|Server) )?transport closed.*",
+        r"(recvmsg|sendmsg):.*|(Received )?GOAWAY( .*)?|((Client|Server) )?transport closed.*"
+        r"|(Stream removed|Socket closed|Endpoint closing|keepalive watchdog timeout|ping timeout|Connection reset"
+        r"( by peer)?|Broken pipe|Connection timed out)( \(.*\))?",
         Meaning.CONNECTION_BROKE,
     ),
     _row("grpc", "UNIMPLEMENTED", r"(Method not found!)?", Meaning.ANOTHER_SERVICE),

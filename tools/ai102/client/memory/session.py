@@ -32,6 +32,7 @@ _ANSWERED = (
 # How often an abandoned region is asked about again, and how long that may hold up a call or `close`.
 SWEEP_EVERY_S = 1.0
 SWEEP_S = 0.5
+SWEEP_SHARE = 0.25  # of what is left of the call's time
 CLOSE_S = 2.0
 # With so many abandoned regions, tensors stay on the wire until the server has let go of some.
 MOST_ABANDONED = 32
@@ -161,28 +162,30 @@ class Memory:
             self.segments.learn(call, sizes)
 
     def _sweep(self, headers: Mapping[str, str], deadline: Deadline) -> Steps:
-        """Have the server let go of regions whose callers stopped waiting."""
-        self._next_sweep = self.clock() + SWEEP_EVERY_S
-        yield from self._release(headers, Deadline(min(deadline.ends, self.clock() + SWEEP_S), deadline.timeout_s))
+        """Have the server let go of regions whose callers stopped waiting, in a small part of this call's time."""
+        now = self.clock()
+        self._next_sweep = now + SWEEP_EVERY_S
+        limit_s = min(SWEEP_S, SWEEP_SHARE * (deadline.ends - now))
+        yield from self._release(headers, Deadline(now + limit_s, deadline.timeout_s))
 
     def _release(self, headers: Mapping[str, str], deadline: Deadline) -> Steps:
-        """Ask about each abandoned region once, until the deadline."""
+        """Ask about each abandoned region once, until the deadline; returns whether there is a server to ask."""
         for name in self.segments.abandoned:
             if self.clock() >= deadline.ends:
-                return
-            if (yield from self._unregister(name, headers, deadline)):
-                self.segments.forget(name)
-            else:
+                break
+            try:
+                yield from self.ask(Unregister(name, headers), deadline, tries=1)
+            except NoServerError as err:
                 self.segments.defer(name)
-
-    def _unregister(self, name: str, headers: Mapping[str, str], deadline: Deadline) -> Steps:
-        """Whether the server has let go of the region, or has ended and its regions with it."""
-        try:
-            yield from self.ask(Unregister(name, headers), deadline, tries=1)
-        except NoServerError as err:
-            return err.is_refused
-        except InferenceError as err:
-            return err.meaning is Meaning.REGION_IS_UNKNOWN
+                if err.is_refused:
+                    return False
+            except InferenceError as err:
+                if err.meaning is Meaning.REGION_IS_UNKNOWN:
+                    self.segments.forget(name)
+                else:
+                    self.segments.defer(name)
+            else:
+                self.segments.forget(name)
         return True
 
     def close(self, headers: Mapping[str, str]) -> Steps:
@@ -193,8 +196,9 @@ class Memory:
         self.segments.retire()
         deadline = Deadline.after(CLOSE_S, self.clock())
         while self.segments.abandoned and self.clock() < deadline.ends:
-            yield from self._release(headers, deadline)
-            if self.segments.abandoned:
+            if not (yield from self._release(headers, deadline)):
+                return  # the server has ended, and its regions with it
+            if self.segments.abandoned and self.clock() < deadline.ends:
                 yield Pause(0.02)
         if count := len(self.segments.abandoned):
             words = f"{self.url}: the server may keep {count} shared-memory regions until it ends"
