@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from tritonclient.grpc import model_config_pb2 as pb
 
 from ai102.client import BadRequestError, Client, RefusedError, ServerFailedError
+from ai102.client.words import Meaning
 from ai102.configs.configure import Target
 from ai102.configs.model_config import config_from_model
 from ai102.contract import Contract
@@ -92,9 +93,11 @@ class Serving:
         try:
             self._client.load(name, config, timeout_s=LOAD_TIMEOUT_S)
         except RefusedError as err:
+            if err.meaning is not Meaning.NO_EXPLICIT_CONTROL:
+                raise
             raise UserError(
-                f"{self._client.url}: no config can be tried here ({err}); start the server in explicit model control "
-                f"mode with `ai102 serve --model {name}`, or leave --url out"
+                f"{self._client.url}: not in explicit model control mode, so no config can be tried on it; start it "
+                f"with `ai102 serve --model {name}`, or leave --url out"
             ) from err
         except (BadRequestError, ServerFailedError) as err:
             raise ConfigRefusedError(f"{self._client.url}: {name} was not loaded: {err}") from err

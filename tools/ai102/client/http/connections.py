@@ -1,9 +1,10 @@
 """Open HTTP connections for threads: kept between requests, and never waited for longer than a deadline.
 
-`http.client` reads the answers. httpx would replace this module, but costs too much: one call of 0.63 ms to digits_int8
-takes 1.19 ms through httpx (1.89 times; quartiles 1.77 to 2.26), one of 1.6 ms takes 2.5 ms (1.45 times; 1.37 to
-1.72). Measured with httpx 0.28.1, Python 3.11 and tritonserver 2.51.0, one request at a time, 15 rounds in turns,
-2026-11-28. The limit for replacing it is 1.1 times. urllib3 takes 1.17 to 1.19 times of tritonclient's own sender.
+`http.client` reads the answers. httpx would replace this module and costs too much: a call of 0.84 ms to digits_int8
+takes 2.08 times as long (quartiles 1.77 to 2.19), one of 1.7 ms 1.64 times (1.44 to 1.86); the limit is 1.1 times. In
+place of aiohttp it takes 2.61 times (2.12 to 2.85) and 1.29 times (1.01 to 2.08). `make bench-client ARGS="--only
+httpx"` measures it: here on 2026-11-28 on 2 busy cores, with httpx 0.28.1, aiohttp 3.14.5, Python 3.11.7 and
+tritonserver 2.51.0.
 """
 
 from __future__ import annotations
