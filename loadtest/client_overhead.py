@@ -1,4 +1,6 @@
-"""What ai102.client costs over bare tritonclient, and what shared memory gains: `python -m loadtest.client_overhead`.
+"""What ai102.client costs over bare tritonclient, what shared memory gains, and what httpx would cost.
+
+`python -m loadtest.client_overhead`.
 
 One request at a time, both ways in one process and in turns; the server has core 0, the client core 1. Prints ratios
 with their quartiles and writes build/client_overhead.json.
@@ -7,6 +9,7 @@ with their quartiles and writes build/client_overhead.json.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import json
 import os
@@ -17,10 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
@@ -30,6 +35,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ai102.client import Client, bytes_array
+from ai102.client.calls import Infer
+from ai102.client.exchange import Attempt
+from ai102.client.http.messages import HttpRequest, http_answer, http_request
+from ai102.client.http.senders import AsyncHttpSender, HttpSender
+from ai102.client.tensors import raw_from_array
 from ai102.host.cpu import cpu_name
 from ai102.serve.server import Server
 
@@ -48,6 +58,15 @@ class TritonPythonModel:
     def execute(self, requests):
         return [pb_utils.InferenceResponse([pb_utils.Tensor("one", np.ones((1,), np.float32))]) for _ in requests]
 '''
+# The same after half a millisecond of work.
+SPIN_MODEL = SINK_MODEL.replace(
+    "    def execute(self, requests):\n",
+    "    def execute(self, requests):\n"
+    "        import time\n"
+    "        ends = time.perf_counter() + 0.0005\n"
+    "        while time.perf_counter() < ends:\n"
+    "            pass\n",
+)
 SINK_CONFIG = """
 backend: "python"
 max_batch_size: 0
@@ -134,6 +153,62 @@ def overheads(server: Server, protocol: str, rounds: int, round_s: float) -> Ite
             yield compare(f"{what}, {protocol}", first, second, rounds, round_s)
 
 
+class HttpxSender:
+    """Calls of ours over httpx, with the deadline over the whole of the answer."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"http://{url}"
+        # Without "identity" Triton compresses its answers.
+        self._options: dict[str, Any] = {"headers": {"Accept-Encoding": "identity"}, "trust_env": False}
+        self._client = httpx.Client(**self._options)
+        self._async_client = httpx.AsyncClient(**self._options)
+
+    def send(self, attempt: Attempt) -> Any:
+        ends, request = time.monotonic() + attempt.timeout_s, http_request(attempt.call)
+        with self._client.stream(*self._sent(request), **self._body(request), timeout=attempt.timeout_s) as answer:
+            parts = []
+            for part in answer.iter_raw():
+                if time.monotonic() > ends:
+                    raise TimeoutError
+                parts.append(part)
+        return http_answer(attempt.call, self._url, answer.status_code, answer.headers, b"".join(parts))
+
+    async def send_async(self, attempt: Attempt) -> Any:
+        request = http_request(attempt.call)
+        async with asyncio.timeout(attempt.timeout_s):
+            answer = await self._async_client.request(*self._sent(request), **self._body(request), timeout=None)
+        return http_answer(attempt.call, self._url, answer.status_code, answer.headers, answer.content)
+
+    def _sent(self, request: HttpRequest) -> tuple[str, str]:
+        return request.method, self._url + request.path
+
+    def _body(self, request: HttpRequest) -> dict[str, Any]:
+        return {"content": b"".join(request.parts), "headers": dict(request.headers)}
+
+
+def alternatives(server: Server, rounds: int, round_s: float) -> Iterator[Row]:
+    """Our HTTP senders against httpx, by threads and by asyncio, which enters its loop anew for each call."""
+    pixels = (np.arange(64, dtype=np.uint8) % 17).reshape(1, 1, 8, 8)
+    calls = {
+        "digits_int8": Infer("digits_int8", (raw_from_array("pixels", pixels),)),
+        "a model of 0.5 ms": Infer("spin", (raw_from_array("pixels", np.zeros(250, np.float32)),)),
+    }
+    ours, ours_async, theirs = HttpSender(), AsyncHttpSender(), HttpxSender(server.http_url)
+    with asyncio.Runner() as runner:
+        for what, call in calls.items():
+            attempt = Attempt(server.http_url, call, 60.0)
+            yield compare(what, partial(ours, attempt), partial(theirs.send, attempt), rounds, round_s)
+
+            def first(attempt: Attempt = attempt) -> object:
+                return runner.run(ours_async(attempt))
+
+            def second(attempt: Attempt = attempt) -> object:
+                return runner.run(theirs.send_async(attempt))
+
+            yield compare(f"{what}, asyncio", first, second, rounds, round_s)
+        runner.run(ours_async.close())
+
+
 def gains(server: Server, protocol: str, rounds: int, round_s: float) -> Iterator[Row]:
     """Shared memory as the client chooses it by itself, against the wire."""
     url = f"{protocol}://{server.grpc_url if protocol == 'grpc' else server.http_url}"
@@ -158,6 +233,9 @@ def pinned_server() -> Iterator[Server]:
         (repository / "sink" / "1").mkdir(parents=True)
         (repository / "sink" / "config.pbtxt").write_text(SINK_CONFIG, encoding="utf-8")
         (repository / "sink" / "1" / "model.py").write_text(SINK_MODEL, encoding="utf-8")
+        (repository / "spin" / "1").mkdir(parents=True)
+        (repository / "spin" / "config.pbtxt").write_text(SINK_CONFIG, encoding="utf-8")
+        (repository / "spin" / "1" / "model.py").write_text(SPIN_MODEL, encoding="utf-8")
         os.sched_setaffinity(0, {SERVER_CORE})  # what is started now stays there
         server = stack.enter_context(Server(repository, http_port=0, grpc_port=0, metrics_port=0))
         os.sched_setaffinity(0, {CLIENT_CORE})
@@ -173,7 +251,7 @@ def table_of(title: str, names: tuple[str, str, str], rows: list[Row]) -> Table:
 
 
 def machine() -> dict[str, str]:
-    libraries = {name: version(name) for name in ("tritonclient", "grpcio", "aiohttp", "numpy")}
+    libraries = {name: version(name) for name in ("tritonclient", "grpcio", "aiohttp", "httpx", "numpy")}
     return {
         "cpu": cpu_name(),
         "cores": str(os.cpu_count()),
@@ -186,23 +264,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--round-s", type=float, default=0.2, help="how long each side runs in a round")
-    parser.add_argument("--only", choices=("overhead", "memory"))
+    parser.add_argument("--only", choices=("overhead", "memory", "httpx"))
     parser.add_argument("--protocol", choices=tuple(TRITONCLIENT))
     chosen = parser.parse_args()
     console, told = Console(), machine()
     result: dict[str, Any] = {"machine": told, "rounds": chosen.rounds}
     with pinned_server() as server:
         for protocol in [chosen.protocol] if chosen.protocol else TRITONCLIENT:
-            if chosen.only != "memory":
+            if chosen.only in (None, "overhead"):
                 rows = list(overheads(server, protocol, chosen.rounds, chosen.round_s))
                 names = ("bare ms", "ours ms", "ours/bare")
                 console.print(table_of("Our client against bare tritonclient, one request at a time", names, rows))
                 result[f"overhead_{protocol}"] = [asdict(row) for row in rows]
-            if chosen.only != "overhead":
+            if chosen.only in (None, "memory"):
                 rows = list(gains(server, protocol, chosen.rounds, chosen.round_s))
                 names = ("as chosen ms", "wire ms", "gain")
                 console.print(table_of("Shared memory against the wire, one request at a time", names, rows))
                 result[f"memory_{protocol}"] = [asdict(row) for row in rows]
+        if chosen.only in (None, "httpx"):
+            rows = list(alternatives(server, chosen.rounds, chosen.round_s))
+            console.print(table_of("httpx against our HTTP senders", ("ours ms", "httpx ms", "httpx/ours"), rows))
+            result["httpx"] = [asdict(row) for row in rows]
     console.print(f"{chosen.rounds} rounds in turns; {', '.join(f'{key} {value}' for key, value in told.items())}")
     file = ROOT / "build" / "client_overhead.json"
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

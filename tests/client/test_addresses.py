@@ -53,7 +53,7 @@ def test_a_url_says_whether_it_is_inside_tls(url: str, wanted: Target) -> None:
 
 
 def test_where_tls_is_not_spoken_its_urls_are_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match="TLS, which is not spoken here: write grpc://HOST:PORT"):
+    with pytest.raises(UserError, match="TLS, which this command does not speak: write grpc://HOST:PORT"):
         addresses_from_url("grpcs://a:1")
 
 
@@ -74,7 +74,7 @@ def test_one_that_failed_rests_and_comes_back() -> None:
 def test_one_that_answered_again_rests_no_longer() -> None:
     balancer = Balancer(("a", "b"), lambda: 0.0)
     balancer.failed("a")
-    balancer.worked("a")
+    balancer.answered("a")
     assert {balancer.pick() for _ in range(2)} == {"a", "b"}
 
 

@@ -22,6 +22,7 @@ from ai102.client import (
     InferenceError,
     ModelNotFoundError,
     NoServerError,
+    ServerFailedError,
     SharedMemoryError,
     WrongProtocolError,
 )
@@ -128,6 +129,34 @@ def test_the_port_for_metrics(way: Way, server: Server) -> None:
     assert type(failure(way, server.metrics_url, infer)) is WrongProtocolError
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_proxy_that_gave_up_first_is_shown_with_its_sentence(is_async: bool, way: Way) -> None:
+    body = b"<html><body><h1>504 Gateway Time-out</h1>\nThe server didn't respond in time.\n</body></html>"
+    says = b"HTTP/1.1 504 Gateway Time-out\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with listener(says) as address:
+        err = failure(Way("http", is_async), address, infer)
+    assert (type(err), err.status) == (DeadlineError, "504")
+    assert "The server didn't respond in time" in str(err)
+    assert "within 1 s" not in str(err)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_proxy_that_gave_up_first_over_grpc_is_shown_with_its_sentence(is_async: bool, way: Way) -> None:
+    with grpc_fake([], refusal=(grpc.StatusCode.DEADLINE_EXCEEDED, "the upstream said nothing")) as address:
+        err = failure(Way("grpc", is_async), address, infer)
+    assert (type(err), err.status) == (DeadlineError, "DEADLINE_EXCEEDED")
+    assert "the upstream said nothing" in str(err)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_models_words_are_not_taken_for_the_connections(is_async: bool, way: Way) -> None:
+    sentence = "the camera's stream: Connection refused, recvmsg failed, handshake with http1.x"
+    with grpc_fake([], refusal=(grpc.StatusCode.INTERNAL, sentence)) as address:
+        err = failure(Way("grpc", is_async), address, infer)
+    assert type(err) is ServerFailedError
+    assert sentence in str(err)
+
+
 def test_a_model_that_is_not_there(way: Way, server: Server) -> None:
     err = failure(way, server, lambda client: client.infer("nobody", X))
     assert (type(err), err.model) == (ModelNotFoundError, "nobody")
@@ -181,11 +210,15 @@ def doubled(size: int) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def grpc_fake(outputs: list[tuple[str, list[int], bytes]]) -> Iterator[str]:
+def grpc_fake(
+    outputs: list[tuple[str, list[int], bytes]], refusal: tuple[grpc.StatusCode, str] | None = None
+) -> Iterator[str]:
     """A fake Triton over gRPC that answers every inference alike."""
 
     class Fake(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
         def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+            if refusal is not None:
+                context.abort(*refusal)
             response = pb.ModelInferResponse(model_name="echo", model_version="1")
             for name, shape, data in outputs:
                 response.outputs.add(name=name, datatype="FP32", shape=shape)

@@ -6,14 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.grpc
 
-from ai102.client import AsyncClient, Client, DeadlineError, ServerFailedError
-from ai102.client.memory.segments import Segments
+from ai102.client import AsyncClient, Client, DeadlineError, InferenceError, ServerFailedError
 from ai102.serve.server import Server
 from tests.client.conftest import regions, wait_until
 from tests.client.ways import LARGE, SLOW_FILES, Way, asks_slow
@@ -110,14 +108,9 @@ def test_memory_of_a_call_that_was_given_up_is_never_lent_again(way: Way, server
         (given_up,) = known_to(server)
         assert regions() == set()
         assert client.infer("slow", asks_slow(floats=LARGE))["y"].tolist() == [LARGE - 2] * 3
-        assert given_up not in {segment.name for segment in segments_of(client)._linked}
+        assert len(set(known_to(server)) - {given_up}) == 1
+        assert len(regions()) == 1
     wait_until(lambda: known_to(server) == [])
-
-
-def segments_of(client: Any) -> Segments:
-    memory = getattr(client, "client", client)._session.memory
-    segments: Segments = memory.segments
-    return segments
 
 
 def test_what_was_given_up_is_swept_by_later_calls(way: Way, server: Server) -> None:
@@ -125,12 +118,28 @@ def test_what_was_given_up_is_swept_by_later_calls(way: Way, server: Server) -> 
         with pytest.raises(DeadlineError):
             client.infer("slow", asks_slow(seconds=0.5), timeout_s=0.1)
 
+        (given_up,) = known_to(server)
+
         def is_swept() -> bool:
             client.infer("slow", asks_slow())
-            return not segments_of(client).abandoned
+            return given_up not in known_to(server)
 
         wait_until(is_swept)
         assert len(known_to(server)) == 1
+
+
+def test_no_region_is_left_after_calls_that_failed_were_given_up_or_answered(way: Way, server: Server) -> None:
+    outcomes = set()
+    with way.connect(server) as client:
+        for turn in range(200):
+            is_slow, is_wrong = turn % 10 == 0, turn % 7 == 0
+            question = asks_slow(seconds=0.05 if is_slow else 0.0, length=-1 if is_wrong else 3, floats=1 << 16)
+            try:
+                client.infer("slow", question, timeout_s=0.02 if is_slow else 9.0)
+            except InferenceError as err:
+                outcomes.add(type(err))
+    assert outcomes == {DeadlineError, ServerFailedError}
+    wait_until(lambda: known_to(server) == [])
 
 
 def test_no_room_in_memory_means_the_wire(way: Way, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +164,10 @@ def test_a_cancelled_task_leaves_nothing_to_be_lent(way: Way, server: Server) ->
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            memory = client._session.memory
-            assert memory is not None
-            assert memory.segments._free == []
+            (cancelled,) = known_to(server)
             assert regions() == set()
+            await client.infer("slow", asks_slow())
+            assert len(set(known_to(server)) - {cancelled}) == 1
 
     asyncio.run(cancel())
     wait_until(lambda: known_to(server) == [])
@@ -194,10 +203,8 @@ def test_a_client_that_is_forgotten_takes_its_memory_along(server: Server, way: 
     client = Client(f"{way.protocol}://{way.address(server)}")
     client.infer("slow", asks_slow())
     assert regions() != set()
-    send = client._send
     del client
     gc.collect()
     assert regions() == set()
-    send.close()
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton:
         triton.unregister_system_shared_memory()

@@ -1,14 +1,17 @@
 """Calls as both protocols spell them, and answers read back; no network."""
 
+import base64
 import json
 from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as pb
 
 from ai102.client.calls import (
     Call,
+    Config,
     Describe,
     Description,
     Index,
@@ -19,11 +22,13 @@ from ai102.client.calls import (
     Register,
     Statistics,
     Unregister,
+    Version,
 )
 from ai102.client.errors import (
     BadAnswerError,
     BadRequestError,
     BusyError,
+    DeadlineError,
     ForbiddenError,
     InferenceError,
     ModelNotFoundError,
@@ -35,10 +40,9 @@ from ai102.client.errors import (
     WrongProtocolError,
     error_from_answer,
 )
-from ai102.client.exchange import Retry
 from ai102.client.grpc.messages import grpc_answer, grpc_request
 from ai102.client.http.messages import JSON_SIZE, http_answer, http_request
-from ai102.client.inference import Session, checked_headers
+from ai102.client.inference import checked_headers, headers_with, load_of
 from ai102.client.tensors import raw_from_array
 
 HEADERS = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -48,6 +52,8 @@ URL = "http://a:1"
 CALLS: list[Call] = [
     Infer("mood", (X,), headers=HEADERS),
     Describe("mood", HEADERS),
+    Config("mood", HEADERS),
+    Version(HEADERS),
     Index(HEADERS),
     Load("mood", HEADERS),
     Statistics("mood", HEADERS),
@@ -189,6 +195,16 @@ def test_descriptions_index_and_statistics_are_alike_over_both() -> None:
         ("429", "Too many requests; try again later.", RateLimitedError),
         ("RESOURCE_EXHAUSTED", "Too many requests; try again later.", RateLimitedError),
         ("RESOURCE_EXHAUSTED", "the queue is full", BusyError),
+        ("504", "The upstream said nothing.", DeadlineError),
+        # Sentences of models, with the words of others in them.
+        ("400", "age -3 is not allowed", BadRequestError),
+        ("INVALID_ARGUMENT", "age -3 is not allowed", BadRequestError),
+        ("400", "word 'x' is not found in the vocabulary", BadRequestError),
+        ("INVALID_ARGUMENT", "word 'x' is not found in the vocabulary", BadRequestError),
+        ("500", "unknown model of car", ServerFailedError),
+        ("UNAVAILABLE", "this line is restricted to adults", BusyError),
+        ("RESOURCE_EXHAUSTED", "the batch is too large for now", BusyError),
+        ("INTERNAL", "camera shared memory: frame should be at least 3 bytes", ServerFailedError),
     ],
 )
 def test_each_status_has_its_error(status: str, sentence: str, kind: type[InferenceError]) -> None:
@@ -247,5 +263,45 @@ def test_what_is_no_header_is_refused_and_its_value_not_shown(
 
 
 def test_a_header_of_a_call_takes_the_place_of_the_clients_in_capitals_or_not() -> None:
-    session = Session("http://a:1", 1.0, Retry(), None, {"Authorization": "old", "x-team": "search"})
-    assert session._told({"authorization": "new"}) == {"x-team": "search", "authorization": "new"}
+    ours = {"Authorization": "old", "x-team": "search"}
+    headers = headers_with(ours, {"authorization": "new"}, "", "http")
+    assert headers == {"x-team": "search", "authorization": "new"}
+
+
+CONFIG = model_config_pb2.ModelConfig(name="mood", max_batch_size=4)
+FILES = {"1/model.py": b"\x00code"}
+
+
+def test_a_load_carries_its_config_and_files_over_both() -> None:
+    call = load_of("mood", CONFIG, FILES)
+    (body,) = http_request(call).parts
+    parameters = json.loads(body)["parameters"]
+    assert json.loads(parameters["config"]) == {"name": "mood", "max_batch_size": 4}
+    assert base64.b64decode(parameters["file:1/model.py"]) == FILES["1/model.py"]
+    message = grpc_request(call).message
+    assert message.parameters["config"].string_param == parameters["config"]
+    assert message.parameters["file:1/model.py"].bytes_param == FILES["1/model.py"]
+
+
+def test_a_load_without_a_config_has_no_body() -> None:
+    assert http_request(load_of("mood", None, None)).parts == ()
+
+
+def test_a_mapping_is_a_config_too() -> None:
+    assert json.loads(load_of("mood", {"max_batch_size": 4}, None).config) == {"max_batch_size": 4}
+
+
+def test_files_without_a_config_are_refused() -> None:
+    with pytest.raises(BadRequestError, match="files are given without a config"):
+        load_of("mood", None, FILES)
+
+
+def test_a_config_is_alike_over_both_and_may_have_fields_of_a_newer_server() -> None:
+    body = json.dumps({"name": "mood", "max_batch_size": 4, "not_yet_known": {"a": 1}}).encode()
+    assert http_answer(Config("mood"), URL, 200, {}, body) == CONFIG
+    assert grpc_answer(Config("mood"), pb.ModelConfigResponse(config=CONFIG)) == CONFIG
+
+
+def test_a_config_that_is_none_is_a_bad_answer() -> None:
+    with pytest.raises(BadAnswerError, match="mood: the server's answer is not Triton's"):
+        http_answer(Config("mood"), URL, 200, {}, b"<html>")

@@ -11,7 +11,7 @@ import pytest
 
 from ai102.client import AsyncClient, BadRequestError, Client, RefusedError
 from ai102.serve.server import Server
-from tests.client.ways import ECHO_FILES, FORWARD, Way
+from tests.client.ways import ECHO_FILES, EXPLICIT, FORWARD, Way
 from tests.e2e.conftest import StartServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
@@ -61,6 +61,43 @@ def test_models_and_statistics_are_told(way: Way, server: Server) -> None:
         client.infer("echo", {"x": X[:1]})
         assert [(row.name, row.state) for row in client.models()] == [("echo", "READY")]
         assert client.statistics("echo")[0]["inference_count"] > 0
+
+
+@pytest.fixture(scope="module")
+def explicit_server(start_server: StartServer) -> Server:
+    return start_server({"echo": ECHO_FILES}, extra_arguments=EXPLICIT)
+
+
+def test_a_model_is_loaded_with_another_config_and_with_its_own_again(way: Way, explicit_server: Server) -> None:
+    with way.connect(explicit_server) as client:
+        own = client.config("echo")
+        other = type(own)()
+        other.CopyFrom(own)
+        other.max_batch_size = 2
+        client.load("echo", other)
+        assert client.config("echo").max_batch_size == 2
+        client.load("echo", own)
+        assert client.config("echo") == own
+
+
+def test_a_model_is_loaded_from_files_that_are_in_no_repository(way: Way, explicit_server: Server) -> None:
+    with way.connect(explicit_server) as client:
+        config = client.config("echo")
+        config.name = name = f"sent_{way.protocol}_{way.is_async}"
+        client.load(name, config, {"1/model.py": ECHO_FILES["1/model.py"].encode()})
+        assert np.array_equal(client.infer(name, {"x": X[:1]})["doubled"], 2 * X[:1])
+
+
+def test_a_config_that_the_server_refuses_leaves_the_model_as_it_was(way: Way, explicit_server: Server) -> None:
+    with way.connect(explicit_server) as client:
+        with pytest.raises(BadRequestError, match="load failed for model 'echo'"):
+            client.load("echo", {"name": "echo", "backend": "nope"})
+        assert np.array_equal(client.infer("echo", {"x": X[:1]})["doubled"], 2 * X[:1])
+
+
+def test_the_servers_version_is_read(way: Way, server: Server) -> None:
+    with way.connect(server) as client:
+        assert client.version().startswith("2.")
 
 
 def test_loading_where_it_is_not_allowed_is_refused(way: Way, server: Server) -> None:

@@ -81,7 +81,7 @@ def test_bf16_comes_as_float32() -> None:
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros(2, np.complex64), "complex64, which Triton does not take"),
+        (np.zeros(2, np.complex64), "complex64, which Triton does not have"),
         (np.array(["2026-11-24"], "datetime64[D]"), "convert it"),
         (np.array([b"a", None], dtype=object), "x holds None"),
     ],
@@ -104,7 +104,7 @@ def test_what_triton_has_no_type_for_is_refused(array: NDArray[Any], words: str)
     ],
 )
 def test_bytes_that_do_not_make_the_shape_are_a_bad_answer(raw: Raw) -> None:
-    with pytest.raises(BadAnswerError, match=r"y: \d+ bytes came for"):
+    with pytest.raises(BadAnswerError, match=r"y: \d+ bytes are no"):
         array_from_raw(raw)
 
 

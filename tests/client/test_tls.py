@@ -160,7 +160,7 @@ def test_a_server_that_is_not_trusted(way: Way, server: Server, folders: Folders
 @pytest.mark.parametrize(
     ("shown", "words"),
     [
-        ("", "wants a certificate of its callers"),
+        ("", "requires a certificate of its callers"),
         ("others", "does not accept our certificate"),
         ("expired", "does not accept our certificate"),
     ],

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -90,18 +91,24 @@ input { name: "x" data_type: TYPE_FP32 dims: -1 }
 output { name: "doubled" data_type: TYPE_FP32 dims: -1 }
 output { name: "told" data_type: TYPE_STRING dims: 1 }
 """
-# Waits x[0] seconds, then gives x[1] floats, each the sum of the others.
+# Waits x[0] seconds, then gives x[1] floats, each the sum of the others. Each run adds a byte to the file "begun".
 SLOW = """
 import time
+from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
+    def initialize(self, args):
+        self._begun = Path(args["model_repository"], "begun")
+
     def execute(self, requests):
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
+        with self._begun.open("ab") as begun:
+            begun.write(b".")
         x = pb_utils.get_input_tensor_by_name(request, "x").as_numpy()
         time.sleep(float(x[0]))
         if x[1] < 0:
@@ -116,8 +123,15 @@ output { name: "y" data_type: TYPE_FP32 dims: -1 }
 """
 ECHO_FILES = {"config.pbtxt": ECHO_CONFIG, "1/model.py": ECHO}
 SLOW_FILES = {"config.pbtxt": SLOW_CONFIG, "1/model.py": SLOW}
+EXPLICIT = ("--model-control-mode=explicit", "--load-model=*")
 FORWARD = ("--http-header-forward-pattern=.*", "--grpc-header-forward-pattern=.*")
 LARGE = 1 << 20  # floats: well above what shared memory is worth
+
+
+def runs_begun(repository: Path) -> int:
+    """How many requests the slow model has begun."""
+    begun = repository / "slow" / "begun"
+    return begun.stat().st_size if begun.exists() else 0
 
 
 def asks_slow(seconds: float = 0.0, length: int = 3, floats: int = LARGE) -> Mapping[str, Any]:

@@ -68,7 +68,8 @@ def test_labels_are_the_same_from_the_label_step_and_from_triton_itself(client: 
 
 
 @pytest.mark.parametrize(
-    ("model", "sentence"), [("embed_text", "gives sentence_embedding, truncated"), ("minilm_int8", "no one item")]
+    ("model", "sentence"),
+    [("embed_text", "has the outputs sentence_embedding, truncated"), ("minilm_int8", "not one alone")],
 )
 def test_what_is_no_classifier_is_not_asked_for_labels(model: str, sentence: str, client: Client) -> None:
     with pytest.raises(InferenceError, match=f"^{model}: .*{sentence}.*call infer$"):

@@ -88,6 +88,16 @@ def test_failures_are_told_by_reason_over_all_versions() -> None:
     assert failures_from_metrics(text) == {"m": {"REJECTED": 7}, "n": {"OTHER": 0}}
 
 
+def test_labels_of_metrics_may_hold_what_separates_them() -> None:
+    text = r'nv_inference_request_failure{model="a\"b},c",reason="REJECTED"} 1.0e+01 1764300000000' + "\n"
+    assert failures_from_metrics(text) == {'a"b},c': {"REJECTED": 10}}
+
+
+def test_what_is_no_metrics_is_refused() -> None:
+    with pytest.raises(ValueError, match="html"):
+        failures_from_metrics("<html>hello</html>\n")
+
+
 def test_ensembles_come_first_with_their_steps_and_steps_know_what_is_around_them() -> None:
     busy = Counts(requests=100, total_ns=3_000_000_000)
     found = facts_of(

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from ai102.client.live import ConfigRefusedError
 from ai102.tune.candidate import Candidate, Choices
 from ai102.tune.rate import TOLERANCE, GoalNotReachedError, Window, highest_rate, looked_at
-from ai102.tune.search import Search, Trial
+from ai102.tune.search import ConfigRefusedError, Search, Trial
 from tests.tune.simulated import SimulatedServer
 
 PRESENT = Candidate(1, 0, (), 1, 1)

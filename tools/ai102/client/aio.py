@@ -1,4 +1,4 @@
-"""The client for asyncio: what `Client` does, awaited."""
+"""The client for asyncio: the calls of `Client`, awaited."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102.client.calls import Call, Index, Load, ModelState, Statistics
+from ai102.client.calls import Call, Config, Index, ModelState, Statistics, Version
 from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
-from ai102.client.inference import Label, Session
+from ai102.client.inference import Label, Session, load_of
 from ai102.client.memory.session import Steps
 
 if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
     from ai102.client.sealing import Seal
     from ai102.client.tls import Secure, Tls
 
 
 class AsyncClient:
-    """`async with AsyncClient("grpc://127.0.0.1:8001") as client:`; see `Client` for all that is alike.
+    """`async with AsyncClient("grpc://127.0.0.1:8001") as client:`; see `Client`, which is alike.
 
     It belongs to one event loop, in which any number of tasks may share it.
     """
@@ -88,9 +90,26 @@ class AsyncClient:
         rows: list[ModelState] = await self._ask(Index())
         return rows
 
-    async def load(self, model: str) -> None:
+    async def config(self, model: str) -> ModelConfig:
+        """As Client.config."""
+        config: ModelConfig = await self._ask(Config(model))
+        return config
+
+    async def version(self) -> str:
+        """As Client.version."""
+        version: str = await self._ask(Version())
+        return version
+
+    async def load(
+        self,
+        model: str,
+        config: ModelConfig | Mapping[str, Any] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         """As Client.load."""
-        await self._ask(Load(model))
+        await self._ask(load_of(model, config, files), timeout_s)
 
     async def statistics(self, model: str = "") -> list[dict[str, Any]]:
         """As Client.statistics."""
@@ -107,12 +126,12 @@ class AsyncClient:
         finally:
             await self._send.close()
 
-    async def _ask(self, call: Call) -> Any:
-        return await self._run(self._session.call(call))
+    async def _ask(self, call: Call, timeout_s: float | None = None) -> Any:
+        return await self._run(self._session.call(call, timeout_s))
 
     async def _run(self, steps: Steps) -> Any:
         if self._is_closed:
-            raise RuntimeError("this client is closed: make another, or keep the calls inside its with statement")
+            raise RuntimeError("this client is closed: create another, or keep the calls inside its with statement")
         return await self._drive(steps)
 
     async def _drive(self, steps: Steps) -> Any:

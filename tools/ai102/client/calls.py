@@ -1,4 +1,4 @@
-"""What a client asks of a server, and what comes back; the same over every protocol."""
+"""The calls of a client and their answers; the same over every protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ai102.client.tensors import Raw
 
 
 class Region(NamedTuple):
-    """A tensor's place in shared memory that the server has registered."""
+    """A tensor's place in a region of shared memory that the server has registered."""
 
     name: str
     offset: int
@@ -19,7 +19,7 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class Infer:
-    """Run a model. Safe to send again, as stateless models answer the same twice, unless it is part of a sequence."""
+    """Run a model. Safe to send again unless it is part of a sequence: stateless models answer the same twice."""
 
     model: str
     tensors: Sequence[Raw]
@@ -30,7 +30,7 @@ class Infer:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs_at: Mapping[str, Region] = field(default_factory=dict)  # tensors that travel through shared memory
     outputs_at: Mapping[str, Region] = field(default_factory=dict)
-    class_count: int = 0  # above 0: so many best labels of each output in its place, Triton's classification extension
+    class_count: int = 0  # above 0: so many best labels instead of each output, Triton's classification extension
 
     @property
     def is_safe_to_repeat(self) -> bool:
@@ -39,9 +39,27 @@ class Infer:
 
 @dataclass(frozen=True)
 class Describe:
-    """What a model takes: a Description."""
+    """The Description of a model."""
 
     model: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_safe_to_repeat = True
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole config that a model is served with, as tritonclient's ModelConfig."""
+
+    model: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_safe_to_repeat = True
+
+
+@dataclass(frozen=True)
+class Version:
+    """The server's version, such as "2.51.0"."""
+
+    model = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     is_safe_to_repeat = True
 
@@ -61,12 +79,14 @@ class Load:
 
     model: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""  # JSON, instead of the file in the repository
+    files: Mapping[str, bytes] = field(default_factory=dict)  # by path in the model's folder, with a config only
     is_safe_to_repeat = False
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the server counted for a model, or for all of them where `model` is empty."""
+    """The server's counts for a model, or for all of them where `model` is empty."""
 
     model: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +95,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Register:
-    """Make a region of shared memory known to the server. Its name is ours alone: being known already is no error."""
+    """Register a region of shared memory. No other client uses its name, so being registered already is no error."""
 
     region: str
     key: str
@@ -93,11 +113,11 @@ class Unregister:
     is_safe_to_repeat = True
 
 
-Call = Infer | Describe | Index | Load | Statistics | Register | Unregister
+Call = Infer | Describe | Config | Version | Index | Load | Statistics | Register | Unregister
 
 
 class Description(NamedTuple):
-    """Of a model's config what a caller must know; `max_batch_size` is 0 where there is no batch dimension."""
+    """The part of a model's config that calls need; `max_batch_size` is 0 where there is no batch dimension."""
 
     max_batch_size: int
     inputs: tuple[str, ...]
@@ -105,7 +125,7 @@ class Description(NamedTuple):
 
 
 class ModelState(NamedTuple):
-    """One version of a model as the server's repository index tells it."""
+    """One version of a model in the server's repository index."""
 
     name: str
     version: str  # empty where nothing was loaded yet
@@ -114,7 +134,7 @@ class ModelState(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Tensors by name; those that went through shared memory have no data here."""
+    """Tensors by name; those in shared memory have no data here."""
 
     model: str
     version: str

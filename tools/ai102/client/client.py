@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102.client.calls import Call, Index, Load, ModelState, Statistics
+from ai102.client.calls import Call, Config, Index, ModelState, Statistics, Version
 from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
-from ai102.client.inference import Label, Session
+from ai102.client.inference import Label, Session, load_of
 from ai102.client.memory.session import Steps
 
 if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
     from ai102.client.sealing import Seal
     from ai102.client.tls import Secure, Tls
 
@@ -24,14 +26,15 @@ if TYPE_CHECKING:
 class Client:
     """`with Client("grpc://127.0.0.1:8001") as client:` or `http://127.0.0.1:8000`; threads may share it.
 
-    Several servers are named with commas, as `grpc://a:8001,b:8001`, and take turns; one that does not answer is
-    left out for a few seconds. `timeout_s` bounds each call from its beginning to its end, every retry included.
-    What is safe to send again (an inference, a question) is tried `retry.tries` times when no server answers or the
-    server is busy. Large tensors go to a server on this host through shared memory if it allows that:
-    `shared_memory=False` keeps them on the wire, `True` makes a refusal an error. `headers` go with every call: over
-    gRPC a restricted one wants `{"triton-grpc-protocol-KEY": VALUE}`, over HTTP `{KEY: VALUE}`.
-    `grpcs://door:8081` and `https://door:8080` speak TLS; `tls` says whom to trust and who we are, where the system's
-    authorities do not do. A door wants a token besides: `headers={"authorization": "Bearer TOKEN"}`.
+    Several servers are named with commas, as `grpc://a:8001,b:8001`, and take turns. A server that refuses connections
+    or does not answer in time is skipped for 5 s; then one call tries it, in a part of its time if the call is safe to
+    send again, and otherwise asks the next server. `timeout_s` bounds each call from its beginning to its end, every
+    retry included. A call that is safe to send again (an inference, a question) is tried `retry.tries` times when no
+    server answers or the server is busy. Large tensors go to a server on this host through shared memory if it allows
+    that: `shared_memory=False` keeps them on the wire, `True` makes a refusal an error. `headers` go with every call: a
+    restricted API needs `{"triton-grpc-protocol-KEY": VALUE}` over gRPC and `{KEY: VALUE}` over HTTP.
+    `grpcs://gateway:8081` and `https://gateway:8080` speak TLS; `tls` names authorities other than the system's, and
+    our certificate. A gateway also requires a token: `headers={"authorization": "Bearer TOKEN"}`.
     With `seal`, a key of ai102.seal or a folder of them, every inference goes to sealed_MODEL as an encrypted payload
     that only its model opens.
     """
@@ -71,7 +74,7 @@ class Client:
         Text and encoded images travel as arrays of bytes objects. More rows than the model takes at once are sent
         in several batches and the answers joined; rows are the first dimension. `traceparent` is W3C Trace
         Context's; `parameters` are request parameters of Triton's protocol. Raises InferenceError: its class says
-        what went wrong, `status` is the server's word.
+        what went wrong, `status` is the server's own.
         """
         arrays: dict[str, NDArray[Any]] = self._run(
             self._session.infer(
@@ -108,12 +111,35 @@ class Client:
         rows: list[ModelState] = self._ask(Index())
         return rows
 
-    def load(self, model: str) -> None:
-        """Load `model`, or load it anew, on a server in explicit model control mode. Raises InferenceError."""
-        self._ask(Load(model))
+    def config(self, model: str) -> ModelConfig:
+        """The config that `model` is served with, including what Triton filled in. Raises InferenceError."""
+        config: ModelConfig = self._ask(Config(model))
+        return config
+
+    def version(self) -> str:
+        """The server's version, such as "2.51.0". Raises InferenceError."""
+        version: str = self._ask(Version())
+        return version
+
+    def load(
+        self,
+        model: str,
+        config: ModelConfig | Mapping[str, Any] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Load `model`, or load it anew, on a server in explicit model control mode. Raises InferenceError.
+
+        `config` is served instead of the repository's config.pbtxt until the model is loaded with another one: to load
+        the model without `config` does not bring the file's back, because the file has not changed. `files` are served
+        instead of the model's folder, by path in it ("1/model.onnx"); they need a `config`. The model as it was stays
+        in service where the server refuses the new one.
+        """
+        self._ask(load_of(model, config, files), timeout_s)
 
     def statistics(self, model: str = "") -> list[dict[str, Any]]:
-        """What the server counted, for `model` or for all: Triton's statistics extension. Raises InferenceError."""
+        """The server's counts, for `model` or for all: Triton's statistics extension. Raises InferenceError."""
         rows: list[dict[str, Any]] = self._ask(Statistics(model))
         return rows
 
@@ -127,12 +153,12 @@ class Client:
         finally:
             self._send.close()
 
-    def _ask(self, call: Call) -> Any:
-        return self._run(self._session.call(call))
+    def _ask(self, call: Call, timeout_s: float | None = None) -> Any:
+        return self._run(self._session.call(call, timeout_s))
 
     def _run(self, steps: Steps) -> Any:
         if self._is_closed:
-            raise RuntimeError("this client is closed: make another, or keep the calls inside its with statement")
+            raise RuntimeError("this client is closed: create another, or keep the calls inside its with statement")
         return self._drive(steps)
 
     def _drive(self, steps: Steps) -> Any:

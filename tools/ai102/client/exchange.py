@@ -1,25 +1,33 @@
 """How a call becomes an answer: which server, how often, how long. Written once, for threads and for asyncio.
 
-A generator says what to do next and is told what came of it; `client` and `aio` drive it.
+A generator yields each step and is sent its outcome; `client` and `aio` drive it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from ai102.client.addresses import Balancer
 from ai102.client.calls import Call
-from ai102.client.errors import BusyError, DeadlineError, InferenceError, NoServerError, too_late
+from ai102.client.errors import (  # fmt: skip
+    BusyError,
+    DeadlineError,
+    InferenceError,
+    NoServerError,
+    TlsError,
+    WrongProtocolError,
+    too_late,
+)
 
-# A host that does not even refuse is given up after this, so that another can still answer in time.
+# A host that does not even refuse is given up after this, so that another server can still answer in time.
 CONNECT_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Send the call to that address and wait no longer than that."""
+    """Send the call to the address and wait for `timeout_s` at most."""
 
     address: str
     call: Call
@@ -36,9 +44,9 @@ Step = Attempt | Pause
 
 @dataclass(frozen=True)
 class Retry:
-    """How often a call is tried in all, and the longest pause before the second try; each further one is doubled.
+    """How often a call is tried in all, and the longest pause before the second try; each further pause is doubled.
 
-    The pause is drawn evenly from nothing to that, so that callers who failed together do not come back together
+    A pause is drawn evenly between zero and its longest, so that callers who failed together do not return together
     (full jitter, Brooker 2015, AWS Architecture Blog).
     """
 
@@ -67,31 +75,40 @@ def exchange(
     random: Callable[[], float],
     note: Callable[[InferenceError], None] | None = None,
 ) -> Generator[Step, Any, Any]:
-    """Yields what to do and is sent its outcome; returns the answer.
+    """Yields each step and is sent its outcome; returns the answer.
 
     Raises the last InferenceError when every try failed, and DeadlineError when the deadline is over, which covers
     tries and pauses alike. Only a call that changes nothing is repeated, unless it never reached a server. A server
-    that is gone costs no try while there is another to ask. A server that says when to come back is left alone for
-    so long, or its error raised where that is past the deadline. `note` is told of every try that failed.
+    that is gone or silent costs no try while there is another to ask. A server that says when to come back is left
+    alone for so long, or its error raised where that is past the deadline. `note` is called with the error of every
+    try that failed.
     """
     clock, ends = balancer.clock, deadline.ends
     tried: list[str] = []
     while True:
-        left = ends - clock()
+        began = clock()
+        left = ends - began
         if left <= 0:
             raise too_late(url, deadline.timeout_s, call.model, len(tried))
         address = balancer.pick(tried)
+        limit = _limit(call, balancer, address, tried, left)
         tried.append(address)
         try:
-            answer = yield Attempt(address, call, left)
-        except DeadlineError as err:
-            raise too_late(url, deadline.timeout_s, call.model, len(tried)) from err
+            answer = yield Attempt(address, call, limit)
         except InferenceError as err:
             if note is not None:
                 note(err)
+            is_silent = isinstance(err, DeadlineError) and not err.is_from_server
             if isinstance(err, NoServerError):
                 balancer.failed(address)
-            has_another = isinstance(err, NoServerError) and len(set(tried)) < len(balancer.addresses)
+            elif is_silent:
+                balancer.was_silent(address, began)
+            elif not isinstance(err, WrongProtocolError | TlsError):
+                balancer.answered(address)
+            if is_silent and (limit == left or clock() >= ends):
+                raise too_late(url, deadline.timeout_s, call.model, len(tried)) from err
+            is_gone = is_silent or isinstance(err, NoServerError)
+            has_another = is_gone and len(set(tried)) < len(balancer.addresses)
             if not _is_worth_repeating(call, err) or (len(tried) >= retry.tries and not has_another):
                 raise
             longest = min(retry.longest_pause_s, retry.pause_s * 2 ** (len(tried) - 1))
@@ -104,11 +121,25 @@ def exchange(
                 raise too_late(url, deadline.timeout_s, call.model, len(tried)) from err
             yield Pause(pause)
         else:
-            balancer.worked(address)
+            balancer.answered(address)
             return answer
+
+
+def _limit(call: Call, balancer: Balancer, address: str, tried: Sequence[str], left: float) -> float:
+    """How long one attempt may take: all that is left, or an even share of it.
+
+    A share is for a server that has not answered since it last failed, while there are others to ask. A server that
+    does answer gets all of the time: to cut its slow calls short would send each of them to every server.
+    """
+    if not call.is_safe_to_repeat or balancer.has_answered(address):
+        return left
+    others = balancer.awake({address, *tried})
+    return left / (1 + len(others))
 
 
 def _is_worth_repeating(call: Call, err: InferenceError) -> bool:
     if isinstance(err, NoServerError):
         return call.is_safe_to_repeat or not err.was_sent
+    if isinstance(err, DeadlineError):
+        return call.is_safe_to_repeat and not err.is_from_server
     return isinstance(err, BusyError) and call.is_safe_to_repeat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ai102.client import tensors
 from ai102.client.addresses import Balancer, is_here, target_from_url
-from ai102.client.calls import Answer, Call, Describe, Description, Infer
+from ai102.client.calls import Answer, Call, Describe, Description, Infer, Load
 from ai102.client.errors import (  # fmt: skip
     BadAnswerError,
     BadRequestError,
@@ -31,18 +32,20 @@ from ai102.client.tls import Secure, Tls, secure_from_tls
 from ai102.errors import UserError
 
 if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
     from ai102.client.sealing import Seal
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _METADATA = re.compile(r"[A-Za-z0-9_.-]+")
-# The client says these itself.
+# The client sets these itself.
 _OWN_HEADERS = {
     "host", "connection", "content-length", "content-type", "transfer-encoding", "inference-header-content-length",
 }  # fmt: skip
 
 
 class Label(NamedTuple):
-    """What a classifier says of one item."""
+    """A classifier's answer to one item."""
 
     label: str
     score: float
@@ -50,7 +53,7 @@ class Label(NamedTuple):
 
 @dataclass
 class Session:
-    """What the two clients share: where to ask, how long, how often, and what was learned about the server."""
+    """The state that the two clients share: servers, limits, credentials, and facts about the server's models."""
 
     url: str
     timeout_s: float
@@ -66,10 +69,10 @@ class Session:
     described: dict[str, Description] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises UserError when the URL is none, or `tls` does not go with it."""
+        """Raises UserError when the URL is none of ours, or `tls` does not go with it."""
         self.protocol, is_tls, addresses = target_from_url(self.url)
         if self.tls is not None and not is_tls:
-            raise UserError(f"{self.url}: tls is given, but nothing is secret there: write {self.protocol}s://")
+            raise UserError(f"{self.url}: tls is given, but the URL is not for TLS: write {self.protocol}s://")
         self.secure = secure_from_tls(self.tls or Tls(), self.protocol) if is_tls else None
         self.balancer = Balancer(addresses, time.monotonic)
         self.headers = checked_headers(self.headers, self.protocol)
@@ -92,9 +95,9 @@ class Session:
                 f"{self.url}: shared memory reaches one server on this host; name one at 127.0.0.1, or leave it out"
             )
 
-    def call(self, call: Call) -> Steps:
+    def call(self, call: Call, timeout_s: float | None = None) -> Steps:
         """One call, tried as often as is safe."""
-        return self._ask(replace(call, headers=self.headers), self.deadline(None))
+        return self._ask(replace(call, headers=self.headers), self.deadline(timeout_s))
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         return Deadline.after(self.timeout_s if timeout_s is None else timeout_s, self.balancer.clock())
@@ -126,18 +129,18 @@ class Session:
         class_count: int = 0,
     ) -> Steps:
         """Runs the model and returns its outputs by name; see Client.infer. A `deadline` goes before `timeout_s`."""
-        told = self._told(headers, traceparent)
+        headers = headers_with(self.headers, headers, traceparent, self.protocol)
         for key, value in (parameters or {}).items():
             if not isinstance(value, str | int | float):
                 raise BadRequestError(f"{model}: parameter {key} is {value!r}: send a string, a number or a boolean")
         deadline = deadline or self.deadline(timeout_s)
-        batches = yield from self._batches(model, inputs, told, deadline)
+        batches = yield from self._batches(model, inputs, headers, deadline)
         answers = []
         for position, batch in enumerate(batches):
             identity = f"{request_id}.{position}" if request_id and len(batches) > 1 else request_id
             raws = tuple(tensors.raw_from_array(name, array) for name, array in batch.items())
             call = Infer(
-                model, raws, tuple(outputs), version, identity, told, parameters or {}, class_count=class_count
+                model, raws, tuple(outputs), version, identity, headers, parameters or {}, class_count=class_count
             )
             try:
                 arrays = yield from self._run(call, deadline)
@@ -149,14 +152,6 @@ class Session:
             answers.append(arrays)
         return answers[0] if len(answers) == 1 else tensors.joined(answers)
 
-    def _told(self, headers: Mapping[str, str] | None, traceparent: str = "") -> Mapping[str, str]:
-        if not headers and not traceparent:
-            return self.headers
-        more = {"traceparent": traceparent} if traceparent else {}
-        told = checked_headers({**(headers or {}), **more}, self.protocol)
-        said = {name.lower() for name in told}
-        return {**{name: value for name, value in self.headers.items() if name.lower() not in said}, **told}
-
     def _batches(self, model: str, inputs: Arrays, headers: Mapping[str, str], deadline: Deadline) -> Steps:
         """The inputs, cut where they hold more rows than the model takes at once."""
         rows = tensors.rows_of(inputs)
@@ -166,7 +161,7 @@ class Session:
             size = (yield from self._describe(model, headers, deadline)).max_batch_size
         except (NoServerError, DeadlineError, ModelNotFoundError):
             raise
-        except InferenceError:  # a gateway that shows no configs: the server will say what is too much
+        except InferenceError:  # a gateway that shows no configs: the server itself refuses a batch that is too large
             size = 0
         return tensors.split(inputs, size) if 0 < size < rows else [inputs]
 
@@ -181,23 +176,26 @@ class Session:
         if not items:
             return []
         deadline = self.deadline(options.get("timeout_s"))
-        about: Description = yield from self._describe(model, self._told(options.get("headers")), deadline)
+        headers = headers_with(self.headers, options.get("headers"), "", self.protocol)
+        about: Description = yield from self._describe(model, headers, deadline)
         if len(about.inputs) != 1:
-            raise BadRequestError(f"{model}: takes {', '.join(about.inputs)}, no one item: call infer", "", model)
+            takes = ", ".join(about.inputs)
+            raise BadRequestError(f"{model}: has the inputs {takes}, not one alone: call infer", "", model)
         inputs = {about.inputs[0]: tensors.bytes_array(items)}
         has_labels = {"label", "score"} <= set(about.outputs)
         if not has_labels and len(about.outputs) != 1:
             gives = ", ".join(about.outputs)
-            raise BadRequestError(f"{model}: gives {gives}, no label and no scores alone: call infer", "", model)
-        wanted = ("label", "score") if has_labels else about.outputs
+            words = f"{model}: has the outputs {gives}, neither label and score nor one alone: call infer"
+            raise BadRequestError(words, "", model)
+        outputs = ("label", "score") if has_labels else about.outputs
         count = 0 if has_labels else 1
-        arrays = yield from self.infer(model, inputs, wanted, deadline=deadline, class_count=count, **options)
+        arrays = yield from self.infer(model, inputs, outputs, deadline=deadline, class_count=count, **options)
         counts = {array.size for array in arrays.values()}
         if counts != {len(items)}:
-            came = " and ".join(f"{array.size} of {name}" for name, array in arrays.items())
-            words = f"{model}: {came} came for {len(items)} items"
-            raise BadAnswerError(f"{words}: it is no classifier of one label each; call infer", "", model)
-        return _labels(arrays["label"], arrays["score"]) if has_labels else _best(arrays[wanted[0]])
+            sizes = " and ".join(f"{array.size} of {name}" for name, array in arrays.items())
+            words = f"{model}: the answer to {len(items)} items has {sizes}"
+            raise BadAnswerError(f"{words}: the model does not give one label each; call infer", "", model)
+        return _labels(arrays["label"], arrays["score"]) if has_labels else _best(arrays[outputs[0]])
 
     def embed(self, texts: Sequence[str], model: str, options: Mapping[str, Any]) -> Steps:
         """The embedding of each text; see Client.embed."""
@@ -209,7 +207,8 @@ class Session:
             if array.ndim == 2 and array.dtype == np.float32 and len(array) == len(texts):
                 return array
         gives = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items())
-        raise BadAnswerError(f"{model}: gives {gives}, wanted a vector for each of {len(texts)} texts", "", model)
+        words = f"{model}: the answer to {len(texts)} texts is {gives}, not one vector each"
+        raise BadAnswerError(words, "", model)
 
     def _run(self, call: Infer, deadline: Deadline) -> Steps:
         answer: Answer | None = None
@@ -235,28 +234,56 @@ def _labels(labels: NDArray[Any], scores: NDArray[Any]) -> list[Label]:
 
 
 def _best(answers: NDArray[Any]) -> list[Label]:
-    """From "score:index:label" as the classification extension writes it; where there are no labels, the index."""
+    """From "score:index:label" of the classification extension; the index where the model has no labels."""
     rows = [answer.decode("utf-8", "replace").split(":", 2) for answer in answers.reshape(-1).tolist()]
     return [Label(row[-1], float(row[0])) for row in rows]
 
 
+def load_of(model: str, config: ModelConfig | Mapping[str, Any] | None, files: Mapping[str, bytes] | None) -> Load:
+    """Raises BadRequestError for files without a config, which Triton would refuse with a misleading sentence."""
+    if config is None:
+        if files:
+            raise BadRequestError(f"{model}: files are given without a config: Triton needs both", "", model)
+        return Load(model)
+    if not isinstance(config, Mapping):
+        from google.protobuf import json_format
+
+        text = json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
+        return Load(model, config=text, files=files or {})
+    return Load(model, config=json.dumps(config), files=files or {})
+
+
+def headers_with(
+    ours: Mapping[str, str], more: Mapping[str, str] | None, traceparent: str, protocol: str
+) -> Mapping[str, str]:
+    """The headers of one call: the client's own, replaced by those of the call. Raises BadRequestError."""
+    if not more and not traceparent:
+        return ours
+    tracing = {"traceparent": traceparent} if traceparent else {}
+    headers = checked_headers({**(more or {}), **tracing}, protocol)
+    names = {name.lower() for name in headers}
+    return {**{name: value for name, value in ours.items() if name.lower() not in names}, **headers}
+
+
 def checked_headers(headers: Mapping[str, str], protocol: str) -> Mapping[str, str]:
-    """Raises BadRequestError for what the protocol does not carry."""
+    """Raises BadRequestError for headers that the protocol does not carry."""
     if len({name.lower() for name in headers}) < len(headers):
-        raise BadRequestError(f"headers {', '.join(sorted(headers))}: one is there twice, in capitals or not: keep one")
+        raise BadRequestError(f"headers {', '.join(sorted(headers))}: one is there twice, capitals aside: keep one")
     for name, value in headers.items():
         if name.lower() in _OWN_HEADERS:
             raise BadRequestError(f"header {name} is the client's own to set: leave it out")
         if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
             # Never the value: it may be a token.
-            raise BadRequestError(f"{name!r} is no header: wanted a token, and printable ASCII after it")
+            raise BadRequestError(f"{name!r} is no header: write a token, and printable ASCII as its value")
         if protocol == "grpc" and (not _METADATA.fullmatch(name) or name.lower().startswith("grpc-")):
-            raise BadRequestError(f"header {name} does not go over gRPC: wanted letters, digits, _ - . and no grpc-")
+            raise BadRequestError(
+                f"header {name} does not go over gRPC: use letters, digits, _ - . and not grpc- first"
+            )
     return headers
 
 
 def _arrays(call: Infer, answer: Answer) -> dict[str, NDArray[Any]]:
-    """The outputs in the order asked for. Raises BadAnswerError when one is missing or cut short."""
+    """The outputs in the order of the call. Raises BadAnswerError when one is missing or cut short."""
     if missing := [name for name in call.outputs if name not in answer.tensors]:
         has = ", ".join(answer.tensors) or "nothing"
         words = f"{call.model}: the server's answer has no {missing[0]}, only {has}"
@@ -268,8 +295,10 @@ def _arrays(call: Infer, answer: Answer) -> dict[str, NDArray[Any]]:
 
 
 def _check_rows(model: str, batch: Arrays, arrays: Arrays) -> None:
-    """Answers to parts of a batch can only be joined when each has a row for each row."""
+    """Raises BadAnswerError where answers to parts of a batch cannot be joined: each needs as many rows as its part."""
     rows = tensors.rows_of(batch)
     if uneven := next((name for name, array in arrays.items() if not array.ndim or array.shape[0] != rows), None):
         shape = list(arrays[uneven].shape)
-        raise BadAnswerError(f"{model}: {rows} rows were sent and {uneven} came as {shape}: send one batch", "", model)
+        raise BadAnswerError(
+            f"{model}: {rows} rows were sent and {uneven} in the answer is {shape}: send one batch", "", model
+        )

@@ -24,18 +24,18 @@ ENVELOPE = "envelope"
 
 
 class Sealed:
-    """One call as sealed requests: a new one for each try, since a server takes none twice."""
+    """One call as sealed requests: a new one for each try, because a server refuses a second copy."""
 
     def __init__(self, seal: Seal, call: Infer) -> None:
         """Raises BadRequestError for a call that cannot be sealed."""
         if call.class_count or call.parameters:
             raise BadRequestError(
-                f"{call.model}: a sealed request has no class count and no parameters: ask a model with a label step",
+                f"{call.model}: a sealed request has no class count and no parameters: use a model with a label step",
                 "",
                 call.model,
             )
         self.call = call
-        # A folder of keys seals with the one that is active now, a key with itself.
+        # A folder of keys seals with its active key.
         self._key: Key = seal.active if hasattr(seal, "active") else seal
         self._head = b""
 

@@ -1,4 +1,4 @@
-"""Arrays as Triton's protocols carry them: a type, a shape, and little-endian bytes."""
+"""Arrays in the form of Triton's protocols: a type, a shape, and little-endian bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = {dtype: name for name, dtype in NUMPY_TYPES.items()}
 
 
 class Raw(NamedTuple):
-    """One tensor on its way; `data` may be any buffer."""
+    """One tensor of a request or an answer; `data` may be any buffer."""
 
     name: str
     datatype: str
@@ -33,10 +33,10 @@ def raw_from_array(name: str, array: NDArray[Any]) -> Raw:
     if array.dtype.kind in "OSU":
         return Raw(name, "BYTES", array.shape, _packed(name, array))
     datatype = _NAMES.get(array.dtype.newbyteorder("="))
-    if datatype is None and array.dtype.name == "bfloat16":  # of the package ml_dtypes, which JAX and others bring
+    if datatype is None and array.dtype.name == "bfloat16":  # of the package ml_dtypes, a part of JAX and others
         return Raw(name, "BF16", array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     if datatype is None:
-        raise BadRequestError(f"{name} is an array of {array.dtype}, which Triton does not take: convert it")
+        raise BadRequestError(f"{name} is an array of {array.dtype}, which Triton does not have: convert it")
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return Raw(name, datatype, array.shape, plain.reshape(-1).view(np.uint8).data if plain.size else b"")
 
@@ -51,7 +51,7 @@ def array_from_raw(raw: Raw) -> NDArray[Any]:
             return wide.view(np.float32).reshape(raw.shape)
         return np.frombuffer(raw.data, NUMPY_TYPES[raw.datatype]).reshape(raw.shape)
     except (ValueError, KeyError, IndexError) as err:
-        raise BadAnswerError(f"{raw.name}: {len(raw.data)} bytes came for {raw.datatype} {list(raw.shape)}") from err
+        raise BadAnswerError(f"{raw.name}: {len(raw.data)} bytes are no {raw.datatype} {list(raw.shape)}") from err
 
 
 def size_of_raw(raw: Raw) -> int:
@@ -87,7 +87,7 @@ def _packed(name: str, array: NDArray[Any]) -> bytes:
     parts: list[bytes] = []
     for value in array.reshape(-1).tolist():
         if value is None:
-            raise BadRequestError(f"{name} holds None, which no string says: leave it out, or send an empty string")
+            raise BadRequestError(f"{name} holds None, which is no string: leave it out, or send an empty string")
         item = value if isinstance(value, bytes) else str(value).encode()
         parts += (len(item).to_bytes(4, "little"), item)
     return b"".join(parts)

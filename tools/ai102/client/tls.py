@@ -1,4 +1,4 @@
-"""TLS between a client and its server: whom to trust, who we are, and what may be wrong with either."""
+"""TLS between a client and its server: whom to trust, our certificate, and the errors of either."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ai102.errors import UserError
 ALPN = {"http": "http/1.1", "grpc": "h2"}
 # OpenSSL's verify codes.
 _EXPIRED, _NOT_YET, _OTHER_NAMES = 10, 9, (62, 64)
-# What comes where the other side does not speak TLS at all.
+# Reasons of OpenSSL when the other side does not speak TLS at all.
 _NO_TLS = (
     "WRONG_VERSION_NUMBER",
     "HTTP_REQUEST",
@@ -26,11 +26,11 @@ _ABOUT_US = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED")
 
 @dataclass(frozen=True)
 class Tls:
-    """How a client makes sure of its server, and shows who it is. Files are PEM, read once, when the client is made.
+    """How a client checks its server, and its own certificate. Files are PEM, read once when the client is created.
 
-    `ca_file` takes the place of the system's certificate authorities. `certificate_file` and `key_file` are for mutual
-    TLS; both may be one file, which then is named once. `server_name` is what the server's certificate says, where
-    that is not the host of the URL: behind a tunnel, or by address.
+    `ca_file` replaces the system's certificate authorities. `certificate_file` and `key_file` are for mutual TLS; one
+    file may hold both, which is then named once. `server_name` is the name in the server's certificate, where that is
+    not the host of the URL: behind a tunnel, or by address.
     """
 
     ca_file: str | Path = ""
@@ -87,8 +87,8 @@ def _content(option: str, path: str | Path) -> bytes | None:
 def _load(context: ssl.SSLContext, tls: Tls) -> None:
     def no_prompt() -> NoReturn:
         raise UserError(
-            f"tls: the key in {tls.key_file or tls.certificate_file} has a passphrase: give it without, for example "
-            "from `openssl pkey`, in a file that only its owner can read"
+            f"tls: the key in {tls.key_file or tls.certificate_file} has a passphrase: give a key without one, for "
+            "example from `openssl pkey`, in a file that only its owner can read"
         )
 
     try:
@@ -96,15 +96,15 @@ def _load(context: ssl.SSLContext, tls: Tls) -> None:
     except ssl.SSLError as err:
         if err.reason == "KEY_VALUES_MISMATCH":
             words = f"key_file {tls.key_file or tls.certificate_file} is not the key of {tls.certificate_file}"
-            raise UserError(f"tls: {words}: give the one that was made with it") from err
+            raise UserError(f"tls: {words}: give the key that belongs to it") from err
         files = " and ".join(str(path) for path in (tls.certificate_file, tls.key_file) if str(path))
         raise UserError(
-            f"tls: {files}: wanted a certificate and its key in PEM, in one file or in two ({_words(err)})"
+            f"tls: {files}: these must hold a certificate and its key in PEM, in one file or two ({_words(err)})"
         ) from err
 
 
 def _system_roots() -> bytes | None:
-    """The authorities that OpenSSL trusts, SSL_CERT_FILE and SSL_CERT_DIR included; gRPC brings a list of its own."""
+    """The authorities that OpenSSL trusts, SSL_CERT_FILE and SSL_CERT_DIR included; gRPC has another list."""
     paths = ssl.get_default_verify_paths()
     if paths.cafile:
         return Path(paths.cafile).read_bytes()
@@ -113,7 +113,7 @@ def _system_roots() -> bytes | None:
 
 
 def error_from_ssl(url: str, err: ssl.SSLError, secure: Secure) -> InferenceError | None:
-    """What a failed handshake means to the caller; None where it says nothing but that the connection ended."""
+    """The error for a failed handshake; None where only the connection ended."""
     if isinstance(err, ssl.SSLCertVerificationError):
         return TlsError(f"{url}: {_about_server(err, secure)}")
     reason = err.reason or ""
@@ -122,7 +122,7 @@ def error_from_ssl(url: str, err: ssl.SSLError, secure: Secure) -> InferenceErro
     if "ALERT" in reason and any(word in reason for word in _ABOUT_US):
         return TlsError(f"{url}: {_about_us(secure)} ({_words(err)})")
     if "PROTOCOL_VERSION" in reason or "UNSUPPORTED_PROTOCOL" in reason:
-        return TlsError(f"{url}: the server speaks no TLS of 1.2 or later: have it brought up to date")
+        return TlsError(f"{url}: the server speaks no TLS of 1.2 or later: update it")
     if reason in _NO_TLS:
         return no_tls(url)
     if isinstance(err, ssl.SSLEOFError) or not reason:
@@ -131,26 +131,26 @@ def error_from_ssl(url: str, err: ssl.SSLError, secure: Secure) -> InferenceErro
 
 
 def refused_without_a_word(url: str, secure: Secure) -> TlsError:
-    """What an end just after a handshake stands for; gRPC's own servers say no more to a caller they do not trust."""
+    """The error for an end just after a handshake; gRPC's own servers say no more to a caller they do not trust."""
     return TlsError(f"{url}: {_about_us(secure)} (it ended the connection after the handshake)")
 
 
 def _about_server(err: ssl.SSLCertVerificationError, secure: Secure) -> str:
-    code, said = err.verify_code, err.verify_message
+    code, reason = err.verify_code, err.verify_message
     if code in _OTHER_NAMES:
         return (
-            f"the server's certificate is for another name ({said.rstrip('.')}); ask at a name it has, or give that "
-            "one by Tls(server_name=...) if you know the server to be the right one"
+            f"the server's certificate is for another name ({reason.rstrip('.')}); use a name it has in the "
+            "URL, or give one by Tls(server_name=...) if you know the server to be the right one"
         )
     if code in (_EXPIRED, _NOT_YET):
-        return f"the server's {said}: have it renewed, or set this machine's clock right"
-    return f"the server's certificate is not trusted ({said}); give its authority's by Tls(ca_file=...)"
+        return f"the server's {reason}: renew it, or set this machine's clock right"
+    return f"the server's certificate is not trusted ({reason}); give its authority's certificate by Tls(ca_file=...)"
 
 
 def _about_us(secure: Secure) -> str:
     if secure.has_certificate:
-        return "the server does not accept our certificate: give one of an authority that it trusts, and not expired"
-    return "the server wants a certificate of its callers: give Tls(certificate_file=..., key_file=...)"
+        return "the server does not accept our certificate: give a valid one, of an authority that it trusts"
+    return "the server requires a certificate of its callers: give Tls(certificate_file=..., key_file=...)"
 
 
 def _words(err: ssl.SSLError) -> str:

@@ -7,7 +7,7 @@ from ai102.explain.finding import Finding, ms
 
 # Below this many items a run, nothing is gained by batching.
 FORMS = 1.5
-# So many requests under way on average are one client that waits for each answer.
+# So few requests under way on average are one client that waits for each answer.
 ALONE = 1.15
 LOW = 0.5
 # Fewer executions say nothing about batches.
@@ -46,7 +46,9 @@ def no_dynamic_batching(facts: Facts) -> Finding | None:
 def one_in_flight(facts: Facts) -> Finding | None:
     if not (_could_batch(facts) or facts.config.is_ensemble) or not _is_alone(facts):
         return None
-    if facts.around and not facts.config.queue_delay_us:  # the ensemble says it, and there is nothing to change here
+    if (
+        facts.around and not facts.config.queue_delay_us
+    ):  # the ensemble's own finding says it, and there is nothing to change here
         return None
     under_way, waited = facts.in_flight, facts.counts.per_request_ms(facts.counts.queue_ns)
     is_low = under_way is not None and under_way < LOW
@@ -99,7 +101,7 @@ def delay_too_small(facts: Facts) -> Finding | None:
         return None
     delay = facts.config.queue_delay_us
     return Finding(
-        f"batches do not form: the queue delay of {delay} us is over before the next request comes",
+        f"batches do not form: the queue delay of {delay} us is over before the next request arrives",
         f"a request every {gap_us:.0f} us; {_mean(facts)}",
         f"write max_queue_delay_microseconds: {round(3 * gap_us, -2) or 100:.0f} if the latency goal has room for it, "
         "or let `ai102 tune` find one",
@@ -110,7 +112,7 @@ def shapes_differ(facts: Facts) -> Finding | None:
     counts, config = facts.counts, facts.config
     if not _could_batch(facts) or _is_alone(facts) or not config.has_varying_dims or _is_idle(facts):
         return None
-    if counts.queue_ns < 0.5 * counts.infer_ns:  # they had company in the queue, and still ran alone
+    if counts.queue_ns < 0.5 * counts.infer_ns:  # requests waited together in the queue, and still ran alone
         return None
     return Finding(
         "batches do not form although requests wait: those of different shapes are never joined",
@@ -149,7 +151,7 @@ def _could_batch(facts: Facts) -> bool:
 
 
 def _is_alone(facts: Facts) -> bool:
-    """No more than one request at a time; told by queue and batches where the time watched is not known."""
+    """No more than one request at a time; judged by queue and batches where the time watched is not known."""
     counts = facts.counts
     if counts.executions < ENOUGH:
         return False

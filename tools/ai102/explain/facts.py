@@ -1,25 +1,23 @@
-"""Triton's statistics and configs as the few facts that the rules look at; no network here."""
+"""The facts that the rules read, out of Triton's statistics, configs and metrics; no network here."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import model_config_pb2 as pb
 
-# One metric is read: a parser of the whole format would be a dependency more for whoever only calls a server.
-FAILURE = re.compile(r"^nv_inference_request_failure\{([^}]*)\} (\S+)", re.MULTILINE)
-LABEL = re.compile(r'(\w+)="([^"]*)"')
+FAILURES = "nv_inference_request_failure"
 
 Row = Mapping[str, Any]  # of Triton's statistics extension, for one version of a model
 
 
 @dataclass(frozen=True)
 class Config:
-    """What of a model's config the rules look at."""
+    """The part of a model's config that the rules read."""
 
     max_batch_size: int = 0
     has_dynamic_batching: bool = False
@@ -39,9 +37,9 @@ class Config:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a model did: requests, the time they took in all, and how they were batched.
+    """The work of a model: requests, the time they took in all, and their batches.
 
-    Times are those that requests saw: one run of 8 requests in a batch counts 8 times.
+    Times are those of requests: one run of 8 requests in a batch counts 8 times.
     """
 
     requests: int = 0
@@ -76,11 +74,11 @@ class Facts:
     model: str
     config: Config = Config()
     counts: Counts = Counts()
-    before: Counts = Counts()  # what it had done when watching began
+    before: Counts = Counts()  # its counts when watching began
     seconds: float | None = None
     state: str = "READY"
     state_reason: str = ""
-    failures: Mapping[str, int] | None = None  # by Triton's reason; None: the metrics were not to be had
+    failures: Mapping[str, int] | None = None  # by Triton's reason; None: no metrics
     steps: tuple[Facts, ...] = ()  # of an ensemble, over the same time
     joined: tuple[Facts, ...] = ()  # of a pipeline in one process: its steps as models of their own, over the same time
     around: float = 0.0  # requests under way in the ensembles that have this model as a step
@@ -94,7 +92,7 @@ class Facts:
     def in_flight(self) -> float | None:
         """How many requests were under way at a time, on average: Little's law.
 
-        Those that an ensemble has in another of its steps count too, since they will come here.
+        Those that an ensemble has in another of its steps count too, because they reach this step later.
         """
         return max(self.around, self.counts.total_ns / 1e9 / self.seconds) if self.seconds else None
 
@@ -131,27 +129,29 @@ def _joined(config: pb.ModelConfig) -> tuple[str, ...]:
 
 def counts_of(rows: Sequence[Row]) -> Counts:
     """The versions of one model together."""
-    found = Counts()
+    counts = Counts()
     for row in rows:
-        found = _sum(found, _counts(row), 1)
-    return found
+        counts = _sum(counts, _counts(row), 1)
+    return counts
 
 
 def between(before: Counts, after: Counts) -> Counts:
-    """What was counted from the one to the other; all of `after` where the model was loaded anew meanwhile."""
+    """The difference of the two; all of `after` where the model was loaded anew meanwhile."""
     is_new = after.requests < before.requests or after.executions < before.executions
     return after if is_new else _sum(after, before, -1)
 
 
 def failures_from_metrics(text: str) -> dict[str, dict[str, int]]:
-    """{model: {reason: count}} of nv_inference_request_failure in Prometheus' text format."""
-    found: dict[str, dict[str, int]] = {}
-    for labels, count in FAILURE.findall(text):
-        told = dict(LABEL.findall(labels))
-        reasons = found.setdefault(told.get("model", ""), {})
-        reason = told.get("reason", "OTHER")
-        reasons[reason] = reasons.get(reason, 0) + int(float(count))
-    return found
+    """{model: {reason: count}} of nv_inference_request_failure. Raises ValueError where the text is no metrics."""
+    failures: dict[str, dict[str, int]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name != FAILURES:
+                continue
+            reasons = failures.setdefault(sample.labels.get("model", ""), {})
+            reason = sample.labels.get("reason", "OTHER")
+            reasons[reason] = reasons.get(reason, 0) + int(sample.value)
+    return failures
 
 
 def _counts(row: Row) -> Counts:

@@ -1,4 +1,4 @@
-"""What a rule says of a model."""
+"""The result of a rule for a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """What was seen, the numbers that show it, and what to do about it; nothing to do where all is well."""
+    """What a rule saw, the numbers that show it, and what to do; nothing to do where all is well."""
 
     what: str
     evidence: str
@@ -14,5 +14,5 @@ class Finding(NamedTuple):
 
 
 def ms(milliseconds: float) -> str:
-    """Three digits that count, and the unit."""
+    """Three significant digits and the unit."""
     return f"{milliseconds * 1000:.3g} us" if milliseconds < 1 else f"{milliseconds:.3g} ms"

@@ -1,4 +1,4 @@
-"""Rules about all but batches: readiness, failures, waiting, warm-up, ensembles, copies, caches."""
+"""Rules about readiness, failures, waiting, warm-up, ensembles, copies and caches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REASONS = {
     "REJECTED": "turned away by the queue's policy (full, or timed out): more instances, a longer queue, less load",
     "CANCELED": "given up by their clients: their deadline is shorter than the server's answer takes",
     "BACKEND": "failed inside the model: read the server's log",
-    "OTHER": "refused before they ran, most often for a wrong input: read what the client was told",
+    "OTHER": "refused before they ran, most often for a wrong input: read the error that the client got",
 }
 
 
@@ -43,10 +43,10 @@ def requests_failed(facts: Facts) -> Finding | None:
     if not counts.failed:
         return None
     asked = counts.failed + counts.requests
-    told = {reason: count for reason, count in (facts.failures or {}).items() if count}
+    failures = {reason: count for reason, count in (facts.failures or {}).items() if count}
     since = " since it was loaded" if facts.seconds else ""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in told.items())
-    advice = "; ".join(f"{reason}: {REASONS.get(reason, 'see the server log')}" for reason in told)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in failures.items())
+    advice = "; ".join(f"{reason}: {REASONS.get(reason, 'see the server log')}" for reason in failures)
     return Finding(
         f"{counts.failed / asked:.1%} of the requests failed",
         f"{counts.failed} of {asked}" + (f"; by reason{since}: {reasons}" if reasons else ""),
@@ -62,17 +62,17 @@ def queue_dominates(facts: Facts) -> Finding | None:
     busy, delay_us = facts.busy_instances, facts.config.queue_delay_us
     is_idle = busy is not None and busy < 0.5 * facts.config.instances
     if is_idle and not delay_us:
-        return None  # they came in bursts, and there is room
+        return None  # they arrive in bursts, and instances are idle
     if is_idle or counts.per_request_ms(counts.queue_ns) * 1000 <= 1.5 * delay_us:
         return Finding(
-            "requests wait longer for company than they are worked on",
+            "requests spend more time waiting to be batched than being computed",
             f"{ms(counts.per_request_ms(counts.queue_ns))} in the queue, {ms(counts.per_request_ms(compute))} at work, "
             f"the delay is {facts.config.queue_delay_us} us",
             "write a smaller max_queue_delay_microseconds; `ai102 tune` finds it",
         )
     seen = f"; {busy:.2f} of {facts.config.instances} instances busy" if busy is not None else ""
     return Finding(
-        "requests wait longer than they are worked on: more arrive than the model keeps up with",
+        "requests wait longer than they are computed: more arrive than the model keeps up with",
         f"{ms(counts.per_request_ms(counts.queue_ns))} in the queue, {ms(counts.per_request_ms(compute))} at work"
         f"{seen}",
         "larger batches, more instances where cores are idle (`ai102 tune`), another replica, or a queue that turns "

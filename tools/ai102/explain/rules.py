@@ -1,4 +1,4 @@
-"""The table of rules; the order is that in which a person wants to read them."""
+"""The table of rules, in the order in which a person reads their findings."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ RULES: dict[str, Rule] = {
 
 
 def findings(facts: Facts) -> dict[str, Finding]:
-    """What each rule that applies says, by the rule's name."""
-    told = {name: rule(facts) for name, rule in RULES.items()}
-    return {name: finding for name, finding in told.items() if finding is not None}
+    """The finding of each rule that applies, by the rule's name."""
+    findings_or_none = {name: rule(facts) for name, rule in RULES.items()}
+    return {name: finding for name, finding in findings_or_none.items() if finding is not None}

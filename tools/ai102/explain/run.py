@@ -1,8 +1,7 @@
-"""Two looks at a running server's statistics, and what lies between them."""
+"""Two readings of a running server's statistics, and the difference between them."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 import urllib.error
 import urllib.request
@@ -10,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ai102.client import Client
-from ai102.client.addresses import addresses_from_url
+from ai102.client.addresses import one_address_from_url
 from ai102.client.calls import ModelState
-from ai102.client.live import LiveServer
 from ai102.errors import UserError
 from ai102.explain.facts import Config, Counts, Facts, between, config_from_pb, counts_of, failures_from_metrics
 from ai102.progress import Reporter
 
-# Where Triton listens by default: with the port of the URL, that of the metrics can be guessed.
+# The ports that Triton listens on by default. With one of them in the URL, the metrics are at METRICS_PORT.
 DEFAULT_PORTS, METRICS_PORT = ("8000", "8001"), 8002
 TICK_S = 0.1
 
@@ -27,17 +25,17 @@ def explain(
 ) -> list[Facts]:
     """The facts of `model`, an ensemble's steps in it, or of every model of the server that is of interest.
 
-    Raises UserError: no server, no such model, a window of less than no time, metrics that are not there.
+    Raises UserError: no server, no such model, a negative window, no metrics at the address given.
     """
     if seconds < 0:
         raise UserError(f"--seconds is {seconds:g}: write how long to watch, or 0 for all since the models were loaded")
-    live = LiveServer(url)
-    with contextlib.closing(live), Client(url) as client:
+    one_address_from_url(url)  # statistics of several servers cannot be told apart
+    with Client(url) as client:
         states = {state.name: state for state in client.models()}
         if model is not None and model not in states:
             raise UserError(f"{url} has no model {model}; it has {', '.join(states) or 'none'}")
         ready = [name for name, state in states.items() if state.state == "READY"]
-        configs = {name: config_from_pb(live.config(name)) for name in ready}
+        configs = {name: config_from_pb(client.config(name)) for name in ready}
         first = _counts(client)
         if seconds:
             _watch(seconds, report)
@@ -46,12 +44,12 @@ def explain(
         else:
             began_at_rest, second = {}, first
     failures = _failures(url, metrics_url)
-    wanted = [model] if model else [name for name, state in states.items() if state.state]
-    return facts_of(wanted, states, configs, began_at_rest, second, seconds or None, failures)
+    models = [model] if model else [name for name, state in states.items() if state.state]
+    return facts_of(models, states, configs, began_at_rest, second, seconds or None, failures)
 
 
 def facts_of(
-    wanted: Sequence[str],
+    models: Sequence[str],
     states: Mapping[str, ModelState],
     configs: Mapping[str, Config],
     before: Mapping[str, Counts],
@@ -59,7 +57,7 @@ def facts_of(
     seconds: float | None,
     failures: Mapping[str, Mapping[str, int]] | None,
 ) -> list[Facts]:
-    """Ensembles first, then the models, those that did most first."""
+    """Ensembles first, then the other models; in each kind the busiest first."""
 
     def one(name: str, around: float = 0.0) -> Facts:
         config = configs.get(name, Config())
@@ -80,8 +78,8 @@ def facts_of(
         )
 
     under_way = {name: one(name).in_flight or 0.0 for name, config in configs.items() if config.is_ensemble}
-    found = [one(name, sum(under_way[e] for e in under_way if name in configs[e].steps)) for name in wanted]
-    return sorted(found, key=lambda facts: (not facts.config.is_ensemble, -facts.counts.total_ns, facts.model))
+    facts = [one(name, sum(under_way[e] for e in under_way if name in configs[e].steps)) for name in models]
+    return sorted(facts, key=lambda one: (not one.config.is_ensemble, -one.counts.total_ns, one.model))
 
 
 def _counts(client: Client) -> dict[str, Counts]:
@@ -103,8 +101,8 @@ def _watch(seconds: float, report: Reporter | None) -> None:
 
 
 def _failures(url: str, metrics_url: str | None) -> dict[str, dict[str, int]] | None:
-    """Why requests failed; None where nobody says where the metrics are and they are not at their usual port."""
-    host, _, port = addresses_from_url(url)[1][0].rpartition(":")
+    """The reasons of failed requests; None where no address of the metrics is given and the usual one has none."""
+    host, _, port = one_address_from_url(url).rpartition(":")
     if metrics_url is None and port not in DEFAULT_PORTS:
         return None
     address = (metrics_url or f"http://{host}:{METRICS_PORT}").rstrip("/").removesuffix("/metrics") + "/metrics"

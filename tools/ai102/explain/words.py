@@ -1,4 +1,4 @@
-"""What was found, for people and as JSON."""
+"""The findings, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PARTS = ("queue", "input", "compute", "output", "rest")
 
 
 def parts_ms(facts: Facts) -> dict[str, float]:
-    """Where a request's time goes, in milliseconds; `rest` is what Triton does around the model, or between steps."""
+    """Where a request's time goes, in milliseconds; `rest` is Triton's own work around the model, or between steps."""
     counts = facts.counts
-    told = {"queue": counts.queue_ns, "input": counts.input_ns, "compute": counts.infer_ns, "output": counts.output_ns}
-    told["rest"] = max(0, counts.total_ns - sum(told.values()))
-    return {part: counts.per_request_ms(nanoseconds) for part, nanoseconds in told.items()}
+    parts = {"queue": counts.queue_ns, "input": counts.input_ns, "compute": counts.infer_ns, "output": counts.output_ns}
+    parts["rest"] = max(0, counts.total_ns - sum(parts.values()))
+    return {part: counts.per_request_ms(nanoseconds) for part, nanoseconds in parts.items()}
 
 
 def show(explained: Sequence[Facts], console: Console) -> None:
-    """A paragraph a model: where its time goes, then what was found."""
+    """A paragraph a model: where its time goes, then its findings."""
     quiet = [facts.model for facts in explained if len(explained) > 1 and set(findings(facts)) == {"no_requests"}]
     shown = [facts for facts in explained if facts.model not in quiet]
-    if len(quiet) == len(explained):  # nobody asked anything: say so once, with what to do
+    if len(quiet) == len(explained):  # no requests at all: say so once, with what to do
         shown, quiet = list(explained[:1]), quiet[1:]
     for facts in shown:
         console.print()

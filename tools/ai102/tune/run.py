@@ -14,7 +14,7 @@ from ai102 import artifact
 from ai102.build import plans
 from ai102.build.workspace import Workspace
 from ai102.client import Client
-from ai102.client.live import LiveServer
+from ai102.client.addresses import one_address_from_url
 from ai102.configs import configure
 from ai102.contract import contract_from_text
 from ai102.errors import UserError
@@ -118,9 +118,7 @@ def tune(
         url, where = stack.enter_context(_server(workspace, subject, wish.url, shared, report))
         stack.enter_context(cores.on(shared.client if wish.url is None else cores.usable()))
         client = stack.enter_context(Client(url))
-        live = LiveServer(url)
-        stack.callback(live.close)
-        serving = Serving(live, client, workspace.contract, subject)
+        serving = Serving(client, workspace.contract, subject)
         stack.enter_context(restored(serving))
         serving.make_room(min(choices.max_batch_size))
         runner = stack.enter_context(asyncio.Runner())
@@ -150,7 +148,7 @@ def tune(
             where,
             samples,
             time.monotonic() - began,
-            live.version(),
+            client.version(),
             server_cores if wish.url is None else None,
         )
         finish(serving, tuned)
@@ -221,6 +219,7 @@ def _server(
 ) -> Iterator[tuple[str, str]]:
     """The address to tune at and how it runs: the server at `url`, or one of our own on its own cores."""
     if url is not None:
+        one_address_from_url(url)  # a config is loaded on one server
         yield url, f"the server at {url}, on cores of its own choosing; the client not pinned"
         return
     log = workspace.build("tune") / "tritonserver.log"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol
 
-from ai102.client.live import ConfigRefusedError
+from ai102.errors import UserError
 from ai102.tune.candidate import AXES, Candidate, Choices, along
 from ai102.tune.rate import TOLERANCE, GoalNotReachedError, Window, highest_rate, looked_at
 
@@ -16,8 +16,12 @@ MARGIN = 1 + TOLERANCE
 ROUNDS = 3
 
 
+class ConfigRefusedError(UserError):
+    """The server did not load a model with the config of a candidate; it still serves the one before."""
+
+
 class Bench(Protocol):
-    """Something that serves a candidate and is asked at a rate."""
+    """Something that serves a candidate and is asked at a rate. Both calls raise ConfigRefusedError."""
 
     def window(self, candidate: Candidate, rate: float) -> Window: ...
 

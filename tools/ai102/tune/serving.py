@@ -7,28 +7,32 @@ from contextlib import contextmanager
 
 from tritonclient.grpc import model_config_pb2 as pb
 
-from ai102.client import Client
-from ai102.client.live import LiveServer
+from ai102.client import BadRequestError, Client, RefusedError, ServerFailedError
+from ai102.client.words import Meaning
 from ai102.configs.configure import Target
 from ai102.configs.model_config import config_from_model
 from ai102.contract import Contract
+from ai102.errors import UserError
 from ai102.tune.candidate import Candidate, network_with
+from ai102.tune.search import ConfigRefusedError
 from ai102.tune.subject import Subject
+
+LOAD_TIMEOUT_S = 120.0
 
 
 class Serving:
     """The models of one network on one server, as candidates want them."""
 
-    def __init__(self, live: LiveServer, client: Client, contract: Contract, subject: Subject) -> None:
+    def __init__(self, client: Client, contract: Contract, subject: Subject) -> None:
         """Raises UserError when no server answers, or the models are not loaded there."""
-        self.contract, self._live, self._subject = contract, live, subject
+        self.contract, self._client, self._subject = contract, client, subject
         ready = {row.name for row in client.models() if row.state == "READY"}
-        asked = live.config(subject.asked)  # raises where it is not there
+        asked = client.config(subject.asked)  # raises where it is not loaded
         # An ensemble in one process runs the network itself: its own config is what is tuned.
         is_whole = subject.asked in contract.ensembles and asked.platform != "ensemble"
         models = (subject.asked,) if is_whole else (subject.tuned, *subject.around)
-        self.originals = {model: live.config(model) for model in models}
-        holders = {name: live.config(name) for name in _ensembles_of(contract, subject) if name in ready}
+        self.originals = {model: client.config(model) for model in models}
+        holders = {name: client.config(name) for name in _ensembles_of(contract, subject) if name in ready}
         self.holders = {} if is_whole else {n: config for n, config in holders.items() if config.platform == "ensemble"}
         self._loaded: dict[str, str] = {}
         self._touched: list[str] = []
@@ -65,10 +69,10 @@ class Serving:
         return configs
 
     def put_back(self) -> None:
-        """Everything as it was found; the models before the ensembles, which take no more than they."""
+        """Everything as it was before; the models before the ensembles, which take no more than they."""
         for name in [*self.originals, *self.holders]:
             if name in self._touched:
-                self._live.load(name, self.originals[name] if name in self.originals else self.holders[name])
+                self._load_now(name, self.originals[name] if name in self.originals else self.holders[name])
         self._touched.clear()
         self._loaded.clear()
 
@@ -78,12 +82,25 @@ class Serving:
         contract = contract_with(self.contract, self._subject.network, candidate)
         models = {model.name: model for model in contract.served_models}
         for name in self.holders:
-            self._live.load(name, config_from_model(models[name], contract, models, self.target))
+            self._load_now(name, config_from_model(models[name], contract, models, self.target))
         self._touched.clear()
 
     def _load(self, name: str, config: pb.ModelConfig) -> None:
         self._touched.append(name)  # before: an interrupt may come while it is loaded
-        self._live.load(name, config)
+        self._load_now(name, config)
+
+    def _load_now(self, name: str, config: pb.ModelConfig) -> None:
+        try:
+            self._client.load(name, config, timeout_s=LOAD_TIMEOUT_S)
+        except RefusedError as err:
+            if err.meaning is not Meaning.NO_EXPLICIT_CONTROL:
+                raise
+            raise UserError(
+                f"{self._client.url}: not in explicit model control mode, so no config can be tried on it; start it "
+                f"with `ai102 serve --model {name}`, or leave --url out"
+            ) from err
+        except (BadRequestError, ServerFailedError) as err:
+            raise ConfigRefusedError(f"{self._client.url}: {name} was not loaded: {err}") from err
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Calls as messages of Triton's gRPC service, and its answers read back; no network here."""
+"""Calls as messages of Triton's gRPC service, and its answers; no network here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tritonclient.grpc import service_pb2 as pb
 from ai102.client.calls import (  # fmt: skip
     Answer,
     Call,
+    Config,
     Describe,
     Description,
     Index,
@@ -20,11 +21,12 @@ from ai102.client.calls import (  # fmt: skip
     Register,
     Statistics,
     Unregister,
+    Version,
 )
 from ai102.client.errors import BadRequestError
 from ai102.client.tensors import Raw
 
-# What one message may hold: 2 GB less one byte is all that protobuf can count.
+# The limit of one message: protobuf counts up to 2 GB less one byte.
 MAX_BYTES = (1 << 31) - 1
 
 
@@ -34,16 +36,18 @@ class GrpcRequest(NamedTuple):
 
 
 def grpc_request(call: Call) -> GrpcRequest:
-    """Raises BadRequestError for tensors that no message holds."""
+    """Raises BadRequestError for tensors that are too large for a message."""
     match call:
         case Infer():
             return GrpcRequest("ModelInfer", _infer(call))
-        case Describe(model=model):
+        case Describe(model=model) | Config(model=model):
             return GrpcRequest("ModelConfig", pb.ModelConfigRequest(name=model))
+        case Version():
+            return GrpcRequest("ServerMetadata", pb.ServerMetadataRequest())
         case Index():
             return GrpcRequest("RepositoryIndex", pb.RepositoryIndexRequest())
-        case Load(model=model):
-            return GrpcRequest("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name=model))
+        case Load():
+            return GrpcRequest("RepositoryModelLoad", _load(call))
         case Statistics(model=model):
             return GrpcRequest("ModelStatistics", pb.ModelStatisticsRequest(name=model))
         case Register():
@@ -62,13 +66,26 @@ def grpc_answer(call: Call, message: Any) -> Any:
             config = message.config
             inputs, outputs = (tuple(tensor.name for tensor in kind) for kind in (config.input, config.output))
             return Description(config.max_batch_size, inputs, outputs)
+        case Config():
+            return message.config
+        case Version():
+            return message.version
         case Index():
             return [ModelState(row.name, row.version, row.state, row.reason) for row in message.models]
         case Statistics():
-            # Numbers of 64 bits are strings in protobuf's JSON; over HTTP Triton says numbers.
+            # Numbers of 64 bits are strings in protobuf's JSON; over HTTP Triton writes numbers.
             return _numbers(MessageToDict(message, preserving_proto_field_name=True).get("model_stats", []))
         case _:
             return None
+
+
+def _load(call: Load) -> Any:
+    message = pb.RepositoryModelLoadRequest(model_name=call.model)
+    if call.config:
+        message.parameters["config"].string_param = call.config
+        for path, content in call.files.items():
+            message.parameters[f"file:{path}"].bytes_param = content
+    return message
 
 
 def _infer(call: Infer) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,34 +25,23 @@ from ai102.client.exchange import CONNECT_TIMEOUT_S, Attempt
 from ai102.client.grpc.messages import grpc_answer, grpc_request
 from ai102.client.probes import otherwise
 from ai102.client.tls import Secure
+from ai102.client.words import Meaning, http_status_in, meaning_of
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # A server that is restarted is found again at once, not after gRPC's usual two minutes.
+    # A server that is restarted is connected again at once, not after gRPC's usual two minutes.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_TIMEOUT_S)),  # the limit of one attempt to connect
-    # More pings than one in five minutes, and Triton ends the connection and the calls on it: "too_many_pings".
+    # Triton ends a connection with more than one ping in five minutes, and the calls on it: "too_many_pings".
     ("grpc.keepalive_time_ms", 310_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # Clients of one process do not share connections: closing one must not touch another.
     ("grpc.use_local_subchannel_pool", 1),
 )
-_NEVER_SENT = (
-    "failed to connect",
-    "Connection refused",
-    "DNS resolution failed",
-    "errors resolving",
-    "No route to host",
-    "handshake",
-)
-_BROKEN = (
-    "Socket closed", "recvmsg", "Connection reset", "GOAWAY", "sendmsg", "Broken pipe", "Stream removed",
-    "keepalive watchdog", "Connection timed out", "transport closed",
-)  # fmt: skip
-# What gRPC says of an answer that is HTTP's and not gRPC's, as a proxy's or a web server's own.
-_HTTP_STATUS = re.compile(r"http2 header with status: (\d+)")
+# gRPC's own deadline may ring so much early; a DEADLINE_EXCEEDED before that is the server's or a proxy's.
+EARLY_S = 0.05
 
 
 class GrpcSender:
@@ -65,17 +54,17 @@ class GrpcSender:
         self._secure, self._credentials = secure, _credentials(grpc, secure)
         self._grpc, self._stub_of = grpc, service_pb2_grpc.GRPCInferenceServiceStub
         self._open: dict[str, tuple[Any, Any]] = {}
-        self._proven: set[str] = set()  # what has answered in gRPC
+        self._proven: set[str] = set()  # addresses that have answered in gRPC
         self._lock = threading.Lock()
 
     def __call__(self, attempt: Attempt) -> Any:
+        ends = time.monotonic() + attempt.timeout_s
         request = grpc_request(attempt.call)
+        method = getattr(self._stub(attempt.address), request.method)
         try:
-            answer = getattr(self._stub(attempt.address), request.method)(
-                request.message, timeout=attempt.timeout_s, metadata=_metadata(attempt.call)
-            )
+            answer = method(request.message, timeout=_left(ends), metadata=_metadata(attempt.call))
         except self._grpc.RpcError as err:
-            raise _failure(attempt, err, self._secure, attempt.address in self._proven) from err
+            raise _failure(attempt, err, ends, self._secure, attempt.address in self._proven) from err
         self._proven.add(attempt.address)
         return grpc_answer(attempt.call, answer)
 
@@ -110,18 +99,17 @@ class AsyncGrpcSender:
     async def __call__(self, attempt: Attempt) -> Any:
         import grpc.aio
 
+        ends = time.monotonic() + attempt.timeout_s
         request = grpc_request(attempt.call)
         if attempt.address not in self._open:
             channel = _channel(grpc.aio, attempt.address, self._secure, self._credentials)
             self._open[attempt.address] = channel, self._stub_of(channel)
+        method = getattr(self._open[attempt.address][1], request.method)
         try:
-            answer = await getattr(self._open[attempt.address][1], request.method)(
-                request.message, timeout=attempt.timeout_s, metadata=_metadata(attempt.call)
-            )
+            answer = await method(request.message, timeout=_left(ends), metadata=_metadata(attempt.call))
         except grpc.RpcError as err:
-            # Asked in a thread: what listens there may be slow to say that it is something else.
             raise await asyncio.to_thread(
-                _failure, attempt, err, self._secure, attempt.address in self._proven
+                _failure, attempt, err, ends, self._secure, attempt.address in self._proven
             ) from err
         self._proven.add(attempt.address)
         return grpc_answer(attempt.call, answer)
@@ -152,45 +140,53 @@ def _metadata(call: Call) -> tuple[tuple[str, str | bytes], ...]:
     return tuple((name, value.encode() if name.endswith("-bin") else value) for name, value in names)
 
 
-def _failure(attempt: Attempt, err: Any, secure: Secure | None, is_proven: bool) -> InferenceError:
+def _left(ends: float) -> float:
+    return max(ends - time.monotonic(), 0.0)
+
+
+def _failure(attempt: Attempt, err: Any, ends: float, secure: Secure | None, is_proven: bool) -> InferenceError:
     url = f"grpc{'s' if secure else ''}://{attempt.address}"
-    failure = _error(url, attempt, err)
-    if isinstance(failure, NoServerError | WrongProtocolError) and not is_proven:
-        return otherwise(url, attempt.address, secure, attempt.timeout_s) or failure
+    failure = _error(url, attempt, err, is_over=_left(ends) <= EARLY_S)
+    is_refused = isinstance(failure, NoServerError) and failure.is_refused
+    if isinstance(failure, NoServerError | WrongProtocolError) and not is_refused and not is_proven:
+        return otherwise(url, attempt.address, secure, _left(ends)) or failure
     return failure
 
 
-def _error(url: str, attempt: Attempt, err: Any) -> InferenceError:
-    status, sentence = err.code().name, str(err.details() or "no reason given")
+def _error(url: str, attempt: Attempt, err: Any, *, is_over: bool) -> InferenceError:
+    status, sentence = err.code().name, str(err.details() or "")
     model = attempt.call.model
-    if status == "DEADLINE_EXCEEDED":
+    if status == "DEADLINE_EXCEEDED" and is_over:
         return too_late(url, attempt.timeout_s, model, 1)
-    if "http1.x" in sentence or "Invalid HTTP1 response" in sentence or "missing selected ALPN" in sentence:
-        return wrong_protocol(url)
-    if status == "UNIMPLEMENTED" and sentence in ("", "no reason given", "Method not found!"):
-        return no_triton(url, "its gRPC service is another")
-    if found := _HTTP_STATUS.search(sentence):
-        if found[1] in ("301", "302", "404", "405"):
-            return no_triton(url, f"HTTP {found[1]}")
-        return error_from_answer(found[1], sentence, model, _retry_after_s(err))
-    if status == "UNAVAILABLE" and any(words in sentence for words in _NEVER_SENT):
-        return no_server(url, _system_words(sentence))
-    if status in ("UNAVAILABLE", "UNKNOWN", "INTERNAL") and any(words in sentence for words in _BROKEN):
-        return no_server(url, "the connection broke", was_sent=True)
-    return error_from_answer(status, sentence, model, _retry_after_s(err))
+    match meaning_of(status, sentence):
+        case Meaning.ANOTHER_PROTOCOL:
+            return wrong_protocol(url)
+        case Meaning.ANOTHER_SERVICE:
+            return no_triton(url, "its gRPC service is another")
+        case Meaning.HTTP_STATUS:
+            http_status = http_status_in(sentence)
+            if http_status in ("301", "302", "404", "405"):
+                return no_triton(url, f"HTTP {http_status}")
+            return error_from_answer(http_status, sentence, model, _retry_after_s(err))
+        case Meaning.NOT_CONNECTED:
+            return no_server(url, _system_words(sentence))
+        case Meaning.CONNECTION_BROKE:
+            return no_server(url, "the connection broke", was_sent=True)
+        case _:
+            return error_from_answer(status, sentence or "no reason given", model, _retry_after_s(err))
 
 
 def _retry_after_s(err: Any) -> float | None:
-    """From gRPC's own header for it (gRFC A6), or from HTTP's as a proxy says it."""
-    told: dict[str, Any] = {}
+    """From gRPC's own header for it (gRFC A6), or from HTTP's, which proxies set."""
+    metadata: dict[str, Any] = {}
     for kind in ("initial_metadata", "trailing_metadata"):
         if callable(read := getattr(err, kind, None)):
-            metadata: Iterable[tuple[str, Any]] = read() or ()
-            told |= dict(metadata)
-    pushback_ms = str(told.get("grpc-retry-pushback-ms", ""))
+            entries: Iterable[tuple[str, Any]] = read() or ()
+            metadata |= dict(entries)
+    pushback_ms = str(metadata.get("grpc-retry-pushback-ms", ""))
     if pushback_ms.isdigit():
         return int(pushback_ms) / 1000
-    return seconds_from_retry_after(str(told.get("retry-after", "")))
+    return seconds_from_retry_after(str(metadata.get("retry-after", "")))
 
 
 def _system_words(sentence: str) -> str:

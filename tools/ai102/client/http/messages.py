@@ -1,4 +1,4 @@
-"""Calls as Triton's HTTP protocol spells them, and its answers read back; no network here.
+"""Calls as requests of Triton's HTTP protocol, and its answers; no network here.
 
 KServe's predict protocol, version 2, with Triton's extensions for binary tensors, shared memory and the model
 repository.
@@ -6,6 +6,7 @@ repository.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from ai102.client.calls import (  # fmt: skip
     Answer,
     Call,
+    Config,
     Describe,
     Description,
     Index,
@@ -24,13 +26,14 @@ from ai102.client.calls import (  # fmt: skip
     Register,
     Statistics,
     Unregister,
+    Version,
 )
 from ai102.client.errors import BadAnswerError, error_from_answer, no_triton, seconds_from_retry_after, wrong_protocol
 from ai102.client.tensors import Raw
 
 BINARY = {"binary_data": True}
 JSON_SIZE = "Inference-Header-Content-Length"
-# What other servers, and Triton's port for metrics, say to a path or a method they do not know.
+# The statuses of other servers, and of Triton's metrics port, for an unknown path or method.
 NO_TRITON = (301, 302, 404, 405, 501)
 
 
@@ -47,10 +50,15 @@ def http_request(call: Call) -> HttpRequest:
             return _infer(call)
         case Describe(model=model):
             return HttpRequest("GET", f"/v2/models/{quote(model, safe='')}/config", call.headers)
+        case Config(model=model):
+            return HttpRequest("GET", f"/v2/models/{quote(model, safe='')}/config", call.headers)
+        case Version():
+            return HttpRequest("GET", "/v2", call.headers)
         case Index():
             return HttpRequest("POST", "/v2/repository/index", call.headers)
         case Load(model=model):
-            return HttpRequest("POST", f"/v2/repository/models/{quote(model, safe='')}/load", call.headers)
+            path = f"/v2/repository/models/{quote(model, safe='')}/load"
+            return HttpRequest("POST", path, call.headers, _overrides(call))
         case Statistics(model=model):
             path = f"/v2/models/{quote(model, safe='')}/stats" if model else "/v2/models/stats"
             return HttpRequest("GET", path, call.headers)
@@ -62,14 +70,14 @@ def http_request(call: Call) -> HttpRequest:
 
 
 def http_answer(call: Call, url: str, status: int, headers: Mapping[str, str], body: bytes) -> Any:
-    """What the call asked for. Raises the InferenceError that the status stands for."""
+    """The result of the call. Raises the InferenceError that the status stands for."""
     if status != 200:
         sentence = _sentence(body)
-        if status == 415:  # of the door's port for gRPC: Triton takes what we send, and so does the door's for HTTP
+        if status == 415:  # 415 means we reached the gateway's gRPC port.
             raise wrong_protocol(url)
         if status in NO_TRITON and sentence in (None, "Not Found", "Method Not Allowed"):
             raise no_triton(url, f"HTTP {status}")
-        # What a proxy in between says is shown as it is, cut short.
+        # The body of a proxy's error is shown as it is, cut short.
         words = sentence or body[:200].decode("utf-8", "replace").strip() or "no reason given"
         retry_after_s = seconds_from_retry_after(headers.get("Retry-After", ""))
         raise error_from_answer(str(status), words, call.model, retry_after_s)
@@ -81,6 +89,10 @@ def http_answer(call: Call, url: str, status: int, headers: Mapping[str, str], b
                 config = json.loads(body)
                 inputs, outputs = (tuple(tensor["name"] for tensor in config.get(k, ())) for k in ("input", "output"))
                 return Description(int(config.get("max_batch_size", 0)), inputs, outputs)
+            case Config():
+                return _config(body)
+            case Version():
+                return str(json.loads(body)["version"])
             case Index():
                 rows = json.loads(body)
                 return [ModelState(*(row.get(key, "") for key in ModelState._fields)) for row in rows]
@@ -97,8 +109,8 @@ def _infer(call: Infer) -> HttpRequest:
     inputs, parts = [], []
     for raw in call.tensors:
         region = call.inputs_at.get(raw.name)
-        told = _place(region) if region else {"binary_data_size": len(raw.data)}
-        inputs.append({"name": raw.name, "datatype": raw.datatype, "shape": list(raw.shape), "parameters": told})
+        place = _place(region) if region else {"binary_data_size": len(raw.data)}
+        inputs.append({"name": raw.name, "datatype": raw.datatype, "shape": list(raw.shape), "parameters": place})
         if not region:
             parts.append(raw.data)
     message: dict[str, Any] = {"inputs": inputs}
@@ -117,6 +129,25 @@ def _infer(call: Infer) -> HttpRequest:
     path = f"/v2/models/{quote(call.model, safe='')}{version}/infer"
     own = {JSON_SIZE: str(len(head)), "Content-Type": "application/octet-stream"}
     return HttpRequest("POST", path, {**call.headers, **own}, (head, *parts))
+
+
+def _overrides(call: Load) -> tuple[bytes, ...]:
+    if not call.config:
+        return ()
+    files = {f"file:{path}": base64.b64encode(content).decode() for path, content in call.files.items()}
+    return (json.dumps({"parameters": {"config": call.config, **files}}).encode(),)
+
+
+def _config(body: bytes) -> Any:
+    # Imported here: most callers never ask for a config, and protobuf takes a while to load.
+    from google.protobuf import json_format
+    from tritonclient.grpc import model_config_pb2
+
+    try:
+        # A newer server's config may hold fields that the installed protobuf does not know.
+        return json_format.Parse(body, model_config_pb2.ModelConfig(), ignore_unknown_fields=True)
+    except json_format.ParseError as err:
+        raise ValueError(str(err)) from err
 
 
 def _answer(call: Infer, json_size: int, body: bytes) -> Answer:
@@ -143,7 +174,7 @@ def _region(name: str, verb: str) -> str:
 
 
 def _sentence(body: bytes) -> str | None:
-    """Triton's own sentence, if it is Triton's."""
+    """The sentence in Triton's form of an error; None for a body of another form."""
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):

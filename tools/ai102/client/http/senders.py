@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import math
 import os
 import socket
 import ssl
@@ -19,11 +20,11 @@ from ai102.client.http.messages import http_answer, http_request
 from ai102.client.probes import otherwise, speaks_tls
 from ai102.client.tls import Secure, error_from_ssl
 
-# aiohttp warns of larger bodies in one piece: they would hold up the event loop.
+# aiohttp warns of larger bodies in one piece, because they hold up the event loop.
 IN_ONE_PIECE_BYTES = 1 << 20
-# aiohttp's own offer, which has Triton compress every answer: far slower than to send it.
+# aiohttp offers compression by itself, and Triton then compresses every answer, which is far slower than to send it.
 NOT_SAID = ("Accept-Encoding", "User-Agent")
-# What a server of TLS may say to a request without it; Triton says it to a request that is wrong.
+# A server of TLS may answer this to a request without TLS; Triton answers it to a bad request.
 PLAIN_TO_TLS = 400
 
 
@@ -34,11 +35,11 @@ class HttpSender:
         self._secure = secure
         self._scheme = "https" if secure else "http"
         self._connections = Connections(secure)
-        self._proven: set[str] = set()  # what has answered in HTTP, and as the URL says
+        self._proven: set[str] = set()  # addresses that have answered as the URL says
 
     def __call__(self, attempt: Attempt) -> Any:
-        request, url = http_request(attempt.call), f"{self._scheme}://{attempt.address}"
         ends = time.monotonic() + attempt.timeout_s
+        request, url = http_request(attempt.call), f"{self._scheme}://{attempt.address}"
         is_connected = False
         try:
             with self._connections.borrow(attempt.address, ends, CONNECT_TIMEOUT_S) as connection:
@@ -49,10 +50,10 @@ class HttpSender:
                 raise too_late(url, attempt.timeout_s, attempt.call.model, 1) from err
             raise no_server(url, f"no connection within {CONNECT_TIMEOUT_S:g} s") from err
         except (http.client.HTTPException, OSError) as err:
-            told = _told_by_tls(url, err, self._secure)
-            if told is None and attempt.address not in self._proven and _is_a_riddle(err):
-                told = otherwise(url, attempt.address, self._secure, ends - time.monotonic())
-            raise told or _failure(url, err, is_connected) from err
+            failure = _failure_of_tls(url, err, self._secure)
+            if failure is None and attempt.address not in self._proven and was_reached(err):
+                failure = otherwise(url, attempt.address, self._secure, ends - time.monotonic())
+            raise failure or _failure(url, err, is_connected) from err
         if attempt.address not in self._proven:
             is_plain = answer.status == PLAIN_TO_TLS and self._secure is None
             if is_plain and speaks_tls(attempt.address, ends - time.monotonic()):
@@ -77,20 +78,22 @@ class AsyncHttpSender:
         import aiohttp
         import yarl
 
-        request, url = http_request(attempt.call), f"{self._scheme}://{attempt.address}"
         ends = time.monotonic() + attempt.timeout_s
-        if self._session is None:  # wants a running loop
+        request, url = http_request(attempt.call), f"{self._scheme}://{attempt.address}"
+        if self._session is None:  # it needs a running loop
             trust: Any = self._secure.context if self._secure else True
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=trust)
             jar = aiohttp.DummyCookieJar()
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, skip_auto_headers=NOT_SAID)
         body = b"".join(request.parts)
-        timeout = aiohttp.ClientTimeout(total=attempt.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        # Without a threshold aiohttp rounds a time limit above 5 s up to the next whole second of its clock.
+        timeout = aiohttp.ClientTimeout(
+            total=max(ends - time.monotonic(), 0.001), sock_connect=CONNECT_TIMEOUT_S, ceil_threshold=math.inf
+        )
         headers, more = request.headers, {}
         if self._secure and self._secure.server_name:
             headers = {**headers, "Host": host_of(attempt.address, self._secure)}
             more = {"server_hostname": self._secure.server_name}
-        told: InferenceError | None = None
         try:
             async with self._session.request(
                 request.method,
@@ -107,14 +110,13 @@ class AsyncHttpSender:
         except TimeoutError as err:
             raise too_late(url, attempt.timeout_s, attempt.call.model, 1) from err
         except (aiohttp.ClientError, OSError) as err:
-            told = _told_by_tls(url, err, self._secure)
-            if told is None and attempt.address not in self._proven and _is_a_riddle(err):
-                # In a thread: what listens there may be slow to say that it is something else.
+            failure = _failure_of_tls(url, err, self._secure)
+            if failure is None and attempt.address not in self._proven and was_reached(err):
                 left_s = ends - time.monotonic()
-                told = await asyncio.to_thread(otherwise, url, attempt.address, self._secure, left_s)
-            if told is None and isinstance(err, aiohttp.ClientResponseError):  # what came is no HTTP
-                told = wrong_protocol(url)
-            raise told or _failure(url, err, not isinstance(err, aiohttp.ClientConnectorError)) from err
+                failure = await asyncio.to_thread(otherwise, url, attempt.address, self._secure, left_s)
+            if failure is None and isinstance(err, aiohttp.ClientResponseError):  # the answer is no HTTP
+                failure = wrong_protocol(url)
+            raise failure or _failure(url, err, not isinstance(err, aiohttp.ClientConnectorError)) from err
         if attempt.address not in self._proven:
             is_plain = answer.status == PLAIN_TO_TLS and self._secure is None
             if is_plain and await asyncio.to_thread(speaks_tls, attempt.address, ends - time.monotonic()):
@@ -129,24 +131,24 @@ class AsyncHttpSender:
 
 
 def host_of(address: str, secure: Secure | None) -> str:
-    """What the request's Host says: the server's own name, where another was given for it."""
+    """The request's Host: the server's own name, where the caller gives one."""
     if secure is None or not secure.server_name:
         return address
     return f"{secure.server_name}:{host_and_port(address)[1]}"
 
 
-def _told_by_tls(url: str, err: BaseException, secure: Secure | None) -> InferenceError | None:
+def _failure_of_tls(url: str, err: BaseException, secure: Secure | None) -> InferenceError | None:
     inner: Any = err
     while secure is not None and inner is not None:
         for one in (getattr(inner, "certificate_error", None), getattr(inner, "os_error", None), inner):
-            if isinstance(one, ssl.SSLError) and one.reason and (told := error_from_ssl(url, one, secure)):
-                return told
+            if isinstance(one, ssl.SSLError) and one.reason and (failure := error_from_ssl(url, one, secure)):
+                return failure
         inner = inner.__cause__ or inner.__context__
     return None
 
 
-def _is_a_riddle(err: BaseException) -> bool:
-    """Something was there and ended the connection, or said what is no HTTP."""
+def was_reached(err: BaseException) -> bool:
+    """Something listens at the address, and ended the connection or answered in another protocol."""
     cause = getattr(err, "os_error", None) or err
     return not isinstance(cause, ConnectionRefusedError | socket.gaierror)
 
@@ -154,7 +156,7 @@ def _is_a_riddle(err: BaseException) -> bool:
 def _failure(url: str, err: BaseException, is_connected: bool) -> InferenceError:
     if isinstance(err, http.client.RemoteDisconnected | http.client.IncompleteRead | ssl.SSLError):
         return no_server(url, "the connection broke", was_sent=is_connected)
-    if isinstance(err, http.client.HTTPException):  # what came is no HTTP
+    if isinstance(err, http.client.HTTPException):  # the answer is no HTTP
         return wrong_protocol(url)
     words = _reason(err) if isinstance(err, OSError) or not is_connected else "the connection broke"
     return no_server(url, words, was_sent=is_connected)

@@ -1,4 +1,4 @@
-"""Pieces of shared memory on this host: lent to requests, taken back, and removed whatever happens."""
+"""Segments of shared memory on this host: lent to requests, taken back, and removed however the process ends."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from typing import Any
 from ai102.client.calls import Infer, Region
 from ai102.client.tensors import Raw
 
-# Below this the copy on the wire costs less than the look-ups in the server: loadtest/client_overhead.py measures it.
+# Smaller tensors cost less on the wire than the look-ups in the server: loadtest/client_overhead.py measures it.
 WORTH_IT_BYTES = 128 * 1024
 SMALLEST = 1 << 20
 ALIGNMENT = 64
-# Of so many kinds of requests the sizes of the outputs are remembered.
+# The number of kinds of requests whose output sizes are remembered.
 MOST_KINDS = 1024
 
 
 @dataclass(eq=False)
 class Segment:
-    """One piece of memory that one request at a time uses."""
+    """A piece of memory that one request at a time uses."""
 
     memory: SharedMemory
     name: str
@@ -42,11 +42,11 @@ class Segment:
 
     @property
     def key(self) -> str:
-        """The name the server opens it by."""
+        """The name that the server opens."""
         return "/" + self.memory.name.lstrip("/")
 
     def write(self, tensors: Iterable[Raw]) -> tuple[dict[str, Region], int]:
-        """Copy the tensors in; returns the place of each and where the next would begin."""
+        """Copy the tensors in; returns the place of each and the end of the last."""
         places, at = {}, 0
         for raw in tensors:
             size = len(raw.data)
@@ -59,34 +59,58 @@ class Segment:
         return bytes(self.view[offset : offset + size])
 
     def unlink(self) -> None:
-        """Take the name away. Who has it open, the server above all, keeps the memory until it lets go."""
+        """Remove the name. The server keeps the memory that it has open until it lets go."""
         try:
             self.memory.unlink()
-        except FileNotFoundError:  # someone tidied up; unlink stopped before it told the tracker
+        except FileNotFoundError:  # another program removed it, and unlink stopped before it informed the tracker
             resource_tracker.unregister(self.key, "shared_memory")
 
     def close(self) -> None:
-        with contextlib.suppress(BufferError):  # a view of it lives on; the memory goes with the process
+        with contextlib.suppress(BufferError):  # a view of it exists; the memory ends with the process
             self.memory.close()
 
 
 class Segments:
-    """The pieces of one client; threads may share it."""
+    """The segments of one client; threads may share it."""
 
     def __init__(self) -> None:
         self._free: list[Segment] = []
         self._linked: list[Segment] = []  # those with a name in /dev/shm, free or lent
         self._lock = threading.Lock()
         self._is_retired = False
-        # Regions that the server still has and nobody uses: it lets go of one when its request has ended.
-        self.abandoned: list[str] = []
+        # Regions that nobody uses and that the server may still have. A dict keeps their order.
+        self._abandoned: dict[str, None] = {}
         self._sizes: dict[Any, Mapping[str, int]] = {}
-        # For a client that is never closed. A child by fork must leave the parent's alone.
+        # For a client that is never closed. A forked child must not remove the parent's segments.
         weakref.finalize(self, _unlink_all, self._linked, os.getpid())
 
     @property
     def is_retired(self) -> bool:
         return self._is_retired
+
+    @property
+    def in_use(self) -> int:
+        """How many segments are lent to requests now."""
+        with self._lock:
+            return len(self._linked) - len(self._free)
+
+    @property
+    def abandoned(self) -> tuple[str, ...]:
+        """The regions that nobody uses and that the server may still have, the one not asked about longest first."""
+        with self._lock:
+            return tuple(self._abandoned)
+
+    def forget(self, name: str) -> None:
+        """The server no longer has the region."""
+        with self._lock:
+            self._abandoned.pop(name, None)
+
+    def defer(self, name: str) -> None:
+        """The server may still have the region; the others come first next time."""
+        with self._lock:
+            if name in self._abandoned:
+                del self._abandoned[name]
+                self._abandoned[name] = None
 
     def borrow(self, size: int) -> Segment:
         """Raises OSError when there is no memory left."""
@@ -96,7 +120,7 @@ class Segments:
                 segment = min(fitting, key=lambda one: one.memory.size)
                 self._free.remove(segment)
                 return segment
-        segment = Segment(_made(max(SMALLEST, 1 << (size - 1).bit_length())), f"ai102_{uuid.uuid4().hex}")
+        segment = Segment(_created(max(SMALLEST, 1 << (size - 1).bit_length())), f"ai102_{uuid.uuid4().hex}")
         with self._lock:
             self._linked.append(segment)
             if not self._is_retired:
@@ -116,16 +140,17 @@ class Segments:
         """The server may still read or write there: never lend it again, and hold nothing of it here."""
         with self._lock:
             self._unlink(segment)
-            if segment.is_registered and segment.name not in self.abandoned:
-                self.abandoned.append(segment.name)
+            if segment.is_registered:
+                self._abandoned.setdefault(segment.name)
         segment.close()
 
     def retire(self) -> None:
-        """Lend none from now on and remove all; what is lent is closed when given back."""
+        """Lend none from now on and remove all; a lent segment is closed when it is given back."""
         with self._lock:
             self._is_retired = True
-            self.abandoned += [segment.name for segment in self._linked if segment.is_registered]
             for segment in tuple(self._linked):
+                if segment.is_registered:
+                    self._abandoned.setdefault(segment.name)
                 self._unlink(segment)
             for segment in self._free:
                 segment.close()
@@ -138,7 +163,7 @@ class Segments:
             segment.unlink()
 
     def sizes_for(self, call: Infer) -> Mapping[str, int]:
-        """The bytes of each output, where an earlier answer has told; 0 for strings, which differ every time."""
+        """The bytes of each output as in earlier answers; 0 for strings, which differ every time."""
         return self._sizes.get(_kind_of(call), {})
 
     def learn(self, call: Infer, sizes: Mapping[str, int]) -> None:
@@ -152,10 +177,10 @@ def aligned(sizes: Iterable[int]) -> int:
     return sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
 
 
-def _made(size: int) -> SharedMemory:
+def _created(size: int) -> SharedMemory:
     memory = SharedMemory(create=True, size=size)
     try:
-        # Without this, a write beyond what /dev/shm has left kills the process; containers have 64 MB of it.
+        # Without this, a write beyond the free space of /dev/shm kills the process; containers have 64 MB of it.
         with Path("/dev/shm", memory.name.lstrip("/")).open("rb+") as file:
             os.posix_fallocate(file.fileno(), 0, size)
     except BaseException:
@@ -166,7 +191,7 @@ def _made(size: int) -> SharedMemory:
 
 
 def _kind_of(call: Infer) -> Any:
-    """What the sizes of the outputs depend on, as far as a caller can tell."""
+    """What the sizes of the outputs depend on, as far as a caller knows."""
     inputs = tuple((raw.name, raw.shape) for raw in call.tensors)
     return call.model, call.version, tuple(call.outputs), call.class_count, inputs
 

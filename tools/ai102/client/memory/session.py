@@ -1,7 +1,8 @@
-"""One inference whose large tensors travel through shared memory, and back to the wire where that is not to be had."""
+"""One inference whose large tensors travel through shared memory, or on the wire where the server has none for us."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,18 +23,24 @@ from ai102.client.errors import (  # fmt: skip
 from ai102.client.exchange import Deadline, Pause, Step
 from ai102.client.memory.segments import WORTH_IT_BYTES, Segment, Segments, aligned
 from ai102.client.tensors import size_of_raw
+from ai102.client.words import Meaning
 
 Steps = Generator[Step, Any, Any]
-_ANSWERED = (BadRequestError, ModelNotFoundError, RefusedError, ServerFailedError, BadAnswerError)
-# How often a region that the server still used is tried again, and how long that may hold up a call or `close`.
+_ANSWERED = (
+    BadRequestError, ModelNotFoundError, RefusedError, ServerFailedError, BadAnswerError, SharedMemoryError,
+)  # fmt: skip
+# How often an abandoned region is asked about again, and how long that may hold up a call or `close`.
 SWEEP_EVERY_S = 1.0
 SWEEP_S = 0.5
+SWEEP_SHARE = 0.25  # of what is left of the call's time
 CLOSE_S = 2.0
+# With so many abandoned regions, tensors stay on the wire until the server has let go of some.
+MOST_ABANDONED = 32
 
 
 @dataclass
 class Memory:
-    """What one client knows of shared memory; `ask` sends a call: (call, deadline, note=..., tries=...)."""
+    """The shared memory of one client; `ask` sends a call: (call, deadline, note=..., tries=...)."""
 
     url: str
     is_insisted: bool
@@ -43,9 +50,11 @@ class Memory:
     _next_sweep: float = 0.0
 
     def infer(self, call: Infer, deadline: Deadline) -> Steps:
-        """The Answer with all its bytes, or None where the wire must do."""
+        """The Answer with all its bytes, or None for the caller to send the call on the wire."""
         segments = self.segments
-        if segments.is_retired:
+        if segments.abandoned and self.clock() >= self._next_sweep:
+            yield from self._sweep(call.headers, deadline)
+        if segments.is_retired or self._is_overdrawn(call):
             return None
         least = 1 if self.is_insisted else WORTH_IT_BYTES
         inputs = [raw for raw in call.tensors if len(raw.data) >= least]
@@ -57,14 +66,12 @@ class Memory:
                 self._learn(call, answer)
                 return answer
             return None
-        if segments.abandoned and self.clock() >= self._next_sweep:
-            yield from self._sweep(call.headers, deadline)
         try:
             segment = segments.borrow(aligned([*(len(raw.data) for raw in inputs), *outputs.values()]))
         except OSError as err:
             if self.is_insisted:
                 raise SharedMemoryError(
-                    f"{self.url}: no shared memory to be had ({err.strerror}): make /dev/shm larger", "", call.model
+                    f"{self.url}: no shared memory left ({err.strerror}): make /dev/shm larger", "", call.model
                 ) from err
             return None
         is_done = False
@@ -80,6 +87,15 @@ class Memory:
             else:
                 segments.abandon(segment)
         return answer
+
+    def _is_overdrawn(self, call: Infer) -> bool:
+        count = len(self.segments.abandoned)
+        if count < MOST_ABANDONED:
+            return False
+        if self.is_insisted:
+            words = f"{self.url}: the server still has {count} shared-memory regions of calls that were given up"
+            raise SharedMemoryError(f"{words}: try again later, or allow more by timeout_s", "", call.model)
+        return True
 
     def _through(
         self, segment: Segment, call: Infer, inputs: list[Any], outputs: Mapping[str, int], deadline: Deadline
@@ -98,12 +114,16 @@ class Memory:
             through = replace(call, inputs_at=inputs_at, outputs_at=outputs_at, outputs=names)
             try:
                 answer: Answer = yield from self.ask(through, deadline, note=note)
-            except (BadRequestError, ModelNotFoundError, ServerFailedError) as err:
-                if is_last or "shared memory" not in str(err).lower():
+            except SharedMemoryError as err:
+                # Either an output is larger than its place, or the server was restarted and knows no region.
+                if err.meaning not in (Meaning.REGION_IS_UNKNOWN, Meaning.REGION_IS_TOO_SMALL):
                     raise
-                # Either an output has outgrown its place, or the server was restarted and knows no region.
+                if is_last:
+                    if self.is_insisted:
+                        raise
+                    return None
                 outputs = {}
-                segment.is_registered = "should be at least" in str(err)
+                segment.is_registered = err.meaning is Meaning.REGION_IS_TOO_SMALL
             else:
                 whole = _whole(answer, segment, outputs_at)
                 self._learn(call, whole)
@@ -112,16 +132,18 @@ class Memory:
 
     def _register(self, segment: Segment, call: Infer, deadline: Deadline) -> Steps:
         """Whether the server has the segment now."""
-        # Until it says no: whatever cuts the question short, a cancelled task above all, it must be taken back.
+        # True until the server refuses it: a call that is cut short, as by a cancelled task, must be undone.
         segment.is_registered = True
+        failures: list[InferenceError] = []
+        register = Register(segment.name, segment.key, segment.memory.size, call.headers)
         try:
-            yield from self.ask(Register(segment.name, segment.key, segment.memory.size, call.headers), deadline)
+            yield from self.ask(register, deadline, note=failures.append)
         except (NoServerError, DeadlineError):
             raise
         except InferenceError as err:
-            if "already in manager" in str(err):  # an earlier try arrived
+            if err.meaning is Meaning.REGION_IS_REGISTERED:  # by an earlier try
                 return True
-            segment.is_registered = False
+            segment.is_registered = any(isinstance(one, NoServerError) and one.was_sent for one in failures)
             if self.is_insisted:
                 raise SharedMemoryError(
                     f"{self.url}: the server refuses shared memory ({err}); start it with "
@@ -140,36 +162,51 @@ class Memory:
             self.segments.learn(call, sizes)
 
     def _sweep(self, headers: Mapping[str, str], deadline: Deadline) -> Steps:
-        """Have the server let go of what it used when the caller had stopped waiting."""
-        self._next_sweep = self.clock() + SWEEP_EVERY_S
-        ends = Deadline(min(deadline.ends, self.clock() + SWEEP_S), deadline.timeout_s)
-        for name in tuple(self.segments.abandoned):
-            if (yield from self._unregister(name, headers, ends)) and name in self.segments.abandoned:
-                self.segments.abandoned.remove(name)
+        """Have the server let go of regions whose callers stopped waiting, in a small part of this call's time."""
+        now = self.clock()
+        self._next_sweep = now + SWEEP_EVERY_S
+        limit_s = min(SWEEP_S, SWEEP_SHARE * (deadline.ends - now))
+        yield from self._release(headers, Deadline(now + limit_s, deadline.timeout_s))
 
-    def _unregister(self, name: str, headers: Mapping[str, str], deadline: Deadline) -> Steps:
-        """Whether the server has let go of the region, or cannot be asked."""
-        try:
-            yield from self.ask(Unregister(name, headers), deadline, tries=1)
-        except InferenceError as err:
-            return "in use" not in str(err)
+    def _release(self, headers: Mapping[str, str], deadline: Deadline) -> Steps:
+        """Ask about each abandoned region once, until the deadline; returns whether there is a server to ask."""
+        for name in self.segments.abandoned:
+            if self.clock() >= deadline.ends:
+                break
+            try:
+                yield from self.ask(Unregister(name, headers), deadline, tries=1)
+            except NoServerError as err:
+                self.segments.defer(name)
+                if err.is_refused:
+                    return False
+            except InferenceError as err:
+                if err.meaning is Meaning.REGION_IS_UNKNOWN:
+                    self.segments.forget(name)
+                else:
+                    self.segments.defer(name)
+            else:
+                self.segments.forget(name)
         return True
 
     def close(self, headers: Mapping[str, str]) -> Steps:
-        """Remove every segment, here and in the server; one that it still uses is waited for, but not long."""
+        """Remove every segment, here and in the server; for one that the server still uses, wait for CLOSE_S at most.
+
+        Warns where the server has not let go of all.
+        """
         self.segments.retire()
-        names = tuple(self.segments.abandoned)
         deadline = Deadline.after(CLOSE_S, self.clock())
-        while names and self.clock() < deadline.ends:
-            for name in names:
-                if (yield from self._unregister(name, headers, deadline)):
-                    self.segments.abandoned.remove(name)
-            if names := tuple(self.segments.abandoned):
+        while self.segments.abandoned and self.clock() < deadline.ends:
+            if not (yield from self._release(headers, deadline)):
+                return  # the server has ended, and its regions with it
+            if self.segments.abandoned and self.clock() < deadline.ends:
                 yield Pause(0.02)
+        if count := len(self.segments.abandoned):
+            words = f"{self.url}: the server may keep {count} shared-memory regions until it ends"
+            warnings.warn(f"{words}: it did not let go of them within {CLOSE_S:g} s", ResourceWarning, stacklevel=2)
 
 
 def _is_through_with_it(err: InferenceError) -> bool:
-    """The server has answered. gRPC's UNAVAILABLE may be the library's own word for a lost connection."""
+    """Whether the server has answered. gRPC's library itself says UNAVAILABLE of a lost connection."""
     return isinstance(err, _ANSWERED) or (isinstance(err, BusyError) and err.status.isdigit())
 
 
@@ -183,11 +220,11 @@ def _places(segment: Segment, sizes: Mapping[str, int], at: int) -> dict[str, Re
 
 def _whole(answer: Answer, segment: Segment, outputs_at: Mapping[str, Region]) -> Answer:
     """The answer with the bytes that lie in the segment; an output may be smaller than its place."""
-    found = dict(answer.tensors)
+    raws = dict(answer.tensors)
     for name, region in outputs_at.items():
-        if raw := found.get(name):
+        if raw := raws.get(name):
             size = size_of_raw(raw)
             if size > region.size:
-                raise BadAnswerError(f"{name}: {raw.datatype} {list(raw.shape)} came for {region.size} bytes")
-            found[name] = raw._replace(data=segment.read(region.offset, size))
-    return answer._replace(tensors=found)
+                raise BadAnswerError(f"{name}: {raw.datatype} {list(raw.shape)} does not fit its {region.size} bytes")
+            raws[name] = raw._replace(data=segment.read(region.offset, size))
+    return answer._replace(tensors=raws)
