@@ -119,7 +119,8 @@ def test_a_defect_of_what_writes_the_state_closes_the_gateway_with_a_status_that
     for name in ("models.toml", "masking.toml"):
         shutil.copy(name, tmp_path)
     code = (
-        "import sys; from pathlib import Path; from ai102.gateway import issuers, watch\n"
+        "import sys; from pathlib import Path; from ai102.gateway import watch\n"
+        "from ai102.gateway.feed import issuers\n"
         "from ai102.gateway.policy import Gateway\n"
         "def broken(*_): raise ZeroDivisionError\n"
         "issuers.Watch.once = broken\n"

@@ -1,6 +1,7 @@
 """Hostile inputs cost the decision core time in proportion to their length, and no more."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.gateway.costly_inputs import AUTHORIZATIONS, HEADERS, JSON_TEXTS, MESSAGES, PATHS
 from tests.gateway.judge_core import NOW, SERVICE, core, in_both_luas
 from tests.gateway.test_judge_grpc import frame
-from tests.gateway.test_judge_tokens import STATE
+from tests.gateway.test_judge_tokens import JOURNAL, REVOKED, STATE, opened
 
 # A proxy may spend 5 ms on a request and 0.2 ms on each kB of it (test_hostile_input.py); a busy machine may take
 # twice as long for the same. What is not linear costs far more than that at the largest of these sizes.
@@ -42,8 +43,9 @@ def test_a_message_costs_time_in_proportion_to_its_length(name: str, lua: str) -
 
 @in_both_luas
 @pytest.mark.parametrize("name", AUTHORIZATIONS)
-def test_a_token_costs_time_in_proportion_to_its_length(name: str, lua: str) -> None:
-    core(lua).ask("load", json.dumps(STATE))
+def test_a_token_costs_time_in_proportion_to_its_length(name: str, lua: str, tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text(REVOKED)
+    opened(lua, tmp_path)
     authorization = AUTHORIZATIONS[name]
     assert core(lua).ask("authenticate", authorization, NOW) == "unauthenticated"
     check(lua, len(authorization), "authenticate", authorization, NOW)
