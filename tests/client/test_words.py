@@ -110,7 +110,7 @@ def assert_meaning(said: list[Said], meaning: Meaning, count: int = 2) -> None:
 @pytest.mark.parametrize(
     "call",
     [Infer("nobody", (X,)), Infer("echo", (X,), version="7"), Describe("nobody"), Load("nobody"), Statistics("nobody")],
-    ids=repr,
+    ids=["no model", "no version", "its metadata", "its load", "its statistics"],
 )
 def test_a_model_that_is_not_there(explicit: Asker, call: Call) -> None:
     if isinstance(call, Load):  # the same sentence stands for a config that is no JSON: it means nothing by itself
