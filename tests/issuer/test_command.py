@@ -112,9 +112,9 @@ def test_explain_says_why_and_its_status_says_whether(folder: Path) -> None:
 
 # What is typed after `ai102 auth`, what stdin holds, and how the one line begins.
 MISTAKES: list[tuple[list[str], str, str]] = [
-    (["user", "add", "bob"], "short", "the password has 5 characters; wanted at least 12"),
-    (["user", "add", "bob"], "", "the password has 0 characters; wanted at least 12"),
-    (["user", "add", "bob"], "x" * 1025, "the password has 1025 characters; wanted at most 1024"),
+    (["user", "add", "bob"], "short", "the password has 5 characters; choose at least 12"),
+    (["user", "add", "bob"], "", "the password has 0 characters; choose at least 12"),
+    (["user", "add", "bob"], "x" * 1025, "the password has 1025 characters; choose at most 1024"),
     (["user", "add", "bob"], "aaaaaaaaaaaaaaa", "the password has fewer than 5 different characters"),
     (["user", "add", "bob"], "my name is BOB, hello", "the password has the user's name in it"),
     (["user", "add", "Bob"], PASSWORD, '"Bob" is no user name: write 2 to 64 of a-z'),

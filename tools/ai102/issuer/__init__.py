@@ -1,1 +1,1 @@
-"""The issuer: users, their roles, and the tokens the door takes."""
+"""The issuer: users, their roles, and the tokens that the gateway takes."""

@@ -1,4 +1,4 @@
-"""A request's form, as RFC 6749 wants it: url-encoded, small, no parameter twice; and where it came from."""
+"""A request's form, as RFC 6749 requires it: url-encoded, small, no parameter twice; and its origin."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Issuer:
         counter = self.counter_of(name)
         by_address = lockout.address_counter(origin.address, self.settings.lockout_of_address)
         with self.database.change() as change:
-            user = users.found(change.connection, name)
+            user = users.user_named(change.connection, name)
             attempt = lockout.begin(change, [counter, by_address])
             if isinstance(attempt, Locked) and attempt.is_news:
                 change.record("login", user.name if user else NOBODY, origin, "refused", reason="locked out")
@@ -83,7 +83,7 @@ class Issuer:
             self._wait_for_good_second(login.user.name)
         refusal: Refusal | None = None
         with self.database.change() as change:
-            user = users.found(change.connection, login.user.name) if login.user else None
+            user = users.user_named(change.connection, login.user.name) if login.user else None
             if reason := _why_refused(login.user, user, is_right):
                 refusal = refusals.wrong_login()
             else:
@@ -113,16 +113,16 @@ class Issuer:
     def refresh(self, token: str, scope: str, origin: Origin) -> dict[str, Any]:
         """A new pair of tokens for a refresh token; one that comes twice ends its session. Raises Refusal."""
         with self.database.reading() as connection:
-            found = sessions.found(connection, token, self._clock())
-        if found is None:
+            row = sessions.session_of(connection, token, self._clock())
+        if row is None:
             raise refusals.dead_refresh_token()  # a guess does not get to lock the database
-        self._wait_for_good_second(found[0].user)
+        self._wait_for_good_second(row[0].user)
         refusal: Refusal | None = None
         with self.database.change() as change:
-            found = sessions.found(change.connection, token, change.now_s)
-            if found is None:
+            row = sessions.session_of(change.connection, token, change.now_s)
+            if row is None:
                 raise refusals.dead_refresh_token()
-            session, was_used = found
+            session, was_used = row
             user = users.needed(change.connection, session.user)
             roles = self.rights.narrowed(self.rights.left_of(user.roles, session.scope), scope)
             if was_used:

@@ -171,9 +171,9 @@ class Keys:
         return Key(kid, key)
 
     def _new_key(self) -> Key:
-        made = rsa.generate_private_key(public_exponent=65537, key_size=max(self._settings.key_bits, MIN_BITS))
-        key = Key(thumbprint(made.public_key()), made)
-        pem = made.private_bytes(
+        private_key = rsa.generate_private_key(public_exponent=65537, key_size=max(self._settings.key_bits, MIN_BITS))
+        key = Key(thumbprint(private_key.public_key()), private_key)
+        pem = private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         write_bytes(self.folder / f"{key.kid}.pem", pem)

@@ -46,9 +46,9 @@ class Hasher:
 def checked(password: str, user: str) -> str:
     """The password as given; UserError when it is too easy to guess."""
     if len(password) < MIN_CHARACTERS:
-        raise UserError(f"the password has {len(password)} characters; wanted at least {MIN_CHARACTERS}")
+        raise UserError(f"the password has {len(password)} characters; choose at least {MIN_CHARACTERS}")
     if len(password) > MAX_CHARACTERS:
-        raise UserError(f"the password has {len(password)} characters; wanted at most {MAX_CHARACTERS}")
+        raise UserError(f"the password has {len(password)} characters; choose at most {MAX_CHARACTERS}")
     if len(set(password)) < MIN_DIFFERENT:
         raise UserError(f"the password has fewer than {MIN_DIFFERENT} different characters: choose another")
     if user.casefold() in _normal(password).casefold():

@@ -1,4 +1,4 @@
-"""What a caller is told when it gets no token: RFC 6749's word for it, one sentence, and the HTTP status."""
+"""The answer when a caller gets no token: RFC 6749's word for it, one sentence, and the HTTP status."""
 
 from __future__ import annotations
 

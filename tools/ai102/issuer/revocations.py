@@ -12,7 +12,7 @@ from ai102.issuer.database import Change
 
 @dataclass(frozen=True)
 class Page:
-    """Some of the revocations in the order they were made, each as [kind, value, ends_s, not_before_s].
+    """Some of the revocations in their order, each as [kind, value, ends_s, not_before_s].
 
     Whoever follows them asks for those after `next` and, when `feed` is another than before, for all of them.
     """

@@ -27,8 +27,8 @@ def end_token(issuer: Issuer, token: str, origin: Origin) -> bool:
             if revoke_session(change, claims["sid"], issuer.settings):
                 change.record("revoke", claims["sub"], origin, sid=claims["sid"])
             return True
-        if found := sessions.found(change.connection, token, change.now_s):
-            session, _ = found
+        if row := sessions.session_of(change.connection, token, change.now_s):
+            session, _ = row
             revoke_session(change, session.sid, issuer.settings)
             change.record("revoke", session.user, origin, sid=session.sid)
             return True

@@ -32,7 +32,7 @@ class _Problem:
 
 
 class Rights:
-    """The policy file, read again when it changed; a broken change is told and the former policy stays in force."""
+    """The policy file, read again when it changed; a broken change is reported and the former policy stays in force."""
 
     def __init__(self, file: Path, log: Callable[[str], None]) -> None:
         self.file = file
@@ -62,8 +62,8 @@ class Rights:
         """The roles that `scope` names (all when it is empty); None when it names one outside of them."""
         if not scope.split():
             return self.known(roles)
-        wanted = tuple(dict.fromkeys(scope.split()))
-        return wanted if set(wanted) <= self.gateway.roles_within(roles) else None
+        roles_asked = tuple(dict.fromkeys(scope.split()))
+        return roles_asked if set(roles_asked) <= self.gateway.roles_within(roles) else None
 
     def left_of(self, roles: tuple[str, ...], scope: str) -> tuple[str, ...]:
         """Of the roles a session was narrowed to, those that the user still has; all when it was not."""

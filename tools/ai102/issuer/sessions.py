@@ -37,7 +37,7 @@ def next_token(change: Change, session: Session, settings: Settings) -> str:
     return token
 
 
-def found(connection: sqlite3.Connection, token: str, now_s: float) -> tuple[Session, bool] | None:
+def session_of(connection: sqlite3.Connection, token: str, now_s: float) -> tuple[Session, bool] | None:
     """The session of a refresh token that has not expired, and whether the token was used before."""
     row = connection.execute(
         "SELECT s.sid, s.user, s.scope, s.ends_s, t.is_used FROM refresh_tokens t JOIN sessions s USING (sid) "

@@ -19,7 +19,7 @@ class HashCost:
 
 @dataclass(frozen=True)
 class Lockout:
-    """After `free` failures each further one shuts the door twice as long, from `first_s` to `longest_s`."""
+    """After `free` failures each further one locks the user out twice as long, from `first_s` to `longest_s`."""
 
     free: int
     first_s: float = 2.0

@@ -26,7 +26,7 @@ class User:
     attributes: Mapping[str, str]
 
 
-def found(connection: sqlite3.Connection, name: str) -> User | None:
+def user_named(connection: sqlite3.Connection, name: str) -> User | None:
     row = connection.execute("SELECT name, password_hash, is_disabled FROM users WHERE name = ?", [name]).fetchone()
     if row is None:
         return None
@@ -37,7 +37,7 @@ def found(connection: sqlite3.Connection, name: str) -> User | None:
 
 def needed(connection: sqlite3.Connection, name: str) -> User:
     """UserError when there is no such user."""
-    if user := found(connection, name):
+    if user := user_named(connection, name):
         return user
     raise UserError(f'there is no user "{name}"; `ai102 auth user list` shows them')
 
@@ -51,7 +51,7 @@ def add(change: Change, name: str, password_hash: str, roles: list[str]) -> None
     """UserError when the name is taken or no name."""
     if not NAME.fullmatch(name):
         raise UserError(f'"{name}" is no user name: write 2 to 64 of a-z, 0-9 and . _ @ -, a letter or digit first')
-    if found(change.connection, name):
+    if user_named(change.connection, name):
         raise UserError(f'there is a user "{name}" already; `ai102 auth user password {name}` changes the password')
     change.execute(
         "INSERT INTO users (name, password_hash, created_s) VALUES (?, ?, ?)", [name, password_hash, int(change.now_s)]
@@ -76,7 +76,7 @@ def describe(change: Change, name: str, attributes: Mapping[str, str]) -> None:
         if not ATTRIBUTE.fullmatch(key):
             raise UserError(f'"{key}" names no attribute: write letters, digits, _ and -, a letter first')
         if len(value) > MAX_VALUE_CHARACTERS or not value.isprintable():
-            raise UserError(f"attribute {key}: wanted at most {MAX_VALUE_CHARACTERS} printable characters")
+            raise UserError(f"attribute {key}: use at most {MAX_VALUE_CHARACTERS} printable characters")
         change.execute("DELETE FROM attributes WHERE user = ? AND name = ?", [name, key])
         if value:
             change.execute("INSERT INTO attributes VALUES (?, ?, ?)", [name, key, value])
