@@ -28,7 +28,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ai102.gateway import replicas
-from ai102.gateway.running import Door, ProxyName
+from ai102.gateway.running import ProxyName, Runner
 from ai102.gateway.secret import secret_of
 from ai102.host.cpu import cpu_name
 from ai102.serve.server import Server
@@ -154,7 +154,7 @@ def rows(proxy: ProxyName, placement: str, chosen: argparse.Namespace) -> Iterat
         )
         run_on({CLIENT_CORE} if placement == "apart" else everywhere)
         gateway, token = prepared(home, server)
-        stack.enter_context(Door(gateway, home, proxy, home / "access.log"))
+        stack.enter_context(Runner(gateway, home, proxy, home / "access.log"))
         for protocol in [chosen.protocol] if chosen.protocol else PROTOCOLS:
             direct = server.grpc_url if protocol == "grpc" else server.http_url
             through = gateway.listen.grpc if protocol == "grpc" else gateway.listen.rest

@@ -21,7 +21,7 @@ from ai102.client import (
     WrongProtocolError,
 )
 from ai102.gateway import certs, replicas
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from ai102.serve.server import Server
 from ai102_runtime.seal.private import private_file
 from tests.client.ways import Way
@@ -75,8 +75,8 @@ def doors(
 
     both = Doors(home(), home(tls={"client_ca": "build/gateway/certs/ca.pem"}))
     with (
-        Door(both.home.gateway, both.home.folder, request.param, log=both.home.folder / "log"),
-        Door(both.mutual.gateway, both.mutual.folder, request.param, log=both.mutual.folder / "log"),
+        Runner(both.home.gateway, both.home.folder, request.param, log=both.home.folder / "log"),
+        Runner(both.mutual.gateway, both.mutual.folder, request.param, log=both.mutual.folder / "log"),
     ):
         yield both
 

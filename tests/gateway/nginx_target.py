@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from tests.gateway.attackers import Target, asked, called, request
 from tests.gateway.attacks_over_grpc import INFER, message
 from tests.gateway.attacks_over_rest import BODY, JSON
@@ -15,7 +15,7 @@ POST = "POST /v2/models/echo/infer"
 @contextmanager
 def opened(home: Home, token: str) -> Iterator[Target]:
     """The door of `home`, open; its access log is home.folder/log."""
-    with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+    with Runner(home.gateway, home.folder, "nginx", home.folder / "log"):
         yield Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, token)
 
 

@@ -13,7 +13,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from ai102.gateway import replicas
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from ai102.serve.server import Server
 from ai102_runtime.seal import envelope
 from ai102_runtime.seal.tensors import Tensor, bytes_from_tensors
@@ -64,7 +64,7 @@ def target(
     home = make_home(addresses, limits=limits)
     for kind, name in REVOKED.items():
         tokens.revoke(home.state, kind, name, not_before_s=int(time.time()) + 600)
-    with Door(home.gateway, home.folder, request.param, home.folder / "log") as door:
+    with Runner(home.gateway, home.folder, request.param, home.folder / "log") as door:
         listen = door.gateway.listen
         found = Target(listen.rest, listen.grpc, home.ca, tokens.token("ann", [MAY]))
         wait_until(lambda: called(found, INFER, message("echo")) == 0, "the door lets a good call through")

@@ -15,7 +15,7 @@ from ai102.artifact import write_text
 from ai102.client import Client, Tls
 from ai102.gateway.feed.issuers import Known
 from ai102.gateway.feed.state import state_from
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from ai102.serve.server import Server
 from tests.gateway.asking import Asker
 from tests.gateway.conftest import Home, MakeHome, needs
@@ -46,7 +46,7 @@ def home(request: pytest.FixtureRequest, server: Server, make_home: MakeHome, to
     made = make_home([(server.http_url, server.grpc_url)])
     known = state_from(made.gateway, contract.load(ROOT / "models.toml"), {"": Known()}, 0)
     write_text(made.state, json.dumps(tokens.state() | {"classes": known["classes"]}))
-    with Door(made.gateway, made.folder, request.param, made.folder / "log"):
+    with Runner(made.gateway, made.folder, request.param, made.folder / "log"):
         yield made
 
 

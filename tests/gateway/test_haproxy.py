@@ -12,7 +12,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.grpc import service_pb2 as pb
 
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from ai102.serve.server import Server
 from tests.gateway.access_log import row_of, rows
 from tests.gateway.asking import Asker, binary_body, infer_message, tensor_json
@@ -39,13 +39,13 @@ def log(home: Home) -> Path:
 
 
 @pytest.fixture(scope="module")
-def door(home: Home, log: Path) -> Iterator[Door]:
-    with Door(home.gateway, home.folder, log=log) as opened:
+def door(home: Home, log: Path) -> Iterator[Runner]:
+    with Runner(home.gateway, home.folder, log=log) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def asker(home: Home, door: Door) -> Iterator[Asker]:
+def asker(home: Home, door: Runner) -> Iterator[Asker]:
     asking = Asker(home)
     yield asking
     asking.close()
@@ -255,7 +255,7 @@ def test_a_revoked_token_stops_working_within_five_seconds(home: Home, asker: As
 
 def test_more_requests_than_a_subject_may_make_are_refused(make_home: MakeHome, caller: str, operator: str) -> None:
     home = make_home(limits={"requests_per_10s": 20})
-    with Door(home.gateway, home.folder, log=home.folder / "log"):
+    with Runner(home.gateway, home.folder, log=home.folder / "log"):
         asking = Asker(home)
         seen = [asking.status("GET", "/v2/models/echo", caller) for _ in range(15)]
         seen_grpc = [asking.call(infer_message(), caller) for _ in range(15)]
@@ -267,7 +267,7 @@ def test_more_requests_than_a_subject_may_make_are_refused(make_home: MakeHome, 
 
 def test_with_mutual_tls_only_a_client_with_a_certificate_is_heard(make_home: MakeHome, caller: str) -> None:
     home = make_home(tls={"client_ca": "build/gateway/certs/ca.pem"})
-    with Door(home.gateway, home.folder, log=home.folder / "log"):
+    with Runner(home.gateway, home.folder, log=home.folder / "log"):
         known, stranger = Asker(home, with_certificate=True), Asker(home)
         seen = (known.status("POST", INFER, caller, json=tensor_json()), known.call(infer_message(), caller))
         assert seen == (200, "OK")
@@ -281,7 +281,7 @@ def test_with_mutual_tls_only_a_client_with_a_certificate_is_heard(make_home: Ma
 def test_a_door_without_a_state_answers_503_to_all_that_need_a_token(make_home: MakeHome, caller: str) -> None:
     home = make_home()
     home.state.unlink()
-    with Door(home.gateway, home.folder, log=home.folder / "log"):
+    with Runner(home.gateway, home.folder, log=home.folder / "log"):
         asking = Asker(home)
         assert (asking.status("POST", INFER, caller, json=tensor_json()), asking.call(infer_message(), caller)) == (
             503, "UNAVAILABLE")  # fmt: skip

@@ -16,7 +16,7 @@ from ai102.errors import UserError
 from ai102.gateway import replicas, running, watch
 from ai102.gateway.haproxy import proxy
 from ai102.gateway.policy import Gateway
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from ai102.serve.server import Server
 from tests.gateway.access_log import row_of
 from tests.gateway.asking import Asker, binary_body, infer_message, tensor_json
@@ -67,7 +67,7 @@ def test_kill_9_of_a_replica_under_load_costs_at_most_one_rest_call_in_a_thousan
 ) -> None:
     home = make_home([(server.http_url, server.grpc_url) for server in own_replicas], limits=NO_LIMIT)
     ask = {"rest": asking_rest, "grpc": asking_grpc}[protocol]
-    with Door(home.gateway, home.folder, log=home.folder / "log"):
+    with Runner(home.gateway, home.folder, log=home.folder / "log"):
         asker = Asker(home)
         with steady(lambda: ask(asker, caller)) as load:
             outlast(load, ENOUGH // 2)
@@ -84,7 +84,7 @@ def test_a_replica_that_is_drained_before_it_stops_costs_no_call(
     own_replicas: list[Server], make_home: MakeHome, caller: str
 ) -> None:
     home = make_home([(server.http_url, server.grpc_url) for server in own_replicas], limits=NO_LIMIT)
-    with Door(home.gateway, home.folder, log=home.folder / "log"):
+    with Runner(home.gateway, home.folder, log=home.folder / "log"):
         asker = Asker(home)
         with (
             steady(lambda: asking_rest(asker, caller), threads=2) as rest,
@@ -105,7 +105,7 @@ def test_a_replica_that_is_drained_before_it_stops_costs_no_call(
 def test_a_drained_replica_gets_no_long_body_either(make_home: MakeHome, caller: str) -> None:
     home = make_home()
     log = home.folder / "log"
-    with Door(home.gateway, home.folder, log=log):
+    with Runner(home.gateway, home.folder, log=log):
         asker = Asker(home)
         proxy.drain(home.gateway, home.folder, "a")
         body, headers = binary_body(1 << 20)
@@ -119,7 +119,7 @@ def test_a_drained_replica_gets_no_long_body_either(make_home: MakeHome, caller:
 
 def test_drain_waits_for_the_last_request_and_says_when_it_does_not_end(make_home: MakeHome, caller: str) -> None:
     home = make_home()
-    with Door(home.gateway, home.folder, log=home.folder / "log"):
+    with Runner(home.gateway, home.folder, log=home.folder / "log"):
         asker = Asker(home)
         for name in ("b", "c"):
             proxy.drain(home.gateway, home.folder, name)
@@ -142,7 +142,7 @@ def test_a_reload_loses_no_request_and_keeps_what_is_drained_and_a_wrong_one_cha
     make_home: MakeHome, caller: str
 ) -> None:
     home = make_home(limits=NO_LIMIT)
-    with Door(home.gateway, home.folder, log=home.folder / "log"):
+    with Runner(home.gateway, home.folder, log=home.folder / "log"):
         asker = Asker(home)
         proxy.drain(home.gateway, home.folder, "c")
         with (
@@ -247,8 +247,8 @@ def test_a_door_closes_when_whoever_watches_it_is_killed(make_home: MakeHome, tm
     home = make_home()
     script = (
         "import sys, time; from pathlib import Path; from ai102.gateway.policy import Gateway;"
-        "from ai102.gateway.running import Door;"
-        "Door(Gateway.model_validate_json(sys.argv[1]), Path(sys.argv[2])).start(); print('open', flush=True);"
+        "from ai102.gateway.running import Runner;"
+        "Runner(Gateway.model_validate_json(sys.argv[1]), Path(sys.argv[2])).start(); print('open', flush=True);"
         "time.sleep(600)"
     )
     process = subprocess.Popen(

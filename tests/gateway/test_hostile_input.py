@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import grpc
 import pytest
 
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from tests.gateway import http2_frames as http2
 from tests.gateway.attackers import Target, connected, request, status_of
 from tests.gateway.attacks_over_grpc import INFER, SERVICE, message
@@ -64,7 +64,7 @@ Opened = Callable[[], AbstractContextManager[Attack]]
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])
 def attacked(request: pytest.FixtureRequest, make_home: MakeHome, tokens: TokenMaker) -> Iterator[Attacked]:
     home = make_home(limits={"requests_per_10s": 1_000_000})
-    with Door(home.gateway, home.folder, request.param, home.folder / "log") as door:
+    with Runner(home.gateway, home.folder, request.param, home.folder / "log") as door:
         target = Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, tokens.token("mal", [MAY]))
         yield Attacked(target, processes_of(door.pid))
 

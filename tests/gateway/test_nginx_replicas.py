@@ -12,7 +12,7 @@ import pytest
 
 from ai102.gateway import running
 from ai102.gateway.nginx import proxy
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from ai102.serve.server import Server
 from tests.gateway.access_log import row_of, rows
 from tests.gateway.attackers import Target, asked, connected, request
@@ -28,7 +28,7 @@ MANY = {"requests_per_10s": 10_000_000}
 @pytest.fixture
 def home(make_home: MakeHome) -> Iterator[Home]:
     home = make_home(limits=MANY)
-    with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+    with Runner(home.gateway, home.folder, "nginx", home.folder / "log"):
         yield home
 
 
@@ -91,7 +91,7 @@ def test_a_caller_that_leaves_keeps_no_replica_busy(home: Home, caller: str) -> 
 
 def test_an_error_of_nginx_keeps_no_replica_busy(make_home: MakeHome, caller: str) -> None:
     home = make_home([("127.0.0.1:9", "127.0.0.1:10")])
-    with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+    with Runner(home.gateway, home.folder, "nginx", home.folder / "log"):
         assert asked(target_of(home, caller), request("GET /v2", f"Authorization: Bearer {caller}")) == 503
         assert busy(home, "a") == 0
 
@@ -100,7 +100,7 @@ def test_where_all_are_said_to_be_down_each_is_tried(make_home: MakeHome, echo_r
     dead = [("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3", "127.0.0.1:4")]
     with Server(echo_repository, **FREE_PORTS) as server:  # type: ignore[arg-type]
         home = make_home([*dead, ("127.0.0.1:5", server.grpc_url)], limits=MANY)  # its health is asked where nobody is
-        with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+        with Runner(home.gateway, home.folder, "nginx", home.folder / "log"):
             wait_until(lambda: not any(is_up for is_up, _ in states(home).values()), "all are said to be down")
             with Load(target_of(home, caller), "grpc").running() as load:
                 load.wait_for(300)
@@ -114,7 +114,7 @@ def test_a_replica_killed_under_load_fails_at_most_one_request_in_a_thousand(
     with ExitStack() as stack:
         servers = [stack.enter_context(Server(echo_repository, **FREE_PORTS)) for _ in range(3)]  # type: ignore[arg-type]
         home = make_home([(server.http_url, server.grpc_url) for server in servers], limits=MANY)
-        stack.enter_context(Door(home.gateway, home.folder, "nginx", home.folder / "log"))
+        stack.enter_context(Runner(home.gateway, home.folder, "nginx", home.folder / "log"))
         with Load(target_of(home, caller), protocol).running() as load:
             load.wait_for(300)
             os.killpg(servers[1].pid, signal.SIGKILL)
@@ -154,7 +154,7 @@ def with_balance(home: Home, balance: str, weights: tuple[int, ...]) -> Home:
 
 def spread(home: Home, token: str, count: int) -> dict[str, int]:
     """How many of `count` calls over one connection, and so by one worker, each replica got."""
-    with Door(home.gateway, home.folder, "nginx", home.folder / "log"):
+    with Runner(home.gateway, home.folder, "nginx", home.folder / "log"):
         calls_in_turn(target_of(home, token), count)
         wait_until(lambda: len(replica_of_each(home)) == count, "the log has them")
         return dict(sorted(Counter(replica_of_each(home)).items()))

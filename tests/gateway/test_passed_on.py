@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from tests.gateway.attackers import Target, asked, request
 from tests.gateway.attacks_over_rest import JSON
 from tests.gateway.conftest import MakeHome, needs
@@ -64,7 +64,7 @@ def behind(
         recorders = {name: started.enter_context(Recorder().running()) for name in ("triton", "api", "issuer")}
         services = {name: recorders[name].address for name in ("api", "issuer")}
         home = make_home([(recorders["triton"].address, "127.0.0.1:9")], services=services)
-        started.enter_context(Door(home.gateway, home.folder, request.param, home.folder / "log"))
+        started.enter_context(Runner(home.gateway, home.folder, request.param, home.folder / "log"))
         yield Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, tokens.token("ann", [MAY])), recorders
 
 

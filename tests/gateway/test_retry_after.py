@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ai102.client import BusyError, Client, RateLimitedError, Retry, Tls
-from ai102.gateway.running import Door, ProxyName
+from ai102.gateway.running import ProxyName, Runner
 from tests.gateway.conftest import Home, MakeHome, needs
 
 pytestmark = [
@@ -33,7 +33,7 @@ def ask(home: Home, protocol: str, token: str, times: int = 1) -> None:
 
 def test_a_subject_over_its_rate_is_told(proxy: ProxyName, make_home: MakeHome, caller: str) -> None:
     home = make_home(limits={"requests_per_10s": ENOUGH // 2})
-    with Door(home.gateway, home.folder, proxy, home.folder / "log"):
+    with Runner(home.gateway, home.folder, proxy, home.folder / "log"):
         for protocol in PROTOCOLS:
             with pytest.raises(RateLimitedError, match="Too many requests; try again in 1 s") as told:
                 ask(home, protocol, caller, ENOUGH)
@@ -42,7 +42,7 @@ def test_a_subject_over_its_rate_is_told(proxy: ProxyName, make_home: MakeHome, 
 
 def test_who_asks_while_no_replica_is_there_is_told(proxy: ProxyName, make_home: MakeHome, caller: str) -> None:
     home = make_home([("127.0.0.1:9", "127.0.0.1:10")])
-    with Door(home.gateway, home.folder, proxy, home.folder / "log"):
+    with Runner(home.gateway, home.folder, proxy, home.folder / "log"):
         for protocol in PROTOCOLS:
             with pytest.raises(BusyError, match="The service is not available; try again in 1 s") as told:
                 ask(home, protocol, caller)

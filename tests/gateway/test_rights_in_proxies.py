@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from tests.gateway.access_log import rows
 from tests.gateway.asking import Asker, infer_message, tensor_json
 from tests.gateway.conftest import CALLER, Home, MakeHome, needs, wait_until
@@ -26,7 +26,7 @@ YES, NO, UNKNOWN = (200, "OK"), (403, "PERMISSION_DENIED"), (401, "UNAUTHENTICAT
 
 @contextmanager
 def opened(home: Home, proxy: Any) -> Iterator[Asker]:
-    with Door(home.gateway, home.folder, proxy, home.folder / "log"):
+    with Runner(home.gateway, home.folder, proxy, home.folder / "log"):
         asker = Asker(home)
         try:
             yield asker

@@ -13,7 +13,7 @@ from ai102.errors import UserError
 from ai102.gateway import certs, running
 from ai102.gateway.haproxy import proxy as haproxy
 from ai102.gateway.policy import Gateway
-from ai102.gateway.running import Door
+from ai102.gateway.running import Runner
 from ai102.gateway.secret import secret_of
 from tests.gateway.conftest import needs, policy
 
@@ -31,7 +31,7 @@ def test_a_missing_proxy_is_one_line_with_the_package(
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     for proxy in ("haproxy", "nginx"):
         with pytest.raises(UserError, match=rf"^{proxy} is not installed: apt-get install {proxy}"):
-            Door(gateway, tmp_path, proxy).start()  # type: ignore[arg-type]
+            Runner(gateway, tmp_path, proxy).start()  # type: ignore[arg-type]
 
 
 def test_the_secret_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_policy_that_haproxy_does_not_take_is_told_in_its_words(tmp_path: Path
     gateway = policy([("no.such.host.example:1", "no.such.host.example:2")], listen={"rest": "no.such.host.example:3"})
     certs.make(tmp_path / "build" / "gateway" / "certs")
     with pytest.raises(UserError, match=r"haproxy does not take its configuration: .*no\.such\.host\.example"):
-        Door(gateway, tmp_path).start()
+        Runner(gateway, tmp_path).start()
 
 
 @needs("haproxy")
@@ -84,7 +84,7 @@ def test_an_address_that_is_taken_is_told_before_the_proxy_starts(tmp_path: Path
         with pytest.raises(
             UserError, match=rf"listen\.grpc: cannot listen on {address} \(Address already in use\): stop what listens"
         ):
-            Door(policy(REPLICAS, listen={"grpc": address}), tmp_path).start()
+            Runner(policy(REPLICAS, listen={"grpc": address}), tmp_path).start()
 
 
 @needs("haproxy")

@@ -1,4 +1,4 @@
-"""A certificate authority for tests, a server certificate of it for the door, and a client's for mutual TLS."""
+"""A certificate authority for tests, a server certificate of it for the gateway, and a client's for mutual TLS."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def check(path: Path, wanted_for: str) -> None:
     """UserError when the certificate at `path` is missing, unreadable or past its end."""
     if not path.exists():
         raise UserError(f"{wanted_for}: there is no {path}; `ai102 gateway certs` makes a test CA and a certificate")
-    made = _made(path, is_new=False)
-    if made.expires <= datetime.now(UTC):
-        raise UserError(f"{wanted_for}: {path} expired on {made.expires:%Y-%m-%d}; renew it, or a test one with "
+    facts = _made(path, is_new=False)
+    if facts.expires <= datetime.now(UTC):
+        raise UserError(f"{wanted_for}: {path} expired on {facts.expires:%Y-%m-%d}; renew it, or a test one with "
                         "`ai102 gateway certs --force`")  # fmt: skip
 
 

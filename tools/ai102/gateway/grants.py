@@ -32,7 +32,7 @@ m = g(r.sub, p.sub) && r.act == p.act && named(r.obj, p.obj) && suits(r.attribut
 """
 # No role has a name like it: a role starts with a letter.
 USER = ":user"
-# What the request alone knows; the door looks at them.
+# What the request alone knows; the gateway looks at them.
 CONDITIONS = ("versions", "networks", "hours_utc", "max_body_bytes")
 ALL_DAY = ("", "00:00-24:00")
 
@@ -150,7 +150,7 @@ def _conditions(grant: Grant) -> list[str]:
 
 
 def _way(gateway: Gateway, roles: Sequence[str], role: str) -> str:
-    """How the user came by a role."""
+    """Why the user has a role."""
     if role in roles:
         return "given to the user"
     givers = [name for name in roles if role in gateway.roles_within((name,))]

@@ -24,7 +24,7 @@ HOURS = re.compile(r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-
 
 
 class Listen(Table):
-    """Where the door listens, each as HOST:PORT."""
+    """Where the gateway listens, each as HOST:PORT."""
 
     rest: Address = Field("127.0.0.1:8080", examples=['"127.0.0.1:8080"'])
     grpc: Address = Field("127.0.0.1:8081", examples=['"127.0.0.1:8081"'])
@@ -53,7 +53,7 @@ class Replica(Table):
 
 
 class Triton(Table):
-    """The replicas behind the door and how requests are spread over them."""
+    """The replicas behind the gateway and how requests are spread over them."""
 
     replicas: tuple[Replica, ...] = Field(min_length=1, examples=["one table [[triton.replicas]] per server"])
     balance: Balance = Field("leastconn", examples=['"leastconn"'])
@@ -67,14 +67,14 @@ class Triton(Table):
 
 
 class Services(Table):
-    """Our own services behind the same door; empty when there is none."""
+    """Our own services behind the same gateway; empty when there is none."""
 
     api: Address | Literal[""] = Field("", examples=['"127.0.0.1:8090"'])
     issuer: Address | Literal[""] = Field("", examples=['"127.0.0.1:8091"'])
 
 
 class Issuer(Table):
-    """An OpenID provider whose RS256 and ES256 tokens the door takes."""
+    """An OpenID provider whose RS256 and ES256 tokens the gateway takes."""
 
     issuer: str = Field(min_length=1, examples=['"https://login.example.com"'])
     audience: str = Field(min_length=1, examples=['"ai102"'])
@@ -162,14 +162,14 @@ class Gateway(Table):
 
     def roles_within(self, names: tuple[str, ...]) -> set[str]:
         """These roles and all that they include, directly or not; a name that is no role is left out."""
-        found: set[str] = set()
+        reached: set[str] = set()
         waiting = [name for name in names if name in self.roles]
         while waiting:
             name = waiting.pop()
-            if name not in found:
-                found.add(name)
+            if name not in reached:
+                reached.add(name)
                 waiting += self.roles[name].includes
-        return found
+        return reached
 
     @property
     def _known(self) -> str:

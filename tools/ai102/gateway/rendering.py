@@ -33,13 +33,13 @@ def rendered(template: str, filters: Mapping[str, Callable[[str], str]], **value
 
 
 def lua_of(proxy: str, folder: Path) -> dict[Path, str]:
-    """The door's decisions and the proxy's own glue, by where they go in `folder`."""
+    """The gateway's decisions and the proxy's own glue, by where they go in `folder`."""
     files = sorted([*(HERE / proxy).glob("*.lua"), *(HERE / "judge").glob("*.lua")])
     return {folder / "lua" / file.name: file.read_text(encoding="utf-8") for file in files}
 
 
 def services_of(gateway: Gateway) -> dict[str, str]:
-    """HOST:PORT of each of our own services behind the door."""
+    """HOST:PORT of each of our own services behind the gateway."""
     named = {"api": gateway.services.api, "issuer": gateway.services.issuer}
     return {name: place for name, place in named.items() if place}
 
@@ -61,9 +61,9 @@ def program_at(name: str, packages: str) -> str:
 
 
 def check_lua(version: str) -> None:
-    """UserError names the packages that the door's Lua lacks; `version` is a pattern of the folder, such as 5.1."""
+    """UserError names the packages that the gateway's Lua lacks; `version` is a pattern of the folder, such as 5.1."""
     missing = [
         package for package, place in MODULES.items() if not any(Path("/usr/lib").glob(f"*/lua/{version}/{place}"))
     ]
     if missing:
-        raise UserError(f"the door's Lua needs {' and '.join(missing)}: apt-get install {' '.join(missing)}")
+        raise UserError(f"the gateway's Lua needs {' and '.join(missing)}: apt-get install {' '.join(missing)}")

@@ -1,4 +1,4 @@
-"""The door itself: render, check, start and watch a proxy, take a new policy while it runs, and stop it whole."""
+"""Running a gateway: render, check, start and watch a proxy, give it a new policy, stop it with its children."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 GRACE_S = 2
 RUNNING = Path("build/gateway/running")
-# The policy that the running door took last, at its start or by a reload.
+# The policy of the running gateway, from its start or the last reload.
 TAKEN = Path("build/gateway/taken.json")
 
 
@@ -73,7 +73,7 @@ def reload(gateway: Gateway, home: Path, proxy: ProxyName) -> None:
 
 
 def taken(home: Path) -> Gateway:
-    """The policy that the running door took last; `ai102 gateway run` asks, since reloads are commands of their own."""
+    """The policy of the running gateway; `ai102 gateway run` asks, since reloads are commands of their own."""
     return Gateway.model_validate_json((home / TAKEN).read_text(encoding="utf-8"))
 
 
@@ -82,12 +82,12 @@ def running_proxy(home: Path) -> ProxyName:
     try:
         name = (home / RUNNING).read_text(encoding="utf-8").strip()
     except FileNotFoundError as err:
-        raise UserError(f"no door runs for {home}: start it with `ai102 gateway run`") from err
+        raise UserError(f"no gateway runs for {home}: start it with `ai102 gateway run`") from err
     return "nginx" if name == "nginx" else "haproxy"
 
 
 @dataclass
-class Door:
+class Runner:
     """A running proxy for one policy; use it as a context manager.
 
     `log`: a file for what it writes, as it is; without one it goes to our own output, through `mask`.
@@ -205,8 +205,8 @@ class Door:
 
 def _complaint(lines: list[str]) -> str:
     """The first line that tells what is wrong, without the proxy's own decoration."""
-    told = [line for line in lines if "[ALERT]" in line or "[emerg]" in line] or lines
-    return told[0].split(") : ", 1)[-1].split("[emerg] ", 1)[-1].strip() if told else "it does not say why"
+    alerts = [line for line in lines if "[ALERT]" in line or "[emerg]" in line] or lines
+    return alerts[0].split(") : ", 1)[-1].split("[emerg] ", 1)[-1].strip() if alerts else "it does not say why"
 
 
 def _is_listening(address: str) -> bool:

@@ -13,7 +13,7 @@ MAX_BYTES = 4096
 
 
 def secret_of(path: Path) -> str:
-    """The secret in `path`, which is made now (mode 0600) when it is missing.
+    """The secret in `path`, written now (mode 0600) when it is missing.
 
     Raises UserError when it is empty or too short, or when others may read the file.
     """
@@ -33,5 +33,5 @@ def secret_of(path: Path) -> str:
     except NotPrivateError as err:
         raise UserError(str(err)) from err
     if len(secret) < 16 or not secret.isprintable() or set(secret) & set(" ,:="):
-        raise UserError(f"{path}: not one word of 16 letters or more: remove the file to have one made")
+        raise UserError(f"{path}: not one word of 16 letters or more: remove the file to get a new one")
     return secret

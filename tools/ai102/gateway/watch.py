@@ -1,4 +1,4 @@
-"""What `ai102 gateway run` does: keep the state fresh and a proxy up, until told to stop; and drain with patience."""
+"""What `ai102 gateway run` does: keep state and proxy up until a signal; and wait while a replica drains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ai102.errors import UserError
 from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
-from ai102.gateway.running import PROXIES, Door, ProxyName, taken
+from ai102.gateway.running import PROXIES, ProxyName, Runner, taken
 from ai102.masking import Masker
 from ai102.masking.logs import masked
 
@@ -36,39 +36,39 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     writer = Writer(contract.load(home / "models.toml"), home / STATE, say)
     masker = Masker.beside(home)
-    door = Door(gateway, home, proxy, mask=lambda text: masked(masker, text))
+    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text))
     try:
-        command = door.prepare()  # a mistake is told before any issuer is asked
+        command = runner.prepare()  # a mistake is reported before any issuer is asked
         writer.follow(gateway)
-        door.launch(command)
+        runner.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
             f"metrics http://{gateway.listen.status}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(door, writer, stop, say)
+        _keep(runner, writer, stop, say)
     finally:
-        door.stop()
+        runner.stop()
         writer.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _keep(door: Door, writer: Writer, stop: threading.Event, say: Say) -> None:
+def _keep(runner: Runner, writer: Writer, stop: threading.Event, say: Say) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
     while not stop.is_set():
         writer.check()
-        if (policy := taken(door.home)) != door.gateway:
-            door.gateway = policy
+        if (policy := taken(runner.home)) != runner.gateway:
+            runner.gateway = policy
             writer.follow(policy)
-        status = door.wait(0.2)
+        status = runner.wait(0.2)
         if status is None:
             continue
         if time.monotonic() - since > STEADY_S:
             wait_s = FIRST_WAIT_S
-        say(f"{door.proxy} ended (status {status}: {door.why}); it starts again in {wait_s:g} s")
-        door.stop(at_once=True)
+        say(f"{runner.proxy} ended (status {status}: {runner.why}); it starts again in {wait_s:g} s")
+        runner.stop(at_once=True)
         while not stop.wait(wait_s):
             wait_s, since = min(2 * wait_s, LONGEST_WAIT_S), time.monotonic()
             try:
-                door.start()
+                runner.start()
             except UserError as err:
                 say(f"{err}; tries again in {wait_s:g} s")
             else:
@@ -77,10 +77,10 @@ def _keep(door: Door, writer: Writer, stop: threading.Event, say: Say) -> None:
 
 def drain(gateway: Gateway, home: Path, proxy: ProxyName, name: str, wait_s: float) -> None:
     """No new requests for the replica, and wait until it has none; UserError when it still has some after `wait_s`."""
-    room = PROXIES[proxy]
-    room.drain(gateway, home, name)
+    module = PROXIES[proxy]
+    module.drain(gateway, home, name)
     ends = time.monotonic() + wait_s
-    while busy := next(state.busy for state in room.states(gateway, home) if state.name == name):
+    while busy := next(state.busy for state in module.states(gateway, home) if state.name == name):
         if time.monotonic() >= ends:
             raise UserError(f"replica {name} is drained, but still has {busy} requests after {wait_s:g} s")
         time.sleep(0.1)

@@ -41,7 +41,7 @@ class Known:
 
 
 def known_from_state(state: Mapping[str, Any], issuer: Issuer, journal: Journal | None) -> Known:
-    """What a state.json of before knows of `issuer`; nothing if its keys came from elsewhere."""
+    """What an earlier state.json holds of `issuer`; nothing if its keys are from another address."""
     try:
         row = state["issuers"][issuer.issuer]
         if row["jwks"] != issuer.jwks or not row["fetched"]:
@@ -72,7 +72,7 @@ class Fetcher:
             if response.status_code == httpx.codes.NOT_MODIFIED and self._etag:
                 return None
             if response.status_code != httpx.codes.OK:
-                raise ValueError(f"status {response.status_code}, wanted 200")
+                raise ValueError(f"status {response.status_code} instead of 200")
             for part in response.iter_bytes():
                 body += part
                 if len(body) > self._max_bytes:
@@ -165,7 +165,7 @@ class Watch:
         return has_keys and has_revocations
 
     def _ask(self, fetch: Callable[[], T], url: str) -> tuple[bool, T | None]:
-        """Whether it answered, and the answer, None when it is that of before; a failure is told once."""
+        """Whether it answered, and the answer, None when it did not change; a failure is reported once."""
         try:
             answer = fetch()
         except (ValueError, OSError, httpx.HTTPError, httpx.InvalidURL) as err:

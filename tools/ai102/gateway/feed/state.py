@@ -68,8 +68,8 @@ def sync(
 ) -> None:
     """Keep `path` up to date until `stop` is set; `fetch_now` fetches every issuer's keys at once.
 
-    What `path` held before stays in force until an issuer answers. A disk that is full is told and tried again.
-    A defect of ours sets `stop` and raises: a door that no longer hears of revocations must not stay open unnoticed.
+    What `path` held before stays in force until an issuer answers. A full disk is reported and tried again.
+    A defect of ours sets `stop` and raises: a gateway that no longer hears of revocations must not stay open unnoticed.
     """
     before = _read(path)
     watches = [_watch(issuer, before, path.parent / FOLDER, log) for issuer in gateway.issuers]

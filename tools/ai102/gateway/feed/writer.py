@@ -1,4 +1,4 @@
-"""The thread that keeps state.json up to date, by the policy that the door took last."""
+"""The thread that keeps state.json up to date, by the policy that the gateway has."""
 
 from __future__ import annotations
 

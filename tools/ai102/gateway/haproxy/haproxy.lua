@@ -1,4 +1,4 @@
--- HAProxy's side of the door: the state kept fresh, and what the configuration calls registered. Loaded once a thread.
+-- HAProxy's side of the gateway: the state kept fresh, and what the configuration calls registered. Loaded once a thread.
 
 local cjson = require("cjson")
 local judge = require("judge")
@@ -30,16 +30,16 @@ local REST_MS = 2
 
 local state, state_text
 
--- The file is replaced in one step, so what is read is whole. One that cannot be used leaves the last in force; a door
+-- The file is replaced in one step, so what is read is whole. One that cannot be used leaves the last in force; a gateway
 -- that starts does not begin with one that nobody has written for long.
 local function read_state()
   local text = content_of(settings.state_file)
   if not text or text == state_text then
     return
   end
-  local found, reason = judge.state_from_json(text)
-  if found and (state or judge.is_fresh(found, os.time())) then
-    state = found
+  local new_state, reason = judge.state_from_json(text)
+  if new_state and (state or judge.is_fresh(new_state, os.time())) then
+    state = new_state
   elseif core.thread <= 1 then
     core.Warning(settings.state_file .. ": " .. (reason or "too old to begin with") .. "; what was in force stays so")
   end

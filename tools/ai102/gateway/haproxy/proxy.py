@@ -97,12 +97,12 @@ def undrain(gateway: Gateway, home: Path, name: str) -> None:
 def states(gateway: Gateway, home: Path) -> list[ReplicaState]:
     """Every replica as the running HAProxy sees it."""
     rows = [row for row in sockets.statistics(folder_of(home)) if row["pxname"] in BACKENDS]
-    found = []
+    states = []
     for replica in gateway.triton.replicas:
         own = [row for row in rows if row["svname"] == replica.name]
         if own:
             health = next(row["status"] for row in own if row["pxname"] == BACKENDS[0])
-            found.append(
+            states.append(
                 ReplicaState(
                     replica.name,
                     is_up=health.startswith(("UP", "DRAIN", "no check")),
@@ -110,7 +110,7 @@ def states(gateway: Gateway, home: Path) -> list[ReplicaState]:
                     busy=sum(int(row["scur"]) for row in own),
                 )
             )
-    return found
+    return states
 
 
 def folder_of(home: Path) -> Path:
@@ -136,9 +136,9 @@ def _cfg(gateway: Gateway, home: Path) -> str:
 
 
 def _buffer_bytes(gateway: Gateway) -> int:
-    """Headers and JSON, with room for what HAProxy keeps beside them and for the headers it adds."""
-    wanted = gateway.limits.max_json_bytes + gateway.limits.max_header_bytes + (32 << 10)
-    return -(-wanted // (16 << 10)) * (16 << 10)
+    """Headers and JSON, with space for what HAProxy keeps beside them and for the headers it adds."""
+    bytes_needed = gateway.limits.max_json_bytes + gateway.limits.max_header_bytes + (32 << 10)
+    return -(-bytes_needed // (16 << 10)) * (16 << 10)
 
 
 def _tls(gateway: Gateway, home: Path) -> str:

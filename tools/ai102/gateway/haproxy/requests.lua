@@ -48,7 +48,7 @@ local function decide(txn, identity, verb, model, version, body_bytes)
   })
 end
 
--- Takes away what only the door may say; most of it the configuration says then, the secret is said here.
+-- Removes headers that only the gateway may set; the configuration sets most of them, the secret is set here.
 local function replace_headers(txn, headers, verb, secret_name, secret)
   for _, name in ipairs(judge.our_headers) do
     if headers[name] then
@@ -183,7 +183,7 @@ function requests.grpc(txn, state, settings)
   elseif txn.f:method() ~= "POST" then
     return refused("method_not_allowed", "no POST")
   elseif route.streams ~= (path == STREAM) then
-    return refused("unavailable", "defect: haproxy.cfg and the door disagree on what streams")
+    return refused("unavailable", "defect: haproxy.cfg and the gateway disagree on what streams")
   end
   tell(txn, route.verb, route.model)
   local identity

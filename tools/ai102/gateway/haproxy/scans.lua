@@ -25,8 +25,8 @@ local function scanner_for(txn, limits, state)
   end
   local route = judge.grpc_route(path)
   local name = route.names_model and txn:get_var("txn.model") or nil
-  local wanted = judge.limits_for(limits, state, name, txn:get_var("txn.max_message_bytes"))
-  return judge.scanner(path, name, name and txn:get_var("txn.version"), wanted)
+  local bounds = judge.limits_for(limits, state, name, txn:get_var("txn.max_message_bytes"))
+  return judge.scanner(path, name, name and txn:get_var("txn.version"), bounds)
 end
 
 -- A body may take as long as an answer; a stream, as long as it likes; what is refused already, as long as headers.
@@ -84,8 +84,8 @@ end
 -- `state` gives the state of now.
 function scans.register(settings, state)
   Scan.limits, Scan.state = settings.limits, state
-  core.register_filter(Scan.id, Scan, function(found)
-    return found
+  core.register_filter(Scan.id, Scan, function(scan)
+    return scan
   end)
 end
 

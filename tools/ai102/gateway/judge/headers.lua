@@ -1,4 +1,4 @@
--- Headers that a request may not have, because somebody behind the door would read them another way than the door did.
+-- Headers that a request may not have, because somebody behind the gateway would read them another way than the gateway did.
 
 local refusals = require("refusals")
 
@@ -6,7 +6,7 @@ local headers = {}
 
 local find = string.find
 
--- The door sets these, or answers for them; it removes them from what the client sent (any spelling with _ is refused).
+-- The gateway sets these, or answers for them; it removes them from what the client sent (any spelling with _ is refused).
 headers.OURS = {
   "x-user", "x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip",
   "forwarded", "ai102-secret", "triton-grpc-protocol-ai102-secret",

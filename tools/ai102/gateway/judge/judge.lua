@@ -1,4 +1,4 @@
--- What the door decides, for both proxies: who calls, what they ask, whether they may. No proxy is known here, and
+-- What the gateway decides, for both proxies: who calls, what they ask, whether they may. No proxy is known here, and
 -- nothing that a client sends raises an error; a defect of ours refuses.
 
 local headers = require("headers")
@@ -14,7 +14,7 @@ local judge = { refusals = refusals.all, refusal = refusals.new, our_headers = h
 
 -- Of Authorization headers with a verified token kept per generation; there are two.
 local CACHE_SIZE = 2048
--- A state older than this when a door starts is not to be relied on: whoever writes it may have died long ago.
+-- A state older than this when a gateway starts is not to be relied on: whoever writes it may have died long ago.
 judge.STALE_S = 60
 
 -- So much of a journal of revocations is read at once: a millisecond or two.
@@ -24,7 +24,7 @@ judge.state_from_json = policy_state.from_json
 judge.read_revocations = policy_state.read_revocations
 judge.sweep_revocations = policy_state.sweep
 
--- Whether a state read when the door starts is recent enough to begin with.
+-- Whether a state read when the gateway starts is recent enough to begin with.
 function judge.is_fresh(state, now_s)
   return state ~= nil and now_s - state.written <= judge.STALE_S and state.written - now_s <= judge.STALE_S
 end

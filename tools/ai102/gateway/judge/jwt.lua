@@ -101,13 +101,13 @@ local function is_string(value, max_bytes)
   return type(value) == "string" and #value >= 1 and #value <= max_bytes and not value:find("[^\33-\126]")
 end
 
-local function names_audience(aud, wanted)
-  if aud == wanted then
+local function names_audience(aud, ours)
+  if aud == ours then
     return true
   end
   if strict_json.is_array(aud) then
     for _, one in ipairs(aud) do
-      if one == wanted then
+      if one == ours then
         return true
       end
     end

@@ -1,9 +1,9 @@
--- Names that a caller's request parameters may not have, because Triton or the models behind the door take them for
+-- Names that a caller's request parameters may not have, because Triton or the models behind the gateway take them for
 -- somebody else's word.
 
 local parameters = {}
 
--- Headers that the door sets reach models as parameters of the same name. (Their first letters stand in is_reserved too.)
+-- Headers that the gateway sets reach models as parameters of the same name. (Their first letters stand in is_reserved too.)
 local PREFIXES = { "^x%-", "^triton%-", "^ai102%-", "^shared%-memory%-", "^authorization", "^cookie" }
 
 -- Whether no caller may send a parameter of this name.

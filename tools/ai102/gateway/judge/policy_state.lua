@@ -62,8 +62,8 @@ function policy_state.from_json(text)
   elseif raw.version ~= 2 or type(raw.written) ~= "number" then
     return nil, "a state of another version"
   end
-  local made, state = pcall(state_from, raw)
-  if not made then
+  local is_ok, state = pcall(state_from, raw)
+  if not is_ok then
     return nil, "a state that is not complete: " .. tostring(state)
   end
   return state

@@ -17,7 +17,7 @@ local function malformed(reason)
   return refusals.new("malformed", reason)
 end
 
--- What each field of a message means to the door: {kind, message inside}. A field that is not here is skipped.
+-- What each field of a message means to the gateway: {kind, message inside}. A field that is not here is skipped.
 local PARAMETER = { { "key" } }
 local INPUT = { [3] = { "shape" }, [4] = { "message", PARAMETER } }
 local OUTPUT_PARAMETER = { { "output_key" } }
@@ -341,7 +341,7 @@ function Scanner:feed(chunk)
   self.base = self.base + at - 1
 end
 
--- How many of the next bytes nobody needs to read: they may be told to `skip`, which is as good as to feed them.
+-- How many of the next bytes need no reading: `skip` takes their number, which equals feeding them.
 function Scanner:skippable()
   return self.refusal and 0 or self.skipping
 end
@@ -386,7 +386,7 @@ end
 
 -- limits: max_elements of one tensor, max_message_bytes, each nil for any; classes: a set of the outputs whose classes
 -- may be asked for (Triton 2.51 dies when asked for the classes of strings, or of an empty output), nil for none.
--- `name` nil: the first one named holds. `limits` nil: they are told to `judge`, when it is known which model is named.
+-- `name` nil: the first one named holds. `limits` nil: `judge` gets them, when the model is known.
 function protobuf.scanner(method, name, version, limits)
   local row = routes.GRPC[method]
   return setmetatable({

@@ -1,4 +1,4 @@
--- Every way the door says no: the status in both protocols, the one sentence the caller sees, and after how many seconds
+-- Every refusal of the gateway: the status in both protocols, the one sentence the caller sees, and after how many seconds
 -- it is worth asking again, where it is.
 
 local sentences = {

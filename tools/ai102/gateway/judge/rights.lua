@@ -48,7 +48,7 @@ local function is_map_of_strings(value)
   return true
 end
 
--- A grant as the door checks it; nil when it is not one that it understands in full: such a grant gives nothing.
+-- A grant as the gateway checks it; nil when it is not one that it understands in full: such a grant gives nothing.
 function rights.grant_from(raw)
   if type(raw) ~= "table" or not is_list_of_strings(raw.verbs) or not is_list_of_strings(raw.models) then
     return nil

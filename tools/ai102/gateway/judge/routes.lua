@@ -156,11 +156,11 @@ end
 
 -- The route of a gRPC call: {verb, names_model, streams, model}; nil and a refusal.
 function routes.grpc_route(path)
-  local found = routes.GRPC[path]
-  if not found then
+  local route = routes.GRPC[path]
+  if not route then
     return nil, refusals.new("not_found", "no such method")
   end
-  return found
+  return route
 end
 
 return routes

@@ -55,9 +55,9 @@ local OF_NGINX = {
   [404] = { "not_found", "no route" },
   [405] = { "method_not_allowed", "another method" },
   [408] = { "malformed", "the body came too slowly" },
-  [413] = { "too_large", "larger than the door takes" },
+  [413] = { "too_large", "larger than the gateway takes" },
   [431] = { "header_too_large", "the address or the headers are too large" },
-  [500] = { "unavailable", "an error at the door" },
+  [500] = { "unavailable", "an error of the gateway" },
   [502] = { "unavailable", "no replica answered" },
   [503] = { "unavailable", "no replica to ask" },
 }

@@ -36,17 +36,17 @@ local function busy(name)
 end
 
 local function least_busy(among)
-  local least, found = math.huge, {}
+  local least, candidates = math.huge, {}
   for _, replica in ipairs(among) do
     local load = busy(replica.name) / replica.weight
     if load < least then
-      least, found = load, {}
+      least, candidates = load, {}
     end
     if load == least then
-      found[#found + 1] = replica
+      candidates[#candidates + 1] = replica
     end
   end
-  return next_in_turn(found)
+  return next_in_turn(candidates)
 end
 
 -- The same replica for the same address as long as it is there (rendezvous hashing).

@@ -1,4 +1,4 @@
--- nginx's side of the door: hands each request to the decision core, and sets what goes on to the replica.
+-- nginx's side of the gateway: hands each request to the decision core, and sets what goes on to the replica.
 
 local addresses = require("addresses")
 local answers = require("answers")
@@ -28,15 +28,15 @@ local function read_state()
     return
   end
   state_text = text
-  local found, reason = nil, err
+  local new_state, reason = nil, err
   if text then
-    found, reason = judge.state_from_json(text)
+    new_state, reason = judge.state_from_json(text)
   end
-  if found and not rates:get("had a state") and not judge.is_fresh(found, ngx.time()) then
-    found, reason = nil, "written too long ago to begin with"
+  if new_state and not rates:get("had a state") and not judge.is_fresh(new_state, ngx.time()) then
+    new_state, reason = nil, "written too long ago to begin with"
   end
-  if found then
-    state = found
+  if new_state then
+    state = new_state
     rates:set("had a state", true)
   else
     local force = state and "the state of before stays in force" or "no token is taken"

@@ -29,7 +29,7 @@ def files(gateway: Gateway, home: Path) -> dict[Path, str]:
     """Every file of the configuration, by its absolute path; `home` is the folder of gateway.toml.
 
     Replicas named by host are looked up now, as nginx does: after their addresses change, render and reload.
-    Raises UserError for a name that has no address and a path that nginx cannot be told.
+    Raises UserError for a name that has no address and a path that nginx cannot express.
     """
     folder = _folder(home)
     texts = lua_of("nginx", folder)
@@ -54,7 +54,7 @@ def check_installed() -> str:
     """nginx's path; UserError names the packages that are missing."""
     program = program_at("nginx", "nginx-light libnginx-mod-http-lua")
     if not (MODULES / "ngx_http_lua_module.so").exists():
-        raise UserError("nginx has no Lua, which the door is written in: apt-get install libnginx-mod-http-lua")
+        raise UserError("nginx has no Lua, which the gateway is written in: apt-get install libnginx-mod-http-lua")
     check_lua("5.1")
     return program
 
