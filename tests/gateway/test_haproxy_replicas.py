@@ -239,7 +239,7 @@ def test_a_proxy_that_dies_is_started_again_and_the_door_closes_whole(
         process.terminate()
         assert process.wait(30) == 0, output.read_text()
     wait_until(lambda: not _is_ready(asker), "closed")
-    with pytest.raises(UserError, match="no door runs for"):
+    with pytest.raises(UserError, match="no gateway runs for"):
         running.running_proxy(home.folder)
 
 

@@ -91,9 +91,9 @@ def test_an_address_that_is_taken_is_told_before_the_proxy_starts(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["reload"], "no door runs for"),
-        (["drain", "a"], "no door runs for"),
-        (["status"], "no door runs for"),
+        (["reload"], "no gateway runs for"),
+        (["drain", "a"], "no gateway runs for"),
+        (["status"], "no gateway runs for"),
         (["run"], "tls.certificate: there is no "),
         (["render", "--policy", "nowhere.toml"], "nowhere.toml: no such file"),
     ],
@@ -131,5 +131,5 @@ def test_a_defect_of_what_writes_the_state_closes_the_gateway_with_a_status_that
         check=False,
     )  # fmt: skip
     assert (done.returncode, "the state of the gateway is written no more" in done.stderr) == (1, True), done.stderr
-    with pytest.raises(UserError, match="no door runs for"):
+    with pytest.raises(UserError, match="no gateway runs for"):
         running.running_proxy(tmp_path)
