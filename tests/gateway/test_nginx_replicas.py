@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ai102.gateway import running
+from ai102.gateway import running, watch
 from ai102.gateway.nginx import proxy
 from ai102.gateway.running import Runner
 from ai102.serve.server import Server
@@ -19,6 +19,7 @@ from tests.gateway.attackers import Target, asked, connected, request
 from tests.gateway.attacks_over_rest import BODY, JSON
 from tests.gateway.conftest import Home, MakeHome, needs, wait_until
 from tests.gateway.nginx_load import Load, calls_in_turn
+from tests.gateway.proxy_cpu import processes_of
 
 pytestmark = [pytest.mark.e2e, needs("nginx")]
 FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
@@ -87,6 +88,31 @@ def test_a_caller_that_leaves_keeps_no_replica_busy(home: Home, caller: str) -> 
         connection.sendall(request("POST /v2/models/echo/infer", target.bearer, JSON, body=slow))
         wait_until(lambda: sum(busy(home, name) for name in "abc") == 1, "the request is at a replica")
     wait_until(lambda: sum(busy(home, name) for name in "abc") == 0, "no replica is busy")
+
+
+def test_a_worker_that_dies_with_calls_in_flight_keeps_no_replica_busy(make_home: MakeHome, caller: str) -> None:
+    home = make_home()
+    slow = json.dumps(json.loads(BODY) | {"parameters": {"sleep_ms": 3000}}).encode()
+    with Door(home.gateway, home.folder, "nginx", home.folder / "log") as door, ExitStack() as open_connections:
+        target = target_of(home, caller)
+        for _ in range(6):
+            connection = open_connections.enter_context(connected(target))
+            connection.sendall(request("POST /v2/models/echo/infer", target.bearer, JSON, body=slow))
+        wait_until(lambda: sum(busy(home, name) for name in "abc") == 6, "the requests are at replicas")
+        for worker in processes_of(door.pid)[1:]:
+            os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: is_answered(target), "new workers answer")
+        wait_until(lambda: all(busy(home, name) == 0 for name in "abc"), "no replica is busy", within_s=5)
+        watch.drain(home.gateway, home.folder, "nginx", "a", 5)
+        calls_in_turn(target, 4)  # of the others each is asked again
+        assert {row["replica"] for row in rows(home.folder / "log")[-4:]} == {"b", "c"}
+
+
+def is_answered(target: Target) -> bool:
+    try:
+        return asked(target, request("GET /v2/models/echo", target.bearer)) == 200
+    except OSError:
+        return False
 
 
 def test_an_error_of_nginx_keeps_no_replica_busy(make_home: MakeHome, caller: str) -> None:

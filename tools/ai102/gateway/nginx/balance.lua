@@ -2,12 +2,16 @@
 
 local balancer = require("ngx.balancer")
 local cjson = require("cjson.safe")
+local ffi = require("ffi")
+
+ffi.cdef("int kill(int pid, int sig);")
 
 local balance = {}
 
 local CHECK_EVERY_S = 0.5
 local CHECK_TIMEOUT_MS = 2000
--- What all workers share: down:NAME, drained:NAME, busy:NAME (requests now at the replica).
+-- What all workers share: down:NAME, drained:NAME, busy:NAME (requests now at the replica), and of the latter what each
+-- worker has there, share:PID:NAME.
 local shared = ngx.shared.door_replicas
 local replicas, policy = {}, "leastconn"
 local owed = {} -- smooth weighted round robin: how much each replica is behind its share, in this worker
@@ -77,8 +81,28 @@ local function candidates(tried)
   return #healthy > 0 and healthy or #down > 0 and down or before
 end
 
-local function leave(name)
-  shared:incr("busy:" .. name, -1, 0)
+local function count_busy(name, change)
+  shared:incr("busy:" .. name, change, 0)
+  shared:incr("share:" .. ngx.worker.pid() .. ":" .. name, change, 0)
+end
+
+local function is_alive(pid)
+  return ffi.C.kill(pid, 0) == 0
+end
+
+-- A worker that died took no leave of the replicas that it was asking.
+local function forget_dead_workers(premature)
+  if premature then
+    return
+  end
+  for _, key in ipairs(shared:get_keys(0)) do
+    local pid, name = key:match("^share:(%d+):(.+)$")
+    if pid and not is_alive(tonumber(pid)) then
+      local share = shared:get(key) or 0
+      shared:delete(key)
+      shared:incr("busy:" .. name, -share, 0)
+    end
+  end
 end
 
 -- nginx calls this for a request and again when it may be tried elsewhere.
@@ -87,7 +111,7 @@ function balance.choose(protocol)
   local tried = context.tried or {}
   local before = variables.door_replica
   if before ~= "" then
-    leave(before)
+    count_busy(before, -1)
     variables.door_replica = ""
     tried[before] = true
     if balancer.get_last_failure() == "failed" then
@@ -107,7 +131,7 @@ function balance.choose(protocol)
     ngx.log(ngx.ERR, "replica ", replica.name, ": ", err)
     return ngx.exit(ngx.HTTP_SERVICE_UNAVAILABLE)
   end
-  shared:incr("busy:" .. replica.name, 1, 0)
+  count_busy(replica.name, 1)
   variables.door_replica = replica.name
 end
 
@@ -115,7 +139,7 @@ end
 function balance.done()
   local name = ngx.var.door_replica
   if name and name ~= "" then
-    leave(name)
+    count_busy(name, -1)
   end
 end
 
@@ -154,11 +178,12 @@ local function check(premature, replica)
   end
 end
 
--- In each worker; one of them asks the replicas.
+-- In each worker; one of them asks the replicas and looks after the others.
 function balance.start()
   if ngx.worker.id() ~= 0 then
     return
   end
+  ngx.timer.every(CHECK_EVERY_S, forget_dead_workers)
   for _, replica in ipairs(replicas) do
     ngx.timer.at(0, check, replica)
     ngx.timer.every(CHECK_EVERY_S, check, replica)
