@@ -93,7 +93,7 @@ def test_a_caller_that_leaves_keeps_no_replica_busy(home: Home, caller: str) -> 
 def test_a_worker_that_dies_with_calls_in_flight_keeps_no_replica_busy(make_home: MakeHome, caller: str) -> None:
     home = make_home()
     slow = json.dumps(json.loads(BODY) | {"parameters": {"sleep_ms": 3000}}).encode()
-    with Door(home.gateway, home.folder, "nginx", home.folder / "log") as door, ExitStack() as open_connections:
+    with Runner(home.gateway, home.folder, "nginx", home.folder / "log") as door, ExitStack() as open_connections:
         target = target_of(home, caller)
         for _ in range(6):
             connection = open_connections.enter_context(connected(target))
