@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from ai102 import artifact
-from ai102.build import steps
-from ai102.build.steps import Workspace
+from ai102.build import verbs
+from ai102.build.verbs import Workspace
 from ai102.cli.screen import Screen
 from ai102.host.cpu import cpu_name
 from ai102.int8 import judge, stopwatch
@@ -61,7 +61,7 @@ class Row:
 def measure(contract: str, name: str, batch: int, screen: Screen) -> Row:
     """Walk the road to both forms of the network and time them on real samples."""
     workspace = Workspace.of(ROOT / contract)
-    int8, fp32 = steps.quantize(workspace, name, screen), steps.export(workspace, name, screen)
+    int8, fp32 = verbs.quantize(workspace, name, screen), verbs.export(workspace, name, screen)
     network, source = workspace.network(name), workspace.source(name)
     items = read_samples(workspace.sets, network.calibration_set or name, "calibration").items[:batch]
     tensors = tensors_of_items(network, items, source.tokenizer_file)

@@ -17,7 +17,7 @@ from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
 from ai102 import artifact
-from ai102.build import steps as road
+from ai102.build import verbs as road
 from ai102.build.workspace import Workspace
 from ai102.configs import configure
 from ai102.errors import UserError

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ai102 import artifact, weights
-from ai102.build import steps
-from ai102.build.steps import Workspace
+from ai102.build import verbs
+from ai102.build.verbs import Workspace
 from ai102.contract import Recipe
 from ai102.errors import BudgetError, UserError
 from ai102.int8 import recipes, stopwatch, trial
@@ -122,7 +122,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(SETS / "digits.toml", root / "calibration" / "sets")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(weights.SOURCES, "test", Kind(find))
-        steps.calibrate(Workspace.of(root / "models.toml"), "hard", Listener())
+        verbs.calibrate(Workspace.of(root / "models.toml"), "hard", Listener())
     return root
 
 
@@ -143,7 +143,7 @@ def test_over_budget_nothing_is_written_and_the_guilty_layers_are_told(
     workspace: Workspace, listener: Listener
 ) -> None:
     with pytest.raises(BudgetError, match=r"INT8 top-1 drops by .* nothing was written; `ai102 quantize hard") as err:
-        steps.engine(workspace, "hard", listener)
+        verbs.engine(workspace, "hard", listener)
     assert err.value.exit_status == 3
     assert not (workspace.build("hard") / "int8.onnx").exists()
     assert not list(workspace.repository.glob("hard_int8/**/*"))
@@ -159,11 +159,11 @@ def test_over_budget_nothing_is_written_and_the_guilty_layers_are_told(
 
 
 def test_what_an_earlier_build_served_is_taken_out_and_that_is_told(workspace: Workspace, listener: Listener) -> None:
-    steps.engine(with_network(workspace, quantization=Recipe(smoothing=0.5)), "hard", listener)
+    verbs.engine(with_network(workspace, quantization=Recipe(smoothing=0.5)), "hard", listener)
     model = workspace.repository / "hard_int8" / "1" / "model.onnx"
     assert model.exists()
     with pytest.raises(BudgetError):
-        steps.quantize(workspace, "hard", listener)
+        verbs.quantize(workspace, "hard", listener)
     assert list(model.parent.iterdir()) == []
     assert (workspace.repository / "hard_fp32" / "1" / "model.onnx").exists()
     assert "hard_int8 of an earlier build was taken out of model_repository" in listener.said
@@ -173,12 +173,12 @@ def test_what_an_earlier_build_served_is_taken_out_and_that_is_told(workspace: W
 def test_a_search_brings_the_hard_network_within_budget_and_a_build_uses_what_it_found(
     workspace: Workspace, listener: Listener
 ) -> None:
-    file = steps.search(workspace, "hard", listener)
+    file = verbs.search(workspace, "hard", listener)
     assert file == workspace.root / "calibration" / "recipes" / "hard.toml"
-    recipe, said_by = steps.recipe_of(workspace, "hard")
+    recipe, said_by = verbs.recipe_of(workspace, "hard")
     assert recipe != Recipe()
     assert said_by == "calibration/recipes/hard.toml"
-    steps.engine(workspace, "hard", listener)
+    verbs.engine(workspace, "hard", listener)
     facts = artifact.facts_of(workspace.repository / "hard_int8" / "1" / "model.onnx")
     assert facts["top1_drop_points"] <= 1.0  # type: ignore[operator]
     assert (facts["precision"], facts["recipe"], facts["recipe_from"]) == (
@@ -189,10 +189,10 @@ def test_a_search_brings_the_hard_network_within_budget_and_a_build_uses_what_it
 
 
 def test_the_same_search_finds_the_same_file_to_the_byte(workspace: Workspace, listener: Listener) -> None:
-    first = steps.search(workspace, "hard", listener).read_bytes()
+    first = verbs.search(workspace, "hard", listener).read_bytes()
     shutil.rmtree(workspace.build("hard") / "search")
     (workspace.build("hard") / "search.json").unlink()
-    assert steps.search(workspace, "hard", listener).read_bytes() == first
+    assert verbs.search(workspace, "hard", listener).read_bytes() == first
 
 
 def test_a_killed_search_goes_on_where_it_was(
@@ -209,7 +209,7 @@ def test_a_killed_search_goes_on_where_it_was(
 
     monkeypatch.setattr(trial.for_onnxruntime, "int8_from_ranges", counted)
     with pytest.raises(KeyboardInterrupt):
-        steps.search(workspace, "hard", listener)
+        verbs.search(workspace, "hard", listener)
     before = set(emitted)
     emitted.clear()
     emitted_limit = 100
@@ -218,7 +218,7 @@ def test_a_killed_search_goes_on_where_it_was(
         "int8_from_ranges",
         lambda *given: emitted.append(given[2]) or emit(*given),  # type: ignore[func-returns-value]
     )
-    steps.search(workspace, "hard", listener)
+    verbs.search(workspace, "hard", listener)
     assert 0 < len(emitted) < emitted_limit
     assert not before & set(emitted)
 
@@ -229,11 +229,11 @@ def test_what_no_recipe_saves_is_refused_and_never_served(workspace: Workspace, 
     # INT8 must be right 90 points more often than FP32: no recipe can.
     hopeless = with_network(workspace, budget=budget.model_copy(update={"max_top1_drop_points": -90.0}))
     with pytest.raises(BudgetError, match=r"none of 1\d recipes keeps to the budget; hard.toml stays as it was") as err:
-        steps.search(hopeless, "hard", listener)
+        verbs.search(hopeless, "hard", listener)
     assert err.value.exit_status == 3
     assert "the guiltiest of 2 layers" in listener.said
     with pytest.raises(BudgetError):
-        steps.engine(hopeless, "hard", listener)
+        verbs.engine(hopeless, "hard", listener)
     assert not list(hopeless.repository.glob("hard_int8/**/*.onnx"))
     assert not hopeless.recipe_file("hard", this_cpu()).exists()
 
@@ -243,7 +243,7 @@ def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
 ) -> None:
     int8_runs(monkeypatch, 0.8)
     slow = with_network(workspace, quantization=Recipe(smoothing=0.5))
-    steps.engine(slow, "hard", listener)
+    verbs.engine(slow, "hard", listener)
     served, fp32 = (slow.repository / f"hard_{form}" / "1" / "model.onnx" for form in ("int8", "fp32"))
     assert served.read_bytes() == fp32.read_bytes()
     facts = artifact.facts_of(served)
@@ -253,7 +253,7 @@ def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
     assert any(node.op_type == "QuantizeLinear" for node in onnx.load(slow.build("hard") / "int8.onnx").graph.node)
     int8_runs(monkeypatch, 2.0)
     (slow.build("hard") / "int8.onnx").unlink()
-    steps.engine(slow, "hard", listener)
+    verbs.engine(slow, "hard", listener)
     newest = slow.builds("hard").newest("hard_int8") / "model.onnx"
     assert newest.parent.name == "2"
     assert newest.read_bytes() != fp32.read_bytes() == served.read_bytes()
@@ -262,10 +262,10 @@ def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
 
 def test_other_weights_are_calibrated_and_quantized_anew(workspace: Workspace, listener: Listener) -> None:
     kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
-    steps.quantize(kept, "hard", listener)
+    verbs.quantize(kept, "hard", listener)
     files = [kept.ranges("hard"), kept.build("hard") / "int8.onnx"]
     before = [file.read_bytes() for file in files]
-    steps.quantize(with_network(kept, source="test:shifted"), "hard", listener)
+    verbs.quantize(with_network(kept, source="test:shifted"), "hard", listener)
     assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
 
 
@@ -274,13 +274,13 @@ def test_the_contracts_own_recipe_goes_before_what_a_search_found(workspace: Wor
     file.parent.mkdir()
     file.write_text('[recipe]\nsmoothing = 0.7\n[layers]\nhead = "int8"\n[scores]\n[provenance]\n')
     given = with_network(workspace, quantization=Recipe(keep_float=("head",)))
-    assert steps.recipe_of(workspace, "hard") == (Recipe(smoothing=0.7), "calibration/recipes/hard.toml")
-    assert steps.recipe_of(given, "hard") == (Recipe(keep_float=("head",)), "contract")
+    assert verbs.recipe_of(workspace, "hard") == (Recipe(smoothing=0.7), "calibration/recipes/hard.toml")
+    assert verbs.recipe_of(given, "hard") == (Recipe(keep_float=("head",)), "contract")
     with pytest.raises(UserError, match="quantization table in the contract, which goes before a search: drop it"):
-        steps.search(given, "hard", listener)
+        verbs.search(given, "hard", listener)
     file.write_text("[recipe]\nsmothing = 0.7\n")
     with pytest.raises(UserError, match=r"hard.toml: not a recipe .*; search for one again"):
-        steps.recipe_of(workspace, "hard")
+        verbs.recipe_of(workspace, "hard")
 
 
 def test_a_contract_kept_aside_uses_the_same_sets_and_makes_everything_below_build(tmp_path: Path) -> None:
@@ -307,4 +307,4 @@ def test_a_kind_of_cpu_with_a_recipe_of_its_own_uses_that(workspace: Workspace) 
     assert recipes.file_for_search(shared, "hard", this_cpu()) == own
     assert recipes.file_for_search(shared, "hard", "another") == shared
     own.write_text(text.replace("0.7", "0.5").replace("another", this_cpu()))
-    assert steps.recipe_of(workspace, "hard") == (Recipe(smoothing=0.5), f"calibration/recipes/{own.name}")
+    assert verbs.recipe_of(workspace, "hard") == (Recipe(smoothing=0.5), f"calibration/recipes/{own.name}")

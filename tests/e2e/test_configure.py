@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 
-from ai102.build import steps
+from ai102.build import verbs
 from ai102.build.workspace import Workspace
 from ai102.client import Client
 from ai102.configs import configure
@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for factor in (2.0, 3.0):  # two builds of "all", and the second of it alone
         save(network("Mul", ["x"], "y", factor), folder / "scale.onnx")
         for name in workspace.contract.networks if factor == 2.0 else ["all"]:
-            steps.engine(workspace, name, Silent())
+            verbs.engine(workspace, name, Silent())
     configure.write(workspace.contract, workspace.repository)
     return folder
 

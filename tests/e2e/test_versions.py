@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 
-from ai102.build import steps
+from ai102.build import verbs
 from ai102.build.workspace import Workspace
 from ai102.client import Client
 from ai102.configs import configure
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = Workspace.of(folder / "models.toml")
     for factor in (2.0, 3.0):
         trained(folder, factor)
-        steps.engine(workspace, "scale", Silent())
+        verbs.engine(workspace, "scale", Silent())
     configure.write(workspace.contract, workspace.repository)
     return folder
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ai102.build.steps import Workspace
+from ai102.build.verbs import Workspace
 from ai102.contract import Network, Recipe
 from ai102.int8 import gate
 from ai102.int8.for_tensorrt import FloatPrecision, qdq_from_ranges

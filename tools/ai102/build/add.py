@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ai102 import artifact, weights
-from ai102.build import steps as road
+from ai102.build import verbs as road
 from ai102.build.workspace import Workspace, home_of
 from ai102.configs import configure
 from ai102.contract import Contract, Network, contract_from_text, edits

@@ -29,15 +29,15 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
 
     Raises BudgetError, and writes nothing, when the graph as written loses more than the budget allows.
     """
-    from ai102.build import steps
+    from ai102.build import verbs
     from ai102.int8 import gate, recipes
     from ai102.int8.for_tensorrt import qdq_from_ranges
     from ai102.int8.ranges import Ranges
 
     network = workspace.network(name)
     recipe, _ = recipes.recipe_of(network, workspace.recipe_file(name, "tensorrt"))
-    ranges_file = steps.calibrate(workspace, name, report, recipe)
-    fp32 = steps.export(workspace, name, report)
+    ranges_file = verbs.calibrate(workspace, name, report, recipe)
+    fp32 = verbs.export(workspace, name, report)
     assert network.calibration_set is not None  # calibrate refuses a network without one
     test = read_samples(workspace.sets, network.calibration_set, "test")
     file, precision = qdq_file(workspace, name), network.tensorrt.float_precision

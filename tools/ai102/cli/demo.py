@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ai102 import artifact
-from ai102.build import steps
-from ai102.build.steps import Workspace
+from ai102.build import verbs
+from ai102.build.verbs import Workspace
 from ai102.client import Client, bytes_array
 from ai102.configs import configure
 from ai102.progress import Reporter
@@ -59,7 +59,7 @@ def run(workspace: Workspace, report: Reporter) -> None:
     for path in configure.write(workspace.contract, workspace.repository):
         report.say(f"wrote {workspace.repository.name}/{path}")
     for name in workspace.contract.networks:
-        steps.engine(workspace, name, report)
+        verbs.engine(workspace, name, report)
     pictures = _pictures(workspace)
     log = workspace.build("demo") / "tritonserver.log"
     log.parent.mkdir(parents=True, exist_ok=True)

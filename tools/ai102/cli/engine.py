@@ -55,14 +55,14 @@ def build(
             raise UserError("--onnx is one network's file: name that network")
         plans.build(workspace, names[0], onnx, screen, per_compute_capability=per_compute_capability)
         return
-    from ai102.build import steps
+    from ai102.build import verbs
     from ai102.configs import configure
 
     chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
     if chosen == "tensorrt":
         plans.needed_tensorrt()  # before anything is written for it
     for name in names:
-        steps.engine(workspace, name, screen)
+        verbs.engine(workspace, name, screen)
         if chosen == "tensorrt" and "int8" in workspace.network(name).precisions:
             file = plans.quantize(workspace, name, screen)
             plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)

@@ -13,9 +13,9 @@ from ai102.errors import UserError
 
 def export(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
     """Weights to FP32 ONNX, checked against PyTorch."""
-    from ai102.build import steps
+    from ai102.build import verbs
 
-    _each(steps.export, networks, contract)
+    _each(verbs.export, networks, contract)
 
 
 def calibrate(
@@ -27,13 +27,13 @@ def calibrate(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Find the range of every activation on the calibration set."""
-    from ai102.build import steps
+    from ai102.build import verbs
     from ai102.contract import Recipe
 
     if not 50 < percentile < 100:
         raise UserError(f"--percentile is {percentile:g}: write a number between 50 and 100, such as 99.999")
     chosen = Recipe(method=method, percentile=percentile if method == "percentile" else None) if method else None
-    _each(lambda workspace, name, screen: steps.calibrate(workspace, name, screen, chosen), networks, contract)
+    _each(lambda workspace, name, screen: verbs.calibrate(workspace, name, screen, chosen), networks, contract)
 
 
 def quantize(
@@ -44,11 +44,11 @@ def quantize(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Ranges to an INT8 ONNX file, judged against the accuracy budget (over it: exit 3)."""
-    from ai102.build import steps
+    from ai102.build import verbs
 
     if search:
-        _each(steps.search, networks, contract)
-    _each(steps.quantize, networks, contract)
+        _each(verbs.search, networks, contract)
+    _each(verbs.quantize, networks, contract)
 
 
 def check_qdq(

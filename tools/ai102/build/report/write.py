@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ai102 import artifact
-from ai102.build import plans, steps
+from ai102.build import plans, verbs
 from ai102.build.report.facts import gather
 from ai102.build.report.page import html_from_facts
 from ai102.build.workspace import Workspace
@@ -18,8 +18,8 @@ def write(workspace: Workspace, name: str, report: Reporter) -> Path:
 
     Raises UserError, and BudgetError, where a step of the road does.
     """
-    int8 = steps.quantize(workspace, name, report)
-    sensitivity = steps.sensitivity(workspace, name, report)
+    int8 = verbs.quantize(workspace, name, report)
+    sensitivity = verbs.sensitivity(workspace, name, report)
     tensorrt = plans.quantize(workspace, name, report)
     folder = workspace.root / "calibration" / "reports"
     page = folder / f"{name}.html"
