@@ -13,7 +13,7 @@ PACKAGE = ROOT / "tools" / "ai102"
 # A room may import from the lines above its own; two rooms of one line do not know each other.
 LINES = [
     ["errors", "progress", "cpu"],
-    ["artifact", "models_toml", "python_docs", "stopwatch"],
+    ["artifact", "code_hash", "models_toml", "python_docs", "stopwatch"],
     ["builds"],
     ["spec", "transforms", "sample_sets"],
     ["seal", "masking"],
@@ -26,6 +26,7 @@ LINES = [
     ["judge", "in_one_process"],
     ["bench", "gate"],
     ["recipes"],
+    ["build"],
     ["road", "infer"],
     ["plans", "verify", "add"],
     ["inventory"],

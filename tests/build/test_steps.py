@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ai102 import artifact, weights
 from ai102.build import steps
-from ai102.build.steps import Workspace
+from ai102.build.workspace import Workspace
 from ai102.contract import Recipe
 from ai102.errors import BudgetError, UserError
 from ai102.int8 import recipes, stopwatch, trial
@@ -147,7 +147,7 @@ def test_over_budget_nothing_is_written_and_the_guilty_layers_are_told(
     assert err.value.exit_status == 3
     assert not (workspace.build("hard") / "int8.onnx").exists()
     assert not list(workspace.repository.glob("hard_int8/**/*"))
-    ranking = listener.lines[next(i for i, line in enumerate(listener.lines) if "the guiltiest of 2 layers" in line) :]
+    ranking = listener.lines[next(i for i, line in enumerate(listener.lines) if "the costliest of 2 layers" in line) :]
     assert [line.split()[0] for line in ranking[2:]] == ["head", "hidden"]
     told = json.loads((workspace.build("hard") / "sensitivity.json").read_text())
     assert (told["score"], told["samples"]) == ("1 - mean cosine", trial.SENSITIVITY_SAMPLES)
@@ -231,7 +231,7 @@ def test_what_no_recipe_saves_is_refused_and_never_served(workspace: Workspace, 
     with pytest.raises(BudgetError, match=r"none of 1\d recipes keeps to the budget; hard.toml stays as it was") as err:
         steps.search(hopeless, "hard", listener)
     assert err.value.exit_status == 3
-    assert "the guiltiest of 2 layers" in listener.said
+    assert "the costliest of 2 layers" in listener.said
     with pytest.raises(BudgetError):
         steps.engine(hopeless, "hard", listener)
     assert not list(hopeless.repository.glob("hard_int8/**/*.onnx"))
@@ -263,7 +263,7 @@ def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
 def test_other_weights_are_calibrated_and_quantized_anew(workspace: Workspace, listener: Listener) -> None:
     kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
     steps.quantize(kept, "hard", listener)
-    files = [kept.ranges("hard"), kept.build("hard") / "int8.onnx"]
+    files = [kept.ranges("hard", Recipe()), kept.build("hard") / "int8.onnx"]
     before = [file.read_bytes() for file in files]
     steps.quantize(with_network(kept, source="test:shifted"), "hard", listener)
     assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
@@ -292,9 +292,9 @@ def test_a_contract_kept_aside_uses_the_same_sets_and_makes_everything_below_bui
     assert main.root == tmp_path
     assert (aside.sets, aside.recipe_file("hard", this_cpu())) == (main.sets, main.recipe_file("hard", this_cpu()))
     below = tmp_path / "build" / "big"
-    assert [aside.repository, aside.ranges("hard")] == [
+    assert [aside.repository, aside.ranges("hard", Recipe())] == [
         below / "model_repository",
-        below / "calibration" / "ranges" / "hard.json",
+        below / "calibration" / "ranges" / "hard.minmax.json",
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ai102.build.steps import Workspace
+from ai102.build.workspace import Workspace
 from ai102.client import Client, bytes_array
 from ai102.contract import Contract, Network
 from ai102.errors import UserError

@@ -114,18 +114,21 @@ def configure(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Write every config.pbtxt, label file and Python model of model_repository from models.toml."""
-    from ai102.build import plans
-    from ai102.build.workspace import Workspace
-    from ai102.configs import configure as room
+    from contextlib import nullcontext
 
-    workspace = Workspace.of(contract)
-    built = plans.per_capability(workspace) if target == "tensorrt" else {}
-    if check:
-        room.check(workspace.contract, workspace.repository, target, built)
-        return
-    for path in room.write(workspace.contract, workspace.repository, target, built):
-        verb = "wrote" if (workspace.repository / path).exists() else "removed"
-        typer.echo(f"{verb} {workspace.repository.name}/{path}")
+    from ai102.build import plans
+    from ai102.build.lock import opened
+    from ai102.build.workspace import Workspace
+    from ai102.configs import configure as configs
+
+    with nullcontext(Workspace.of(contract)) if check else opened(contract, typer.echo) as workspace:
+        built = plans.per_capability(workspace) if target == "tensorrt" else {}
+        if check:
+            configs.check(workspace.contract, workspace.repository, target, built)
+            return
+        for path in configs.write(workspace.contract, workspace.repository, target, built):
+            verb = "wrote" if (workspace.repository / path).exists() else "removed"
+            typer.echo(f"{verb} {workspace.repository.name}/{path}")
 
 
 @app.command()
@@ -251,13 +254,14 @@ def demo(contract: ContractFile = CONTRACT) -> None:
 
 
 def _each(step: object, networks: list[str] | None, contract_file: Path) -> None:
-    from ai102.build.workspace import Workspace
+    from ai102.build.lock import opened
     from ai102.cli.screen import Screen
 
     assert callable(step)
-    workspace, screen = Workspace.of(contract_file), Screen()
-    for name in networks or workspace.contract.networks:
-        step(workspace, name, screen)
+    screen = Screen()
+    with opened(contract_file, screen.say) as workspace:
+        for name in networks or workspace.contract.networks:
+            step(workspace, name, screen)
 
 
 def main() -> None:
