@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ai102 import artifact, weights
-from ai102.build import steps
+from ai102.build import plans, steps
 from ai102.build.workspace import Workspace
-from ai102.contract import Recipe
+from ai102.contract import Budget, Recipe
 from ai102.errors import BudgetError, UserError
 from ai102.int8 import recipes, stopwatch, trial
 from ai102.int8.for_onnxruntime import this_cpu
@@ -85,9 +86,11 @@ class Listener:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.steps: list[str] = []
 
     @contextmanager
     def step(self, title: str) -> Iterator[Progress]:
+        self.steps.append(title)
         yield lambda done, total: None
 
     def say(self, line: str) -> None:
@@ -267,6 +270,70 @@ def test_other_weights_are_calibrated_and_quantized_anew(workspace: Workspace, l
     before = [file.read_bytes() for file in files]
     steps.quantize(with_network(kept, source="test:shifted"), "hard", listener)
     assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
+
+
+def test_a_second_build_has_nothing_to_do_and_says_nothing(workspace: Workspace, listener: Listener) -> None:
+    kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
+    steps.engine(kept, "hard", listener)
+    plans.quantize(kept, "hard", listener)
+    quiet = Listener()
+    steps.engine(kept, "hard", quiet)
+    plans.quantize(kept, "hard", quiet)
+    assert (quiet.lines, quiet.steps) == ([], [])
+
+
+def test_other_preprocessing_is_calibrated_and_judged_anew_and_is_in_the_manifest(
+    workspace: Workspace, listener: Listener
+) -> None:
+    kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
+    steps.engine(kept, "hard", listener)
+    served = kept.repository / "hard_int8" / "1" / "model.onnx"
+    before = artifact.facts_of(served)
+    image = kept.network("hard").image.model_copy(update={"resample": "lanczos", "shortest_edge": 16})
+    again = Listener()
+    steps.engine(with_network(kept, image=image), "hard", again)
+    assert {"hard: calibrate on 200 samples", "hard: judge on 460 held-out samples"} <= set(again.steps)
+    newest = kept.builds("hard").newest("hard_int8") / "model.onnx"
+    facts = artifact.facts_of(newest)
+    assert facts["fp32_top1_percent"] != before["fp32_top1_percent"]
+    assert facts["summary"] == artifact.facts_of(kept.build("hard") / "int8.onnx")["summary"]
+
+
+def test_a_model_that_no_preprocessing_suits_any_more_is_taken_out(workspace: Workspace, listener: Listener) -> None:
+    budget = Budget(min_top1_percent=80.0, max_top1_drop_points=5.0)
+    kept = with_network(workspace, quantization=Recipe(smoothing=0.5), budget=budget)
+    steps.engine(kept, "hard", listener)
+    image = kept.network("hard").image.model_copy(update={"resample": "nearest", "shortest_edge": 64})
+    with pytest.raises(BudgetError, match=r"FP32 top-1 is .* %, wanted at least 80 %"):
+        steps.engine(with_network(kept, image=image), "hard", listener)
+    assert not list(kept.repository.glob("hard_int8/*/model.onnx"))
+
+
+def test_two_targets_with_recipes_of_other_methods_keep_ranges_of_their_own(
+    workspace: Workspace, listener: Listener
+) -> None:
+    own = workspace.recipe_file("hard", "tensorrt").with_name("hard.tensorrt.toml")
+    own.parent.mkdir(parents=True)
+    text = '[recipe]\nmethod = "entropy"\nkeep_float = ["head"]\n[layers]\n[scores]\n[provenance]\n'
+    own.write_text(text)
+    own.with_name("hard.toml").write_text(text.replace('method = "entropy"\n', ""))
+    for _ in range(2):
+        again = Listener()
+        steps.quantize(workspace, "hard", again)
+        plans.quantize(workspace, "hard", again)
+    assert again.steps == []
+    names = sorted(file.name for file in workspace.ranges_folder.glob("*.json") if ".made." not in file.name)
+    assert names == ["hard.entropy.json", "hard.minmax.json"]
+
+
+def test_ranges_are_the_same_bytes_on_every_day(workspace: Workspace, listener: Listener) -> None:
+    """Else INT8, which is made from them, would be made again the day after they were removed."""
+    file, today = steps.calibrate(workspace, "hard", listener), datetime.now(UTC).date().isoformat()
+    assert artifact.facts_of(file)["calibrated_on"] == today
+    assert today not in file.read_text()
+    before = file.read_bytes()
+    file.unlink()
+    assert steps.calibrate(workspace, "hard", listener).read_bytes() == before
 
 
 def test_the_contracts_own_recipe_goes_before_what_a_search_found(workspace: Workspace, listener: Listener) -> None:

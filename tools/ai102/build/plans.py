@@ -7,7 +7,6 @@ from typing import Any
 
 from ai102 import artifact
 from ai102.build.lock import building
-from ai102.build.order import Order
 from ai102.build.versions import incoming
 from ai102.build.workspace import Workspace
 from ai102.errors import UserError
@@ -25,6 +24,8 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
 
     Raises BudgetError, and writes nothing, when the graph as written loses more than the budget allows.
     """
+    from ai102.build.order import Order
+
     with building(workspace.root, report.say):
         return Order(workspace, name, report).tensorrt()
 
@@ -83,6 +84,7 @@ def verify_on_gpu(workspace: Workspace, name: str, report: Reporter) -> bool:
 
     Raises UserError where there is no GPU or no TensorRT.
     """
+    from ai102.build.order import Order
     from ai102.tensorrt import verify_gpu
 
     verify_gpu.needed(gpu.this_machine())

@@ -43,13 +43,15 @@ def build(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """All steps: everything that tritonserver needs to serve model_repository."""
-    from ai102.build import plans, steps
+    from ai102.build import plans
     from ai102.build.lock import opened
     from ai102.cli.screen import Screen
-    from ai102.configs import configure
     from ai102.tensorrt import gpu
 
     screen = Screen()
+    chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
+    if chosen == "tensorrt" and onnx is None:
+        plans.needed_tensorrt()  # before anything is written for it
     with opened(contract, screen.say) as workspace:
         names = networks or list(workspace.contract.networks)
         if onnx is not None:
@@ -57,16 +59,16 @@ def build(
                 raise UserError("--onnx is one network's file: name that network")
             plans.build(workspace, names[0], onnx, screen, per_compute_capability=per_compute_capability)
             return
-        chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
-        if chosen == "tensorrt":
-            plans.needed_tensorrt()  # before anything is written for it
+        from ai102.build import steps
+        from ai102.configs import configure
+
         for name in names:
             steps.engine(workspace, name, screen)
             if chosen == "tensorrt" and "int8" in workspace.network(name).precisions:
                 file = plans.quantize(workspace, name, screen)
                 plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)
-        built = plans.per_capability(workspace) if chosen == "tensorrt" else {}
-        for path in configure.write(workspace.contract, workspace.repository, chosen, built):
+        plan_files = plans.per_capability(workspace) if chosen == "tensorrt" else {}
+        for path in configure.write(workspace.contract, workspace.repository, chosen, plan_files):
             verb = "wrote" if (workspace.repository / path).exists() else "removed"
             screen.say(f"{verb} {workspace.repository.name}/{path}")
 
