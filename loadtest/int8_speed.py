@@ -22,7 +22,7 @@ from rich.table import Table
 
 from ai102 import artifact
 from ai102.build import verbs
-from ai102.build.verbs import Workspace
+from ai102.build.workspace import Workspace
 from ai102.cli.screen import Screen
 from ai102.host.cpu import cpu_name
 from ai102.int8 import judge, stopwatch

@@ -163,6 +163,36 @@ def test_interrupted_in_the_middle_it_leaves_nothing_behind(folder: Path) -> Non
     assert state(folder) == before
 
 
+class Editing(Silent):
+    """Somebody who writes into models.toml while the network is built."""
+
+    def __init__(self, file: Path, edit: str) -> None:
+        self.file, self.edit, self.steps = file, edit, 0
+
+    def step(self, _title: str) -> Any:
+        self.steps += 1
+        if self.steps == 1:
+            self.file.write_text(self.file.read_text() + self.edit)
+        return super().step(_title)
+
+
+def test_what_is_written_into_the_contract_during_the_build_is_kept(folder: Path) -> None:
+    file = folder / "models.toml"
+    edit = '\n# Mine.\n[ensembles.mine]\nsteps = ["there_fp32"]\ninputs = ["x"]\noutputs = ["y"]\n'
+    add.add(file, addition("new", "onnx:good.onnx"), Editing(file, edit))
+    assert edit in file.read_text()
+    contract = load(file)
+    assert (set(contract.networks), set(contract.ensembles)) == ({"there", "new"}, {"mine"})
+
+
+def test_a_mistake_written_into_the_contract_during_the_build_undoes_the_addition_alone(folder: Path) -> None:
+    file, before = folder / "models.toml", state(folder)
+    with pytest.raises(UserError, match=r"networks\.nonsense"):
+        add.add(file, addition("new", "onnx:good.onnx"), Editing(file, "\n[networks.nonsense]\n"))
+    before[str(file)] += b"\n[networks.nonsense]\n"
+    assert state(folder) == before
+
+
 def test_weights_in_another_file_are_served_in_one(folder: Path) -> None:
     with_weights_elsewhere(folder / "large.onnx")
     add.add(folder / "models.toml", addition("new", "onnx:large.onnx"), Silent())

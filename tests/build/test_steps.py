@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ai102 import artifact, weights
-from ai102.build import verbs
-from ai102.build.verbs import Workspace
-from ai102.contract import Recipe
+from ai102.build import plans, verbs
+from ai102.build.workspace import Workspace
+from ai102.contract import Budget, Recipe
 from ai102.errors import BudgetError, UserError
 from ai102.int8 import recipes, stopwatch, trial
 from ai102.int8.for_onnxruntime import this_cpu
@@ -85,9 +86,11 @@ class Listener:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.steps: list[str] = []
 
     @contextmanager
     def step(self, title: str) -> Iterator[Progress]:
+        self.steps.append(title)
         yield lambda done, total: None
 
     def say(self, line: str) -> None:
@@ -147,7 +150,7 @@ def test_over_budget_nothing_is_written_and_the_guilty_layers_are_told(
     assert err.value.exit_status == 3
     assert not (workspace.build("hard") / "int8.onnx").exists()
     assert not list(workspace.repository.glob("hard_int8/**/*"))
-    ranking = listener.lines[next(i for i, line in enumerate(listener.lines) if "the guiltiest of 2 layers" in line) :]
+    ranking = listener.lines[next(i for i, line in enumerate(listener.lines) if "the costliest of 2 layers" in line) :]
     assert [line.split()[0] for line in ranking[2:]] == ["head", "hidden"]
     told = json.loads((workspace.build("hard") / "sensitivity.json").read_text())
     assert (told["score"], told["samples"]) == ("1 - mean cosine", trial.SENSITIVITY_SAMPLES)
@@ -231,7 +234,7 @@ def test_what_no_recipe_saves_is_refused_and_never_served(workspace: Workspace, 
     with pytest.raises(BudgetError, match=r"none of 1\d recipes keeps to the budget; hard.toml stays as it was") as err:
         verbs.search(hopeless, "hard", listener)
     assert err.value.exit_status == 3
-    assert "the guiltiest of 2 layers" in listener.said
+    assert "the costliest of 2 layers" in listener.said
     with pytest.raises(BudgetError):
         verbs.engine(hopeless, "hard", listener)
     assert not list(hopeless.repository.glob("hard_int8/**/*.onnx"))
@@ -263,10 +266,74 @@ def test_where_fp32_wins_its_graph_is_served_under_the_name_that_ensembles_know(
 def test_other_weights_are_calibrated_and_quantized_anew(workspace: Workspace, listener: Listener) -> None:
     kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
     verbs.quantize(kept, "hard", listener)
-    files = [kept.ranges("hard"), kept.build("hard") / "int8.onnx"]
+    files = [kept.ranges("hard", Recipe()), kept.build("hard") / "int8.onnx"]
     before = [file.read_bytes() for file in files]
     verbs.quantize(with_network(kept, source="test:shifted"), "hard", listener)
     assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
+
+
+def test_a_second_build_has_nothing_to_do_and_says_nothing(workspace: Workspace, listener: Listener) -> None:
+    kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
+    verbs.engine(kept, "hard", listener)
+    plans.quantize(kept, "hard", listener)
+    quiet = Listener()
+    verbs.engine(kept, "hard", quiet)
+    plans.quantize(kept, "hard", quiet)
+    assert (quiet.lines, quiet.steps) == ([], [])
+
+
+def test_other_preprocessing_is_calibrated_and_judged_anew_and_is_in_the_manifest(
+    workspace: Workspace, listener: Listener
+) -> None:
+    kept = with_network(workspace, quantization=Recipe(smoothing=0.5))
+    verbs.engine(kept, "hard", listener)
+    served = kept.repository / "hard_int8" / "1" / "model.onnx"
+    before = artifact.facts_of(served)
+    image = kept.network("hard").image.model_copy(update={"resample": "lanczos", "shortest_edge": 16})
+    again = Listener()
+    verbs.engine(with_network(kept, image=image), "hard", again)
+    assert {"hard: calibrate on 200 samples", "hard: judge on 460 held-out samples"} <= set(again.steps)
+    newest = kept.builds("hard").newest("hard_int8") / "model.onnx"
+    facts = artifact.facts_of(newest)
+    assert facts["fp32_top1_percent"] != before["fp32_top1_percent"]
+    assert facts["summary"] == artifact.facts_of(kept.build("hard") / "int8.onnx")["summary"]
+
+
+def test_a_model_that_no_preprocessing_suits_any_more_is_taken_out(workspace: Workspace, listener: Listener) -> None:
+    budget = Budget(min_top1_percent=80.0, max_top1_drop_points=5.0)
+    kept = with_network(workspace, quantization=Recipe(smoothing=0.5), budget=budget)
+    verbs.engine(kept, "hard", listener)
+    image = kept.network("hard").image.model_copy(update={"resample": "nearest", "shortest_edge": 64})
+    with pytest.raises(BudgetError, match=r"FP32 top-1 is .* %, wanted at least 80 %"):
+        verbs.engine(with_network(kept, image=image), "hard", listener)
+    assert not list(kept.repository.glob("hard_int8/*/model.onnx"))
+
+
+def test_two_targets_with_recipes_of_other_methods_keep_ranges_of_their_own(
+    workspace: Workspace, listener: Listener
+) -> None:
+    own = workspace.recipe_file("hard", "tensorrt").with_name("hard.tensorrt.toml")
+    own.parent.mkdir(parents=True)
+    text = '[recipe]\nmethod = "entropy"\nkeep_float = ["head"]\n[layers]\n[scores]\n[provenance]\n'
+    own.write_text(text)
+    own.with_name("hard.toml").write_text(text.replace('method = "entropy"\n', ""))
+    for _ in range(2):
+        again = Listener()
+        verbs.quantize(workspace, "hard", again)
+        plans.quantize(workspace, "hard", again)
+    assert again.steps == []
+    names = sorted(file.name for file in workspace.ranges_folder.glob("*.json") if ".made." not in file.name)
+    assert names == ["hard.entropy.json", "hard.minmax.json"]
+
+
+def test_ranges_are_the_same_bytes_on_every_day(workspace: Workspace, listener: Listener) -> None:
+    """Else INT8, which is made from them, would be made again the day after they were removed."""
+    file, today = verbs.calibrate(workspace, "hard", listener), datetime.now(UTC).date().isoformat()
+    assert artifact.facts_of(file)["calibrated_on"] == today
+    assert today not in file.read_text()
+    before = file.read_bytes()
+    file.unlink()
+    assert verbs.calibrate(workspace, "hard", listener).read_bytes() == before
 
 
 def test_the_contracts_own_recipe_goes_before_what_a_search_found(workspace: Workspace, listener: Listener) -> None:
@@ -292,9 +359,9 @@ def test_a_contract_kept_aside_uses_the_same_sets_and_makes_everything_below_bui
     assert main.root == tmp_path
     assert (aside.sets, aside.recipe_file("hard", this_cpu())) == (main.sets, main.recipe_file("hard", this_cpu()))
     below = tmp_path / "build" / "big"
-    assert [aside.repository, aside.ranges("hard")] == [
+    assert [aside.repository, aside.ranges("hard", Recipe())] == [
         below / "model_repository",
-        below / "calibration" / "ranges" / "hard.json",
+        below / "calibration" / "ranges" / "hard.minmax.json",
     ]
 
 

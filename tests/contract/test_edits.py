@@ -51,6 +51,49 @@ def test_a_table_goes_with_the_comment_above_it_and_no_other(kind: str, name: st
     assert edits.without_table(TEXT, kind, name) == TEXT.replace(gone, "")
 
 
+SAME_COMMENTS = """\
+# Same.
+[networks.one]
+source = "a"
+
+# Same.
+[networks.two]
+source = "b"
+
+[networks.two.batching]
+max_batch_size = 1
+
+# Same.
+[networks.three]
+source = "c"
+# Same.
+"""
+
+
+def test_comments_of_the_same_words_are_told_apart() -> None:
+    """The comment that goes is the one above the table, not the first of the same words; inner tables go along."""
+    assert edits.without_table(SAME_COMMENTS, "networks", "two") == (
+        '# Same.\n[networks.one]\nsource = "a"\n\n# Same.\n[networks.three]\nsource = "c"\n# Same.\n'
+    )
+    assert edits.without_table(SAME_COMMENTS, "networks", "three").endswith("max_batch_size = 1\n\n# Same.\n")
+
+
+def test_the_head_of_the_file_stays_with_the_first_table_removed() -> None:
+    text = '# The head.\n[networks.one]\nsource = "a"\n\n[networks.two]\nsource = "b"\n'
+    assert edits.without_table(text, "networks", "one") == '# The head.\n[networks.two]\nsource = "b"\n'
+
+
+def test_values_are_set_in_a_table_that_stands_behind_ensembles() -> None:
+    text = (
+        TEXT
+        + '\n[networks.late]\nsource = "x"\nbatching = { max_batch_size = 4, max_queue_delay_us = 9 }  # measured\n'
+    )
+    values = {"batching": {"max_batch_size": 8, "max_queue_delay_us": 0}, "instances": {"count": 2}}
+    changed = edits.with_values(text, "networks", "late", values)
+    line = "batching = { max_batch_size = 8 }  # measured\ninstances = { count = 2 }\n"
+    assert changed == text.replace("batching = { max_batch_size = 4, max_queue_delay_us = 9 }  # measured\n", line)
+
+
 @pytest.mark.parametrize(
     "text",
     [

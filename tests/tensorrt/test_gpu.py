@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ai102.build.verbs import Workspace
+from ai102.build.workspace import Workspace
 from ai102.errors import UserError
 from ai102.tensorrt.gpu import Machine, Target, gpu_from_query, pick_target, this_machine
 from ai102.tensorrt.verify_gpu import smallest_cosine, verify

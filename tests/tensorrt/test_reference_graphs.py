@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ai102.build.verbs import Workspace
+from ai102.build.workspace import Workspace
 from ai102.contract import Network, Recipe
 from ai102.int8 import gate
 from ai102.int8.for_tensorrt import FloatPrecision, qdq_from_ranges
@@ -40,7 +40,7 @@ class Emitted(NamedTuple):
 def emitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Emitted:
     name, precision = request.param
     workspace = Workspace.of(ROOT / "models.toml")
-    fp32, ranges = workspace.build(name) / "fp32.onnx", workspace.ranges(name)
+    fp32, ranges = workspace.build(name) / "fp32.onnx", workspace.ranges(name, RECIPES[name])
     if not (fp32.is_file() and ranges.is_file()):
         pytest.skip(f"{name} is not exported and calibrated: run `make engine`")
     out = tmp_path_factory.mktemp("qdq") / f"{name}.onnx"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ai102.build.verbs import Workspace
+from ai102.build.workspace import Workspace
 from ai102.contract import TensorRTOptions
 from ai102.tensorrt.layers import layers_from_inspector, layers_from_log, nodes_in_int8
 from ai102.tensorrt.messages import PARTS, Phases

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from ai102.errors import UserError
 Write = Callable[[Path], Mapping[str, object] | None]
 
 FULL_BELOW_BYTES = 1 << 20
+# Temporary folders are called so; Triton skips them in a model repository, since the name is no number.
+TEMPORARY = ".unfinished-"
 
 
 def sha256_of_file(path: Path) -> str:
@@ -29,12 +31,6 @@ def sha256_of_file(path: Path) -> str:
 
 def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256_of_modules(*modules: str) -> str:
-    """Of modules of this package, by path inside it: what a step makes changes with its code."""
-    room = Path(__file__).parent
-    return sha256_of_text("".join((room / module).read_text(encoding="utf-8") for module in modules))
 
 
 def versions(*distributions: str) -> dict[str, str]:
@@ -53,18 +49,52 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Until then the file of before, if any, stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        yield folder / path.name
-        (folder / path.name).replace(path)
+        with temporary_folder(path.parent) as folder:
+            yield folder / path.name
+            (folder / path.name).replace(path)
     except Exception as err:
         # Every library tells of a full disk in its own way, and none of them names the file.
         if not isinstance(err, UserError) and shutil.disk_usage(path.parent).free < FULL_BELOW_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from err
         raise
+
+
+@contextmanager
+def temporary_folder(parent: Path, mode: int = 0o700) -> Iterator[Path]:
+    """A new folder in `parent`, which is made where it is missing; removed at the end with all that is in it then.
+
+    A process that is killed leaves it behind: `sweep` removes it, since its lock is free.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = parent / f"{TEMPORARY}{os.urandom(6).hex()}"
+        folder.mkdir(mode)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            break
+        os.close(lock)  # another process swept it before it was locked
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(root: Path, places: Iterable[str]) -> None:
+    """Remove the temporary folders of killed processes in `places`, glob patterns of folders below `root`.
+
+    Those that are still in use stay.
+    """
+    for folder in [folder for place in places for folder in root.glob(f"{place}/{TEMPORARY}*")]:
+        with suppress(OSError):  # in use, another user's, or gone with the folder around it
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -92,44 +122,49 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> None:
 def make(path: Path, made_from: Mapping[str, str], write: Write) -> bool:
     """Let `write(temporary)` make `path`, unless it was made from the same and is still intact.
 
-    `made_from` names every input with its hash or version. What `write` returns is kept beside the hashes and
-    is read back by `facts_of`. Returns whether the file was made now.
+    `made_from` names every input with its hash or version. What `write` returns is kept beside the hashes in the
+    file's manifest and is read back by `facts_of`. Returns whether the file was written now.
     """
-    stamp = _stamp(path)
-    told = _read(stamp)
-    if told and told["made_from"] == dict(made_from) and path.is_file() and told["sha256"] == sha256_of_file(path):
+    before = _manifest_of(path)
+    is_same = before is not None and before["made_from"] == dict(made_from)
+    if before and is_same and path.is_file() and before["sha256"] == sha256_of_file(path):
         return False
     with replacing(path) as temporary:
         facts = write(temporary) or {}
-        telling = {"made_from": dict(made_from), "sha256": sha256_of_file(temporary), "facts": facts}
-        stamp.unlink(missing_ok=True)  # between the two renames there is no stamp, never a wrong one
-    write_text(stamp, json.dumps(telling, indent=1) + "\n")
+        manifest = {"made_from": dict(made_from), "sha256": sha256_of_file(temporary), "facts": facts}
+        _manifest_file(path).unlink(missing_ok=True)  # between the two renames there is none, never a wrong one
+    write_text(_manifest_file(path), json.dumps(manifest, indent=1) + "\n")
     return True
 
 
 def facts_of(path: Path) -> dict[str, object]:
     """What the step that made `path` reported. Raises UserError when `path` was not made by `make`."""
-    told = _read(_stamp(path))
-    if told is None:
+    manifest = _manifest_of(path)
+    if manifest is None:
         raise UserError(f"{path}: not built yet; run `make engine`")
-    facts: dict[str, object] = told["facts"]
+    facts: dict[str, object] = manifest["facts"]
     return facts
 
 
 def inputs_of(path: Path) -> dict[str, str]:
-    """What `path` was made from, as `make` was told; empty when it was not made by `make`."""
-    told = _read(_stamp(path))
-    return dict(told["made_from"]) if told else {}
+    """What `path` was made from, as `make` was given it; empty when it was not made by `make`."""
+    manifest = _manifest_of(path)
+    return dict(manifest["made_from"]) if manifest else {}
 
 
-def _read(stamp: Path) -> dict[str, Any] | None:
-    """What the stamp tells; None where there is none, or one that was cut short."""
+def sha256_of_manifest(path: Path) -> str:
+    """Of all that is known about `path`: what it was made from, its content, and what its step reported."""
+    return sha256_of_text(json.dumps(_manifest_of(path), sort_keys=True))
+
+
+def _manifest_of(path: Path) -> dict[str, Any] | None:
+    """None where there is none, or one that was cut short."""
     try:
-        told: dict[str, Any] = json.loads(stamp.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(_manifest_file(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return told
+    return manifest
 
 
-def _stamp(path: Path) -> Path:
+def _manifest_file(path: Path) -> Path:
     return path.with_name(path.name + ".made.json")

@@ -1,1 +1,1 @@
-"""From weights to model_repository: the steps, what each depends on, and the versions they make."""
+"""From a network of the contract to its models in model_repository: the steps, and what each of them is made from."""

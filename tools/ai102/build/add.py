@@ -13,7 +13,8 @@ from typing import Any
 
 from ai102 import artifact, weights
 from ai102.build import verbs as road
-from ai102.build.workspace import Workspace, home_of
+from ai102.build.lock import building, opened
+from ai102.build.workspace import Workspace, home_of, root_of
 from ai102.configs import configure
 from ai102.contract import Contract, Network, contract_from_text, edits
 from ai102.contract.tasks import FLOATS, budget_example
@@ -55,25 +56,27 @@ def add(contract_file: Path, addition: Addition, report: Reporter) -> Contract:
     """Write the network into `contract_file`, build it and configure model_repository; returns the new contract.
 
     Raises UserError where the source cannot be served, the name is taken, or what the source says does not hold.
-    Then, and when it is interrupted, models.toml is what it was and nothing that was made stays.
+    Then, and when it is interrupted, models.toml is what it was and no file of the network stays. What others write
+    into models.toml while the network is built is kept.
     """
     name, wish = addition.wish.name, replace(addition.wish, home=home_of(contract_file))
-    before = contract_file.read_text(encoding="utf-8") if contract_file.is_file() else ""
-    _check_name(contract_file, before, name)
+    _check_name(contract_file, name)
     table = _table(addition, weights.propose(addition.source, wish))
     tables = {("networks", name): table, **_ensembles(name, table)}
-    text = edits.with_tables(before, tables)
-    contract = contract_from_text(text, contract_file)
-    workspace = Workspace.around(contract_file, contract)
-    made = models_of(contract, name)
-    _check_folders(workspace, made)
-    if addition.calibration_set:
-        calibration_and_test(workspace.sets, addition.calibration_set)  # a mistake in it costs no export
-    with _undone_on_failure(workspace, name, made):
-        if addition.is_built:
-            road.engine(workspace, name, report)
-        configure.write_models(contract, workspace.repository, made)
-        artifact.write_text(contract_file, text)
+    _with_tables(contract_file, name, tables)  # what cannot be a contract is said before anything is written
+    with building(root_of(contract_file), report.say):
+        _, contract = _with_tables(contract_file, name, tables)
+        workspace = Workspace.around(contract_file, contract)
+        models = models_of(contract, name)
+        _check_folders(workspace, models)
+        if addition.calibration_set:
+            calibration_and_test(workspace.sets, addition.calibration_set)  # a mistake in it costs no export
+        with _undone_on_failure(workspace, name, models):
+            if addition.is_built:
+                road.engine(workspace, name, report)
+            text, contract = _with_tables(contract_file, name, tables)  # somebody may have edited it meanwhile
+            configure.write_models(contract, workspace.repository, models)
+            artifact.write_text(contract_file, text)
     return contract
 
 
@@ -83,26 +86,27 @@ def remove(contract_file: Path, name: str) -> list[str]:
     Returns what was done, a line each. Raises UserError, and changes nothing, when there is no such network or an
     ensemble joins it with another.
     """
-    workspace = Workspace.of(contract_file)
-    workspace.network(name)
-    gone = models_of(workspace.contract, name)
-    ensembles = [model for model in gone if model in workspace.contract.ensembles]
-    for key in ensembles:
-        steps = {step.model for step in workspace.contract.ensembles[key].steps}
-        if steps - set(gone):
-            raise UserError(
-                f"ensembles.{key} joins {name} with other networks: take it out of {contract_file.name} first"
-            )
-    text = contract_file.read_text(encoding="utf-8")
-    for kind, key in (*(("ensembles", key) for key in ensembles), ("networks", name)):
-        text = edits.without_table(text, kind, key)
-    artifact.write_text(contract_file, text)
-    done = [f"{contract_file.name}: took out {', '.join((name, *ensembles))}"]
-    for folder in [workspace.repository / model for model in gone]:
-        if folder.is_dir():
-            configure.clear_model(folder)
-            done.append(f"{folder}: {'files that were not made here stay' if folder.exists() else 'removed'}")
-    _forget(workspace, name)
+    done: list[str] = []
+    with opened(contract_file, done.append) as workspace:
+        workspace.network(name)
+        models = models_of(workspace.contract, name)
+        ensembles = [model for model in models if model in workspace.contract.ensembles]
+        for key in ensembles:
+            steps = {step.model for step in workspace.contract.ensembles[key].steps}
+            if steps - set(models):
+                raise UserError(
+                    f"ensembles.{key} joins {name} with other networks: take it out of {contract_file.name} first"
+                )
+        text = contract_file.read_text(encoding="utf-8")
+        for kind, key in (*(("ensembles", key) for key in ensembles), ("networks", name)):
+            text = edits.without_table(text, kind, key)
+        artifact.write_text(contract_file, text)
+        done.append(f"{contract_file.name}: took out {', '.join((name, *ensembles))}")
+        for folder in [workspace.repository / model for model in models]:
+            if folder.is_dir():
+                configure.clear_model(folder)
+                done.append(f"{folder}: {'files that were not made here stay' if folder.exists() else 'removed'}")
+        _forget(workspace, name)
     return done
 
 
@@ -134,11 +138,24 @@ def models_of(contract: Contract, name: str) -> list[str]:
     return mine + [key for key, table in contract.ensembles.items() if any(step.model in mine for step in table.steps)]
 
 
-def _check_name(contract_file: Path, text: str, name: str) -> None:
+def _with_tables(
+    contract_file: Path, name: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> tuple[str, Contract]:
+    """models.toml as it is now, with the tables. Raises UserError when that is no contract."""
+    _check_name(contract_file, name)
+    text = edits.with_tables(_text_of(contract_file), tables)
+    return text, contract_from_text(text, contract_file)
+
+
+def _text_of(contract_file: Path) -> str:
+    return contract_file.read_text(encoding="utf-8") if contract_file.is_file() else ""
+
+
+def _check_name(contract_file: Path, name: str) -> None:
     """Raises UserError when `name` is none, or not free."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(f'the name "{name}" cannot be a folder and a key: write letters, digits and _, a letter first')
-    table = _parsed(text, contract_file)
+    table = _parsed(_text_of(contract_file), contract_file)
     for kind in ("networks", "ensembles"):
         if name in table.get(kind, {}):
             raise UserError(
@@ -164,36 +181,36 @@ def _parsed(text: str, contract_file: Path) -> dict[str, Any]:
 
 def _table(addition: Addition, proposed: Mapping[str, Any]) -> dict[str, Any]:
     """The network's table, its keys in the order of spec.Network."""
-    wish, told = addition.wish, dict(proposed)
-    batch = told.pop("max_batch_size", None)
+    wish, table = addition.wish, dict(proposed)
+    batch = table.pop("max_batch_size", None)
     if wish.max_batch_size is not None:
         batch = wish.max_batch_size
-    told |= {"source": addition.source, "task": wish.task, "allow_pickle": wish.allow_pickle or None}
-    told |= {
+    table |= {"source": addition.source, "task": wish.task, "allow_pickle": wish.allow_pickle or None}
+    table |= {
         "latency_goal": {"p99_ms": addition.p99_ms},
         "batching": {"max_batch_size": 32 if batch is None else batch},
     }
     if wish.task != "tensors":  # whose made-up values might be none that the network takes
-        told["warmup"] = {"batch_sizes": [1]}
+        table["warmup"] = {"batch_sizes": [1]}
     if addition.calibration_set:
-        told["calibration_set"] = addition.calibration_set
-        told |= tomllib.loads(f"budget = {budget_example(wish.task)}")
-    return {key: told[key] for key in Network.model_fields if key in told}
+        table["calibration_set"] = addition.calibration_set
+        table |= tomllib.loads(f"budget = {budget_example(wish.task)}")
+    return {key: table[key] for key in Network.model_fields if key in table}
 
 
 def _ensembles(name: str, table: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     precision = "int8" if table.get("calibration_set") else "fp32"
-    made = {}
+    ensembles = {}
     for verb, steps, inputs, outputs in _ENSEMBLES.get(table["task"], ()):
-        named = [f"{name}_{precision if step == 'network' else step}" for step in steps]
+        models = [f"{name}_{precision if step == 'network' else step}" for step in steps]
         gives = [output or table["outputs"][0]["name"] for output in outputs]
-        made["ensembles", f"{verb}_{name}"] = {"steps": named, "inputs": list(inputs), "outputs": gives}
-    return made
+        ensembles["ensembles", f"{verb}_{name}"] = {"steps": models, "inputs": list(inputs), "outputs": gives}
+    return ensembles
 
 
 @contextmanager
 def _undone_on_failure(workspace: Workspace, name: str, models: Sequence[str]) -> Iterator[None]:
-    """Removes what the block made for the network when it does not end well."""
+    """Removes what the block wrote for the network when it does not end well."""
     there = {folder for folder in (workspace.root / "build", workspace.repository) if folder.is_dir()}
     try:
         yield
@@ -207,7 +224,7 @@ def _undone_on_failure(workspace: Workspace, name: str, models: Sequence[str]) -
 
 
 def _forget(workspace: Workspace, name: str) -> None:
-    """Remove what was made on the way to model_repository."""
+    """Remove what the steps before model_repository wrote."""
     shutil.rmtree(workspace.build(name), ignore_errors=True)
-    for made in (workspace.ranges(name), workspace.ranges(name).with_suffix(".json.made.json")):
-        made.unlink(missing_ok=True)
+    for file in workspace.ranges_folder.glob(f"{name}.*"):  # a network's name has no dot
+        file.unlink()

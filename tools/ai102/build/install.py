@@ -12,11 +12,18 @@ from ai102.errors import UserError
 from ai102_runtime.data_types import BY_NAME
 
 
-def install(onnx_file: Path, network: Network, version_folder: Path, facts: Mapping[str, object]) -> bool:
+def install(
+    onnx_file: Path,
+    network: Network,
+    version_folder: Path,
+    made_from: Mapping[str, str],
+    facts: Mapping[str, object],
+) -> bool:
     """Put `onnx_file` into `version_folder` as model.onnx, with a manifest beside it; returns whether it changed.
 
-    The manifest (model.onnx.made.json) holds the file's sha256, ONNX Runtime's version and `facts`. Raises
-    UserError when ONNX Runtime cannot load the file or its tensors are not those of the contract.
+    The manifest (model.onnx.made.json) holds the file's sha256, ONNX Runtime's version, `facts`, and `made_from`:
+    what they and the tensors of the contract follow from. Raises UserError when ONNX Runtime cannot load the file or
+    its tensors are not those of the contract.
     """
     import onnxruntime
 
@@ -25,12 +32,12 @@ def install(onnx_file: Path, network: Network, version_folder: Path, facts: Mapp
         shutil.copyfile(onnx_file, temporary)
         return facts
 
-    made_from = {
+    own = {
         "onnx": artifact.sha256_of_file(onnx_file),
         "target": "onnxruntime",
         "onnxruntime": str(onnxruntime.__version__),
     }
-    return artifact.make(version_folder / "model.onnx", made_from, write)
+    return artifact.make(version_folder / "model.onnx", {**own, **made_from}, write)
 
 
 def _check(onnx_file: Path, network: Network) -> None:
@@ -42,7 +49,7 @@ def _check(onnx_file: Path, network: Network) -> None:
         raise UserError(f"{onnx_file}: ONNX Runtime cannot load it: {err}") from err
     batch = 1 if network.batching.max_batch_size else 0
     tensors = (*network.inputs, *network.outputs)
-    wanted = [(t.name, f"tensor({BY_NAME[t.type].onnx_name})", len(t.dims) + batch) for t in tensors]
-    found = [(t.name, t.type, len(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())]
-    if sorted(wanted) != sorted(found):
-        raise UserError(f"{onnx_file}: models.toml says the tensors are {wanted}, the file says {found}")
+    declared = [(t.name, f"tensor({BY_NAME[t.type].onnx_name})", len(t.dims) + batch) for t in tensors]
+    actual = [(t.name, t.type, len(t.shape)) for t in (*session.get_inputs(), *session.get_outputs())]
+    if sorted(declared) != sorted(actual):
+        raise UserError(f"{onnx_file}: models.toml says the tensors are {declared}, the file says {actual}")

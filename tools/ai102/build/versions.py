@@ -12,9 +12,8 @@ from pathlib import Path
 from ai102 import artifact
 from ai102.errors import UserError
 
-STAMPS = "*.made.json"
-# Triton skips folders whose names are no numbers.
-INCOMING = ".incoming"
+# What a build puts into a version folder; a Python model's own code, which git keeps there, is none of it.
+BUILT = ("*.made.json", "model.onnx", "*.plan", "tokenizer.json")
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,18 @@ class Builds:
         return self.repository / model / str(number)
 
     def prune(self, keep: int) -> list[Path]:
-        """Remove all but the newest `keep` builds of each model; returns the folders that went.
+        """Remove all but the newest `keep` builds of each model; returns the folders that were removed.
 
         A folder with files that no build put there stays.
         """
-        gone = []
+        removed = []
         for model in self.models:
             for folders in (self.installed(model), self.taken_out(model)):
                 for folder in list(folders.values())[:-keep]:
                     if _is_only_built(folder):
-                        shutil.rmtree(folder)
-                        gone.append(folder)
-        return gone
+                        _remove(folder)
+                        removed.append(folder)
+        return removed
 
     def roll_back(self) -> list[Path]:
         """Take the newest build out of the repository; returns the folders it had.
@@ -111,22 +110,21 @@ def incoming(folder: Path) -> Iterator[Path]:
     if folder.exists():
         yield folder
         return
-    aside = folder.parent / INCOMING
-    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
-    aside.mkdir(parents=True)
-    try:
+    with artifact.temporary_folder(folder.parent, 0o777) as aside:
         yield aside
         aside.replace(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _numbered(model: Path) -> dict[int, Path]:
     """Version folders as Triton reads them, those with something built in them."""
     if not model.is_dir():
         return {}
-    named = {int(path.name): path for path in model.iterdir() if path.name.isdecimal() and path.name[0] != "0"}
-    return {number: named[number] for number in sorted(named) if any(named[number].glob(STAMPS))}
+    by_number = {int(path.name): path for path in model.iterdir() if path.name.isdecimal() and path.name[0] != "0"}
+    return {number: by_number[number] for number in sorted(by_number) if _is_built(by_number[number])}
+
+
+def _is_built(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in BUILT)
 
 
 def _inputs(file: Path) -> Sequence[str]:
@@ -136,6 +134,12 @@ def _inputs(file: Path) -> Sequence[str]:
 def _is_only_built(folder: Path) -> bool:
     """Whether nothing in `folder` is kept in git, as the Python models of version 1 are."""
     return folder.name != "1" or not any(folder.glob("*.py"))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a version: at no moment is there a part of one under its number."""
+    with artifact.temporary_folder(folder.parent) as aside:
+        folder.replace(aside / folder.name)
 
 
 def _move(folder: Path, place: Path) -> Path:
@@ -148,5 +152,5 @@ def _move(folder: Path, place: Path) -> Path:
             raise
         with incoming(place) as aside:
             shutil.copytree(folder, aside, dirs_exist_ok=True)
-        shutil.rmtree(folder.replace(folder.parent / INCOMING))
+        _remove(folder)
     return place

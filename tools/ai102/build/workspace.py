@@ -1,4 +1,4 @@
-"""A contract and the folders around it: where things are found, and where they are made."""
+"""A contract and the folders around it: where files are read, and where they are written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from ai102 import contract as spec
 from ai102 import weights
 from ai102.build.versions import Builds
-from ai102.contract import Contract, Network
+from ai102.contract import Contract, Network, Recipe
 from ai102.errors import UserError
 from ai102.weights.source import Source
 
@@ -17,7 +17,7 @@ from ai102.weights.source import Source
 class Workspace:
     """A contract and the folders around it."""
 
-    root: Path  # everything is made below it
+    root: Path  # everything is written below it
     contract: Contract
     shelf: Path | None = None  # the folder that holds calibration/, where that is not `root`
 
@@ -30,13 +30,11 @@ class Workspace:
     def around(cls, contract_file: Path, contract: Contract) -> Workspace:
         """The folders of a contract: its own, or build/NAME of the first folder above it that holds calibration/sets.
 
-        So a contract kept aside, such as loadtest/resnet50.toml, uses the same sets and makes nothing that the
+        So a contract kept aside, such as loadtest/resnet50.toml, uses the same sets and writes nothing that the
         main one serves.
         """
         folder, shelf = contract_file.parent, home_of(contract_file)
-        if shelf == folder:
-            return cls(folder, contract)
-        return cls(shelf / "build" / contract_file.stem, contract, shelf)
+        return cls(root_of(contract_file), contract, None if shelf == folder else shelf)
 
     @property
     def repository(self) -> Path:
@@ -52,7 +50,7 @@ class Workspace:
         return self.home / "calibration" / "sets"
 
     def recipe_file(self, name: str, kind: str) -> Path:
-        """Where the recipe found for a network is kept; a kind of CPU, or "tensorrt", may need one of its own."""
+        """Where a search keeps the recipe of a network; a kind of CPU, or "tensorrt", may need one of its own."""
         folder = self.home / "calibration" / "recipes"
         own = folder / f"{name}.{kind}.toml"
         return own if own.is_file() else folder / f"{name}.toml"
@@ -68,8 +66,18 @@ class Workspace:
             models.append(f"{name}_tokenize")  # its tokenizer comes with the checkpoint
         return Builds(name, tuple(models), self.repository, self.build(name) / "withdrawn")
 
-    def ranges(self, name: str) -> Path:
-        return self.root / "calibration" / "ranges" / f"{name}.json"
+    def qdq_file(self, name: str) -> Path:
+        """The graph for TensorRT."""
+        return self.build(name) / "tensorrt.onnx"
+
+    @property
+    def ranges_folder(self) -> Path:
+        return self.root / "calibration" / "ranges"
+
+    def ranges(self, name: str, recipe: Recipe) -> Path:
+        """One file for each method, since two targets may have recipes of different ones."""
+        method = recipe.method if recipe.percentile is None else f"{recipe.method}-{recipe.percentile:g}"
+        return self.ranges_folder / f"{name}.{method}.json"
 
     def network(self, name: str) -> Network:
         """Raises UserError when there is no network of that name."""
@@ -79,6 +87,12 @@ class Workspace:
 
     def source(self, name: str) -> Source:
         return weights.find(name, self.network(name), self.home, self.build(name))
+
+
+def root_of(contract_file: Path) -> Path:
+    """Where everything of that contract is written; it need not be there yet."""
+    shelf = home_of(contract_file)
+    return shelf if shelf == contract_file.parent else shelf / "build" / contract_file.stem
 
 
 def home_of(contract_file: Path) -> Path:

@@ -37,22 +37,19 @@ def rollback(
 ) -> None:
     """Serve the build before the newest again; a server that polls, or the one at --url, follows at once."""
     from ai102.build import in_one_process
-    from ai102.build.workspace import Workspace
+    from ai102.build.lock import opened
     from ai102.client import Client
 
-    workspace = Workspace.of(contract)
-    builds = workspace.builds(network)
-    if undo:
-        changed = builds.undo()
-        for folder in changed:
-            typer.echo(f"{folder.parent.name}: version {folder.name} is back")
-    else:
-        changed = builds.roll_back()
-        for folder in changed:
-            typer.echo(
-                f"{folder.parent.name}: version {builds.newest(folder.parent.name).name} serves, not {folder.name}"
-            )
-    ensembles = in_one_process.follow(workspace, network)
+    with opened(contract, typer.echo) as workspace:
+        builds = workspace.builds(network)
+        changed = builds.undo() if undo else builds.roll_back()
+        ensembles = in_one_process.follow(workspace, network)
+    for folder in changed:
+        model = folder.parent.name
+        if undo:
+            typer.echo(f"{model}: version {folder.name} is back")
+        else:
+            typer.echo(f"{model}: version {builds.newest(model).name} serves, not {folder.name}")
     for ensemble in ensembles:
         typer.echo(f"{ensemble}: runs the same build in its own process")
     if url is None:

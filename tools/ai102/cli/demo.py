@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ai102 import artifact
 from ai102.build import verbs
-from ai102.build.verbs import Workspace
+from ai102.build.workspace import Workspace
 from ai102.client import Client, bytes_array
 from ai102.configs import configure
 from ai102.progress import Reporter

@@ -38,38 +38,39 @@ def build(
         bool, typer.Option("--per-compute-capability", help="Name the plan model.smXX.plan, for fleets of mixed GPUs.")
     ] = False,
     onnx: Annotated[
-        Path | None, typer.Option(help="Build TensorRT's plan from this file alone, without walking the road.")
+        Path | None, typer.Option(help="Build TensorRT's plan from this file alone, without the steps before.")
     ] = None,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """All of the road: everything that tritonserver needs to serve model_repository."""
+    """All steps: everything that tritonserver needs to serve model_repository."""
     from ai102.build import plans
-    from ai102.build.workspace import Workspace
+    from ai102.build.lock import opened
     from ai102.cli.screen import Screen
     from ai102.tensorrt import gpu
 
-    workspace, screen = Workspace.of(contract), Screen()
-    names = networks or list(workspace.contract.networks)
-    if onnx is not None:
-        if len(names) != 1:
-            raise UserError("--onnx is one network's file: name that network")
-        plans.build(workspace, names[0], onnx, screen, per_compute_capability=per_compute_capability)
-        return
-    from ai102.build import verbs
-    from ai102.configs import configure
-
+    screen = Screen()
     chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
-    if chosen == "tensorrt":
+    if chosen == "tensorrt" and onnx is None:
         plans.needed_tensorrt()  # before anything is written for it
-    for name in names:
-        verbs.engine(workspace, name, screen)
-        if chosen == "tensorrt" and "int8" in workspace.network(name).precisions:
-            file = plans.quantize(workspace, name, screen)
-            plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)
-    built = plans.per_capability(workspace) if chosen == "tensorrt" else {}
-    for path in configure.write(workspace.contract, workspace.repository, chosen, built):
-        verb = "wrote" if (workspace.repository / path).exists() else "removed"
-        screen.say(f"{verb} {workspace.repository.name}/{path}")
+    with opened(contract, screen.say) as workspace:
+        names = networks or list(workspace.contract.networks)
+        if onnx is not None:
+            if len(names) != 1:
+                raise UserError("--onnx is one network's file: name that network")
+            plans.build(workspace, names[0], onnx, screen, per_compute_capability=per_compute_capability)
+            return
+        from ai102.build import verbs
+        from ai102.configs import configure
+
+        for name in names:
+            verbs.engine(workspace, name, screen)
+            if chosen == "tensorrt" and "int8" in workspace.network(name).precisions:
+                file = plans.quantize(workspace, name, screen)
+                plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)
+        plan_files = plans.per_capability(workspace) if chosen == "tensorrt" else {}
+        for path in configure.write(workspace.contract, workspace.repository, chosen, plan_files):
+            verb = "wrote" if (workspace.repository / path).exists() else "removed"
+            screen.say(f"{verb} {workspace.repository.name}/{path}")
 
 
 @app.command()
@@ -104,17 +105,16 @@ def build_script(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """The command that builds the plan where it will be served."""
-    from ai102.build import plans
     from ai102.build.workspace import Workspace
-    from ai102.tensorrt import build_script as script
+    from ai102.tensorrt.build_script import docker_command, kubernetes_job
 
     workspace = Workspace.of(contract)
     workspace.network(network)
-    onnx_file = str(plans.qdq_file(workspace, network).relative_to(workspace.root))
+    onnx_file = str(workspace.qdq_file(network).relative_to(workspace.root))
     if kubernetes:
-        typer.echo(script.kubernetes_job(network, onnx_file, image, claim, gpu))
+        typer.echo(kubernetes_job(network, onnx_file, image, claim, gpu))
     else:
-        typer.echo(script.docker_command(network, onnx_file, image, workspace.root.absolute()))
+        typer.echo(docker_command(network, onnx_file, image, workspace.root.absolute()))
 
 
 @app.command("verify-gpu")

@@ -80,25 +80,29 @@ def configure(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Write every config.pbtxt, label file and Python model of model_repository from models.toml."""
+    from contextlib import nullcontext
+
     from ai102.build import plans
+    from ai102.build.lock import opened
     from ai102.build.workspace import Workspace
     from ai102.configs import configure as configs
 
-    workspace = Workspace.of(contract)
-    plan_files = plans.per_capability(workspace) if target == "tensorrt" else {}
-    if check:
-        configs.check(workspace.contract, workspace.repository, target, plan_files)
-        return
-    for path in configs.write(workspace.contract, workspace.repository, target, plan_files):
-        verb = "wrote" if (workspace.repository / path).exists() else "removed"
-        typer.echo(f"{verb} {workspace.repository.name}/{path}")
+    with nullcontext(Workspace.of(contract)) if check else opened(contract, typer.echo) as workspace:
+        plan_files = plans.per_capability(workspace) if target == "tensorrt" else {}
+        if check:
+            configs.check(workspace.contract, workspace.repository, target, plan_files)
+            return
+        for path in configs.write(workspace.contract, workspace.repository, target, plan_files):
+            verb = "wrote" if (workspace.repository / path).exists() else "removed"
+            typer.echo(f"{verb} {workspace.repository.name}/{path}")
 
 
 def _each(step: object, networks: list[str] | None, contract_file: Path) -> None:
-    from ai102.build.workspace import Workspace
+    from ai102.build.lock import opened
     from ai102.cli.screen import Screen
 
     assert callable(step)
-    workspace, screen = Workspace.of(contract_file), Screen()
-    for name in networks or workspace.contract.networks:
-        step(workspace, name, screen)
+    screen = Screen()
+    with opened(contract_file, screen.say) as workspace:
+        for name in networks or workspace.contract.networks:
+            step(workspace, name, screen)

@@ -48,7 +48,7 @@ def tune(
 
     def finish(serving: Serving, tuned: Tuned) -> None:
         if apply:
-            written.extend(tuning.apply(workspace, contract, serving, tuned))
+            written.extend(tuning.apply(workspace, contract, serving, tuned, screen.say))
 
     tuned = tuning.tune(workspace, model, wish, screen, finish)
     file = workspace.home / "loadtest" / "capacity.json"

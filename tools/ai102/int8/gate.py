@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import cycle, islice
 from pathlib import Path
 
-from ai102.contract import Contract, Network
+from ai102.contract import Network
 from ai102.int8 import judge, stopwatch
 from ai102.int8.judge import Verdict
 from ai102.int8.stopwatch import Speed
@@ -42,17 +42,3 @@ def speed(
     tensors = tensors_of_items(network, list(islice(cycle(usual), batch)), tokenizer_file)
     runs = [judge.session_run(file, network, threads=1) for file in (fp32, int8)]
     return stopwatch.verdict(lambda: stopwatch.compare(lambda: runs[0](tensors), lambda: runs[1](tensors), batch))
-
-
-def withdraw(version_folder: Path) -> bool:
-    """Take an installed model out of the repository; returns whether there was one."""
-    model = version_folder / "model.onnx"
-    was_there = model.exists()
-    for file in (model, model.with_name(model.name + ".made.json")):
-        file.unlink(missing_ok=True)
-    return was_there
-
-
-def ensembles_with(contract: Contract, model: str) -> list[str]:
-    """The ensembles that cannot load without `model`."""
-    return [name for name, table in contract.ensembles.items() if model in [step.model for step in table.steps]]

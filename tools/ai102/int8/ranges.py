@@ -1,11 +1,10 @@
-"""The values that a network's tensors take on real samples, found once and kept with where they come from."""
+"""The range of values that each tensor of a network takes on real samples, and what it was measured on."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,6 @@ class Ranges(BaseModel):
     method: Method
     percentile: float | None
     versions: dict[str, str]
-    found_on: date
     tensors: dict[str, tuple[float, float]]
     # By smallest and largest value whatever the method: smoothing starts from them.
     channels: dict[str, ChannelRange]
@@ -62,7 +60,7 @@ class Ranges(BaseModel):
 
     @classmethod
     def load(cls, file: Path, onnx_file: Path) -> Ranges:
-        """The ranges in `file`. Raises UserError when there are none or they were found on another ONNX file."""
+        """The ranges in `file`. Raises UserError when there are none or they belong to another ONNX file."""
         try:
             ranges = cls.model_validate_json(file.read_bytes())
         except FileNotFoundError as err:
@@ -73,11 +71,11 @@ class Ranges(BaseModel):
         return ranges
 
     def check_fit(self, onnx_file: Path) -> None:
-        """Raises UserError when the ranges were found on another ONNX file."""
-        if (found := sha256_of_file(onnx_file)) != self.onnx_sha256:
+        """Raises UserError when the ranges belong to another ONNX file."""
+        if (sha256 := sha256_of_file(onnx_file)) != self.onnx_sha256:
             raise UserError(
                 f"ranges belong to an ONNX file with sha256 {self.onnx_sha256[:12]}..., but {onnx_file} has "
-                f"{found[:12]}...; run `ai102 calibrate` again"
+                f"{sha256[:12]}...; run `ai102 calibrate` again"
             )
 
 
@@ -87,7 +85,6 @@ def find_ranges(
     *,
     sample_count: int,
     set_sha256: str,
-    found_on: date,
     method: Method = "minmax",
     percentile: float | None = None,
     progress: Progress = lambda done, total: None,
@@ -100,7 +97,7 @@ def find_ranges(
     inputs than the network's, or NaN or infinity, and when the network itself answers with these.
     """
     if sample_count < MIN_SAMPLES:
-        raise UserError(f"calibration: {sample_count} samples, wanted at least {MIN_SAMPLES}; enlarge the set")
+        raise UserError(f"calibration: {sample_count} samples, at least {MIN_SAMPLES} are needed; enlarge the set")
     model = clean_graph(onnx_file)
     by_channel = {layer.activation for layer in weighted_layers(model) if layer.has_channels_last}
     run = _watched_run(model)
@@ -124,14 +121,14 @@ def find_ranges(
         progress(done, sample_count)
     if done != sample_count:
         raise UserError(
-            f"calibration: {done} samples came, {sample_count} are declared: the iterator was read twice or ends "
+            f"calibration: {done} samples were read, {sample_count} are declared: the iterator was read twice or ends "
             "early, or the set is not the one declared"
         )
     tensors = {name: (low.min(), high.max()) for name, (low, high) in extremes.items()}
     if histograms:
         with contextlib.redirect_stdout(io.StringIO()):
-            found = histograms.compute_collection_result()
-        tensors = {name: (values[0], values[1]) for name, values in found.items()}
+            thresholds = histograms.compute_collection_result()
+        tensors = {name: (values[0], values[1]) for name, values in thresholds.items()}
     return Ranges(
         onnx_sha256=sha256_of_file(onnx_file),
         set_sha256=set_sha256,
@@ -139,7 +136,6 @@ def find_ranges(
         method=method,
         percentile=percentile,
         versions={package: version(package) for package in ("onnx", "onnxruntime", "numpy")},
-        found_on=found_on,
         tensors={name: (_rounded(low), _rounded(high)) for name, (low, high) in sorted(tensors.items())},
         channels={
             name: ChannelRange(

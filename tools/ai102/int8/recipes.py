@@ -1,4 +1,4 @@
-"""How a network is quantized: by the contract, or by what a search found on its calibration split."""
+"""How a network is quantized: by the contract, or by the recipe of a search on its calibration split."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ai102 import artifact
+from ai102.code_hash import inputs_of_code
 from ai102.contract import Network, Recipe
 from ai102.errors import BudgetError, UserError
 from ai102.int8.search import MAX_TRIES
@@ -55,13 +56,19 @@ class RecipeFile(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def recipe_of(network: Network, file: Path) -> tuple[Recipe, str]:
+class ChosenRecipe(NamedTuple):
     """How a network is quantized, and who says so: its table in the contract, the recipe file, or nobody."""
+
+    recipe: Recipe
+    origin: str
+
+
+def recipe_of(network: Network, file: Path) -> ChosenRecipe:
     if network.quantization is not None:
-        return network.quantization, "contract"
+        return ChosenRecipe(network.quantization, "contract")
     if file.is_file():
-        return RecipeFile.load(file).recipe, f"calibration/recipes/{file.name}"
-    return Recipe(), "default"
+        return ChosenRecipe(RecipeFile.load(file).recipe, f"calibration/recipes/{file.name}")
+    return ChosenRecipe(Recipe(), "default")
 
 
 def file_for_search(file: Path, name: str, cpu: str) -> Path:
@@ -74,7 +81,7 @@ def file_for_search(file: Path, name: str, cpu: str) -> Path:
 def search(bench: Bench, file: Path, report: Reporter) -> None:
     """Find the recipe that keeps to the budget with the most in INT8 and write it to `file`.
 
-    Raises BudgetError, and leaves `file` as it was, when no recipe does: the ranking of layers is told.
+    Raises BudgetError, and leaves `file` as it was, when no recipe does; the ranking of layers is said then.
     """
     if bench.network.quantization is not None:
         raise UserError(f"{bench.name} has a quantization table in the contract, which goes before a search: drop it")
@@ -93,8 +100,8 @@ def search(bench: Bench, file: Path, report: Reporter) -> None:
 
         outcome = search_among(bench.score, lambda base: bench.ranking(base, count("ranked")), progress=count("tried"))
     for recipe, score in outcome.tried:
-        told = ", ".join(f"{key} {value}" for key, value in recipe.model_dump(exclude_defaults=True).items())
-        report.say(f"  {told or 'minmax'}: error {score.error:.2e}; {'; '.join(score.complaints) or 'good'}")
+        settings = ", ".join(f"{key} {value}" for key, value in recipe.model_dump(exclude_defaults=True).items())
+        report.say(f"  {settings or 'minmax'}: error {score.error:.2e}; {'; '.join(score.complaints) or 'good'}")
     if outcome.recipe is None:
         say_ranking(bench, outcome.best, report)
         raise BudgetError(
@@ -104,8 +111,8 @@ def search(bench: Bench, file: Path, report: Reporter) -> None:
     layers = {layer: "float" if layer in outcome.recipe.keep_float else "int8" for layer in bench.macs}
     share = sum(macs for layer, macs in bench.macs.items() if layers[layer] == "int8") / sum(bench.macs.values())
     scores = {**facts, "samples": len(bench.parts[1].items), "tried": len(outcome.tried), "int8_share_of_macs": share}
-    found = RecipeFile(recipe=outcome.recipe, layers=layers, scores=scores, provenance=bench.provenance)
-    artifact.write_text(file, found.as_toml(bench.name))
+    recipe_file = RecipeFile(recipe=outcome.recipe, layers=layers, scores=scores, provenance=bench.provenance)
+    artifact.write_text(file, recipe_file.as_toml(bench.name))
     report.say(
         f"{bench.name}: {file.name} of {len(outcome.tried)} recipes tried: {share:.1%} of the multiply-accumulates in "
         f"INT8, {len(outcome.recipe.keep_float)} of {len(layers)} layers in float"
@@ -113,7 +120,7 @@ def search(bench: Bench, file: Path, report: Reporter) -> None:
 
 
 def sensitivity(bench: Bench, recipe: Recipe, report: Reporter) -> Path:
-    """build/NET/sensitivity.json: the layers, the guiltiest first, as the recipe's method and smoothing have them."""
+    """build/NET/sensitivity.json: the layers, the costliest first, by the recipe's method and smoothing."""
     base = recipe.model_copy(update={"keep_float": ()})
     file = bench.build / "sensitivity.json"
 
@@ -122,35 +129,36 @@ def sensitivity(bench: Bench, recipe: Recipe, report: Reporter) -> Path:
             ranking = bench.ranking(base, progress)
         layers = weighted_layers(clean_graph(bench.fp32))
         kept = [layer.name for layer in layers_matching(layers, recipe.keep_float)]
-        told = {
+        costs = {
             "score": "1 - mean cosine",
             "samples": min(SENSITIVITY_SAMPLES, len(bench.parts[1].items)),
             "recipe": base.model_dump(),
             "error_all_int8": bench.score(base, SENSITIVITY_SAMPLES).error,
             "layers": [asdict(cost) | {"treatment": "float" if cost.name in kept else "int8"} for cost in ranking],
         }
-        temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(costs, indent=1) + "\n", encoding="utf-8")
 
-    artifact.make(file, bench.made_by | {"recipe": repr(recipe)}, write)
+    made_from = bench.scores_made_from | {"recipe": repr(recipe), **inputs_of_code(__name__)}
+    artifact.make(file, made_from, write)
     return file
 
 
 def say_ranking(bench: Bench, recipe: Recipe, report: Reporter) -> None:
-    """Tell which layers are to blame, or why that cannot be told: the verdict counts without it."""
+    """Say which layers cost most in INT8, or why that cannot be said: the verdict counts without it."""
     try:
-        told = json.loads(sensitivity(bench, recipe, report).read_text(encoding="utf-8"))
+        costs = json.loads(sensitivity(bench, recipe, report).read_text(encoding="utf-8"))
     except UserError as err:
         report.say(f"{bench.name}: no ranking of layers: {err}")
         return
-    for line in _ranking_lines(told):
+    for line in _ranking_lines(costs):
         report.say(line)
 
 
-def _ranking_lines(told: Mapping[str, Any]) -> list[str]:
-    layers = told["layers"]
+def _ranking_lines(costs: Mapping[str, Any]) -> list[str]:
+    layers = costs["layers"]
     width = max(len(layer["name"]) for layer in layers[:SHOWN])
     return [
-        f"the guiltiest of {len(layers)} layers ({told['score']}; all in INT8: {told['error_all_int8']:.2e}):",
+        f"the costliest of {len(layers)} layers ({costs['score']}; all in INT8: {costs['error_all_int8']:.2e}):",
         f"  {'layer':{width}}  gained by sparing  cost alone  MACs",
         *(
             f"  {layer['name']:{width}}  {layer['cost_spared']:17.2e}  {layer['cost_alone']:10.2e}  {layer['macs']:,}"

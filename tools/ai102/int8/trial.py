@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai102 import artifact
+from ai102.code_hash import inputs_of_code
 from ai102.contract import Budget, Network, Recipe
 from ai102.errors import UserError
 from ai102.int8 import for_onnxruntime, judge, sensitivity
@@ -30,9 +30,6 @@ from ai102.weights.graph import clean_graph, weighted_layers
 SPENT = 0.5
 SENSITIVITY_SAMPLES = 48
 _MIN_JUDGED = 32
-# What decides a score: another version of it makes the scores of before worthless.
-_CODE = ("weights/graph.py", "int8/ranges.py", "int8/trial.py", "int8/prepare.py", "int8/smooth.py",
-         "int8/for_onnxruntime.py")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,7 @@ class Bench:
     tokenizer_file: Path | None
     calibration: Samples
     build: Path
+    contract: Mapping[str, str]  # the keys of the network that scores depend on
 
     @cached_property
     def parts(self) -> tuple[Samples, Samples]:
@@ -52,7 +50,7 @@ class Bench:
         items, labels = self.calibration.items, self.calibration.labels
         if len(items) < MIN_SAMPLES + _MIN_JUDGED:
             raise UserError(
-                f"{self.name}: the calibration split has {len(items)} samples; finding a recipe wants "
+                f"{self.name}: the calibration split has {len(items)} samples; a recipe needs "
                 f"{MIN_SAMPLES} for ranges and at least {_MIN_JUDGED} others to judge by: enlarge the set"
             )
         fitted = {position * len(items) // MIN_SAMPLES for position in range(MIN_SAMPLES)}
@@ -90,11 +88,12 @@ class Bench:
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
         scores: dict[str, dict[str, Any]] = trace["scores"]
-        return scores if trace["provenance"] == self.made_by else {}
+        return scores if trace["provenance"] == self.scores_made_from else {}
 
     @cached_property
-    def made_by(self) -> dict[str, str]:
-        return self.provenance | {"code": artifact.sha256_of_modules(*_CODE)}
+    def scores_made_from(self) -> dict[str, str]:
+        """When one of these changes, the scores of before are worthless."""
+        return {**self.provenance, **self.contract, **inputs_of_code(__name__)}
 
     @property
     def _trace(self) -> Path:
@@ -105,10 +104,10 @@ class Bench:
         key = json.dumps([recipe.model_dump(), count])
         if key not in self._known:
             self._known[key] = asdict(self._measured(recipe, count))
-            trace = {"provenance": self.made_by, "scores": self._known}
+            trace = {"provenance": self.scores_made_from, "scores": self._known}
             artifact.write_text(self._trace, json.dumps(trace, indent=1) + "\n")
-        told = self._known[key]
-        return Score(told["error"], told["facts"], tuple(told["complaints"]))
+        known = self._known[key]
+        return Score(known["error"], known["facts"], tuple(known["complaints"]))
 
     def ranking(self, recipe: Recipe, progress: Progress) -> list[LayerCost]:
         """Every layer's cost under the recipe, with all others in INT8 or all in float."""
@@ -153,12 +152,11 @@ class Bench:
                 (tensors for _, tensors in batches),
                 sample_count=len(fitted),
                 set_sha256=self.calibration.sha256,
-                found_on=datetime.now(UTC).date(),
                 method=recipe.method,
                 percentile=recipe.percentile,
             ).save(temporary)
 
-        artifact.make(file, self.made_by, write)
+        artifact.make(file, self.scores_made_from, write)
         return Ranges.load(file, self.fp32)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ai102 import artifact
 from ai102.build import plans
+from ai102.build.lock import building
 from ai102.build.workspace import Workspace
 from ai102.client import Client
 from ai102.client.addresses import one_address_from_url
@@ -155,7 +156,7 @@ def tune(
     return tuned
 
 
-def apply(workspace: Workspace, file: Path, serving: Serving, tuned: Tuned) -> list[str]:
+def apply(workspace: Workspace, file: Path, serving: Serving, tuned: Tuned, say: Callable[[str], None]) -> list[str]:
     """Write the chosen candidate into models.toml and the configs that follow from it, and serve it; what was written.
 
     Nothing is written when models.toml would not be a contract any more (UserError).
@@ -163,11 +164,12 @@ def apply(workspace: Workspace, file: Path, serving: Serving, tuned: Tuned) -> l
     if not tuned.outcome.is_changed:
         return []
     network, candidate = workspace.network(tuned.subject.network), tuned.outcome.chosen.candidate
-    text = contract_file.with_candidate(file.read_text(encoding="utf-8"), tuned.subject.network, network, candidate)
-    contract = contract_from_text(text, file)
-    built = plans.per_capability(workspace) if serving.target == "tensorrt" else {}
-    artifact.write_text(file, text)
-    changed = configure.write(contract, workspace.repository, serving.target, built)
+    with building(workspace.root, say):
+        text = contract_file.with_candidate(file.read_text(encoding="utf-8"), tuned.subject.network, network, candidate)
+        contract = contract_from_text(text, file)
+        built = plans.per_capability(workspace) if serving.target == "tensorrt" else {}
+        artifact.write_text(file, text)
+        changed = configure.write(contract, workspace.repository, serving.target, built)
     serving.settle(candidate)
     return [file.name, *(f"{workspace.repository.name}/{path}" for path in changed)]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ai102 import artifact
+from ai102.code_hash import inputs_of_code
 from ai102.contract import Network
 from ai102.errors import UserError
 from ai102.weights import onnx_file, resnet50, sklearn_pipeline, torch_callable, train
@@ -31,7 +34,11 @@ def find(name: str, network: Network, home: Path, build: Path) -> Source:
     kind, _, rest = network.source.partition(":")
     if kind not in SOURCES:
         raise UserError(f'models.toml: networks.{name}.source is "{network.source}": {_unknown(kind)}')
-    return SOURCES[kind].find(rest, network, home, build)
+    find_source = SOURCES[kind].find
+    source = find_source(rest, network, home, build)
+    # The code that makes a network of the weights, and the libraries it uses, decide what the network is.
+    made_from = {"weights": source.identity, **inputs_of_code(find_source.__module__)}
+    return replace(source, identity=artifact.sha256_of_text(repr(sorted(made_from.items()))))
 
 
 def propose(source: str, wish: Wish) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,15 +22,14 @@ def find(name: str, network: Network, _home: Path, _build: Path) -> Source:
     if name != "resnet50":
         raise UserError(f'source "random:{name}" is unknown; there is random:resnet50')
     classes = network.outputs[0].dims[0]
-    code = Path(__file__).read_text(encoding="utf-8")
-    told = (code, classes, network.image_size, version("torch"), version("transformers"))
+    settings = (classes, network.image_size)
 
     def module(progress: Progress) -> nn.Module:
         net = _module(classes, network.image_size[:2])
         progress(1, 1)
         return net
 
-    return Source(identity=artifact.sha256_of_text(repr(told)), module=module)
+    return Source(identity=artifact.sha256_of_text(repr(settings)), module=module)
 
 
 def _module(classes: int, size: tuple[int, int]) -> nn.Module:

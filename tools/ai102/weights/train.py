@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ai102 import artifact
+from ai102.code_hash import inputs_of_code
 from ai102.contract import Network
 from ai102.errors import UserError
 from ai102.progress import Progress
@@ -24,8 +24,11 @@ def find(name: str, network: Network, home: Path, build: Path) -> Source:
     if name != "digits":
         raise UserError(f'models.toml: source "train:{name}" is unknown; there is train:digits')
     train = read_samples(home / "calibration" / "sets", network.calibration_set or name, "train")
-    recipe = Path(__file__).with_name("digits_resnet.py").read_text(encoding="utf-8")
-    made_from = {"recipe": artifact.sha256_of_text(recipe), "data": train.sha256, "torch": version("torch")}
+    made_from = {
+        "data": train.sha256,
+        "preparation": repr((network.inputs, network.image)),  # it is trained on what the network will be given
+        **inputs_of_code(__name__),
+    }
     weights = build / "weights.pt"
 
     def module(progress: Progress) -> nn.Module:

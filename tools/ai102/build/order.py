@@ -1,0 +1,170 @@
+"""The steps of one network in their order: each is preceded by those that it needs, and gets the files it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ai102 import artifact
+from ai102.build import in_one_process
+from ai102.build.contract_inputs import contract_inputs
+from ai102.build.subject import Subject
+from ai102.build.withdraw import withdraw_int8
+from ai102.build.workspace import Workspace
+from ai102.configs import configure
+from ai102.contract import Precision, Recipe
+from ai102.errors import BudgetError, UserError
+from ai102.progress import Reporter
+from ai102.samples.read import Samples, calibration_and_test
+
+if TYPE_CHECKING:
+    from ai102.build.steps.quantize import OverBudgetError
+    from ai102.int8.recipes import ChosenRecipe
+    from ai102.int8.trial import Bench
+
+# Real samples that a warm-up request is made of, at most.
+WARM_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Order:
+    """One network of a workspace on its way. A step whose inputs did not change costs a few hashes."""
+
+    workspace: Workspace
+    name: str
+    report: Reporter
+
+    @cached_property
+    def subject(self) -> Subject:
+        network, source = self.workspace.network(self.name), self.workspace.source(self.name)
+        return Subject(self.name, network, source, self.report, self.workspace.root)
+
+    @cached_property
+    def splits(self) -> tuple[Samples, Samples]:
+        """The calibration and test samples. Raises UserError where the network has no calibration set."""
+        calibration_set = self.subject.network.calibration_set
+        if calibration_set is None:
+            raise UserError(f"{self.name} has no calibration_set in models.toml: name one, and a budget, to make INT8")
+        return calibration_and_test(self.workspace.sets, calibration_set)
+
+    @cached_property
+    def fp32(self) -> Path:
+        from ai102.build.steps import export
+
+        file = self.workspace.build(self.name) / "fp32.onnx"
+        export.export(self.subject, self._calibration, file)
+        return file
+
+    def ranges(self, recipe: Recipe) -> Path:
+        """By the method of the recipe; each method has a file of its own."""
+        from ai102.build.steps import calibrate
+
+        calibration, _ = self.splits
+        file = self.workspace.ranges(self.name, recipe)
+        calibrate.calibrate(self.subject, self.fp32, calibration, recipe, file)
+        return file
+
+    def int8(self) -> Path:
+        """Raises BudgetError when it loses more than the budget allows.
+
+        Nothing is written then, the INT8 model of an earlier build is taken out of model_repository, and the layers
+        that cost most are said.
+        """
+        from ai102.build.steps import quantize
+
+        chosen = self.recipe()
+        fp32, ranges = self.fp32, self.ranges(chosen.recipe)
+        file = self.workspace.build(self.name) / "int8.onnx"
+        try:
+            quantize.quantize(self.subject, fp32, ranges, *self.splits, chosen, file)
+        except quantize.OverBudgetError as err:
+            raise self._refusal(err, chosen.recipe) from err
+        return file
+
+    def tensorrt(self) -> Path:
+        """The Q/DQ graph for TensorRT. Raises BudgetError as `int8` does."""
+        from ai102.build.steps import quantize_for_tensorrt
+
+        recipe = self.recipe("tensorrt").recipe
+        fp32, ranges = self.fp32, self.ranges(recipe)
+        file = self.workspace.qdq_file(self.name)
+        quantize_for_tensorrt.quantize(self.subject, fp32, ranges, self.splits[1], recipe, file)
+        return file
+
+    def recipe(self, kind: str | None = None) -> ChosenRecipe:
+        """How the network is quantized for a kind of CPU, by default this one, or for "tensorrt"."""
+        from ai102.int8 import recipes
+        from ai102.int8.for_onnxruntime import this_cpu
+
+        file = self.workspace.recipe_file(self.name, kind or this_cpu())
+        return recipes.recipe_of(self.workspace.network(self.name), file)
+
+    def bench(self) -> Bench:
+        """Where recipes are tried: on the calibration split alone."""
+        from ai102.int8.trial import Bench
+
+        network, (calibration, _) = self.subject.network, self.splits
+        return Bench(
+            self.name,
+            network,
+            self.fp32,
+            self.subject.tokenizer_file,
+            calibration,
+            self.workspace.build(self.name),
+            contract_inputs("search", network),
+        )
+
+    def install(self) -> None:
+        """Every model of the network into model_repository; what changed is a new version.
+
+        Where FP32 is faster, the INT8 model's folder gets the FP32 file, so that ensembles keep their steps; its
+        manifest says so.
+        """
+        from ai102.build.steps import install
+
+        network, builds = self.subject.network, self.workspace.builds(self.name)
+        number = builds.next_number()
+        for precision in network.precisions:
+            file = self._file_of(precision)
+            facts = artifact.facts_of(file)
+            served = facts.get("served_precision", precision)
+            if served != precision:
+                file = self.fp32
+            if install.install(self.subject, builds, number, precision, file, {**facts, "precision": served}):
+                install.install_warmup(self.subject, builds, precision, self._warm_items())
+        if tokenizer := self.subject.tokenizer_file:
+            install.install_tokenizer(self.subject, builds, number, tokenizer, self._tokenizer_code())
+        for ensemble in in_one_process.follow(self.workspace, self.name):
+            self.report.say(f"{self.name}: {ensemble} runs this build in its own process")
+        for folder in builds.prune(network.versions.keep):
+            self.report.say(
+                f"{self.name}: removed {self.subject.shown(folder)}, versions.keep is {network.versions.keep}"
+            )
+
+    @property
+    def _calibration(self) -> Samples | None:
+        return self.splits[0] if self.subject.network.calibration_set else None
+
+    def _file_of(self, precision: Precision) -> Path:
+        return self.int8() if precision == "int8" else self.fp32
+
+    def _warm_items(self) -> tuple[bytes, ...]:
+        return self._calibration.items[:WARM_SAMPLES] if self._calibration else ()
+
+    def _tokenizer_code(self) -> dict[str, str]:
+        folder = f"{self.name}_tokenize/1/"
+        files = configure.files_from_contract(self.workspace.contract)
+        return {path.removeprefix(folder): text for path, text in files.items() if path.startswith(folder)}
+
+    def _refusal(self, err: OverBudgetError, recipe: Recipe) -> BudgetError:
+        from ai102.int8 import recipes
+
+        withdraw_int8(self.workspace, self.name, self.report)
+        advice = ""
+        if err.verdict.blames_int8:
+            recipes.say_ranking(self.bench(), recipe, self.report)
+            if self.subject.network.quantization is None:
+                advice = f"; `ai102 quantize {self.name} --search` looks for a recipe that keeps to it"
+        return BudgetError(f"{err}{advice}")

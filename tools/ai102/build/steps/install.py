@@ -1,0 +1,76 @@
+"""Built files into model_repository: the next version of each model, with its manifest and warm-up requests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from ai102 import artifact
+from ai102.build import install as onnxruntime
+from ai102.build import warmup
+from ai102.build.contract_inputs import contract_inputs
+from ai102.build.subject import Subject
+from ai102.build.versions import Builds, incoming
+from ai102.contract import Precision
+
+
+def made_from(subject: Subject, facts: Mapping[str, object]) -> dict[str, str]:
+    """What a served file is made from beside the file itself: its manifest shall never tell of another judgement."""
+    reported = artifact.sha256_of_text(repr(sorted(facts.items())))
+    return {"facts": reported, **contract_inputs("install", subject.network)}
+
+
+def install(
+    subject: Subject, builds: Builds, number: int, precision: Precision, file: Path, facts: Mapping[str, object]
+) -> bool:
+    """Serve `file` as MODEL of that precision; `facts` go into its manifest. Returns whether MODEL is served.
+
+    It is not where a rollback took this very build out. A new build is version `number`.
+    """
+    name, network, report = subject.name, subject.network, subject.report
+    model = f"{name}_{precision}"
+    folder = builds.folder_for(model, "model.onnx", artifact.sha256_of_file(file), number)
+    if folder is None:
+        say_rolled_back(subject, model)
+        return False
+    with incoming(folder) as place:
+        changed = onnxruntime.install(file, network, place, made_from(subject, facts), facts)
+    if changed:
+        served = facts.get("precision", precision)
+        note = "" if served == precision else f", the {served} graph ({facts['reason']})"
+        report.say(f"{name}: {subject.shown(folder)}/model.onnx {artifact.megabytes(file)}{note}")
+    return True
+
+
+def install_warmup(subject: Subject, builds: Builds, precision: Precision, items: tuple[bytes, ...]) -> None:
+    """The requests that warm MODEL of that precision up, made of `items`, or of made-up values where there are none."""
+    folder = builds.repository / f"{subject.name}_{precision}"
+    warmup.write(folder, subject.network, items, subject.tokenizer_file)
+
+
+def install_tokenizer(subject: Subject, builds: Builds, number: int, tokenizer: Path, code: Mapping[str, str]) -> None:
+    """The checkpoint's tokenizer beside the Python model that runs it; a version of its own holds a copy of both.
+
+    `code` is that model's, by file name; `ai102 configure` writes it into version 1.
+    """
+    model, sha256 = f"{subject.name}_tokenize", artifact.sha256_of_file(tokenizer)
+    folder = builds.folder_for(model, "tokenizer.json", sha256, number if builds.installed(model) else 1)
+    if folder is None:
+        say_rolled_back(subject, model)
+        return
+
+    def write(temporary: Path) -> None:
+        shutil.copyfile(tokenizer, temporary)
+
+    with incoming(folder) as place:
+        artifact.make(place / "tokenizer.json", {"checkpoint": sha256}, write)
+        if folder.name != "1":
+            for file, text in code.items():
+                artifact.write_text(place / file, text)
+
+
+def say_rolled_back(subject: Subject, model: str) -> None:
+    subject.report.say(
+        f"{model}: this build was rolled back and is not served; `ai102 rollback {subject.name} --undo` brings it back"
+    )
