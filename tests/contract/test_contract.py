@@ -240,3 +240,9 @@ def test_a_pipeline_in_one_process_is_chosen_before_the_ensemble_of_the_same_ste
     assert asked.embedder is not None
     assert (asked.classifier.model, asked.embedder.model) == ("classify_image", "embed_text")
     assert pipeline_of_network(turned, "minilm")[0].name == "embed_text"
+
+
+def test_a_contract_of_version_0_1_0_is_read_as_it_is() -> None:
+    older = contract.load(Path(__file__).with_name("models-0.1.0.toml"))
+    assert list(older.networks) == ["digits", "minilm"]
+    assert [name for name, _ in older.pipelines] == ["classify_image", "score_image", "embed_text"]
