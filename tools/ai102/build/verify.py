@@ -79,7 +79,7 @@ def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -
     ensemble, _ = ensemble_of(workspace.contract, name)
     samples = read_samples(workspace.sets, network.calibration_set, "test")
     with report.step(f"{name}: PyTorch on {len(samples.items)} test samples"):
-        wanted = framework_outputs(workspace, name, samples.items)
+        expected = framework_outputs(workspace, name, samples.items)
     with ExitStack() as stack:
         if url is None:
             server = stack.enter_context(
@@ -88,10 +88,10 @@ def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -
             url = f"grpc://{server.grpc_url}"
         client = stack.enter_context(Client(url))
         with report.step(f"{name}: {ensemble} on the same samples") as progress:
-            came = served_outputs(client, workspace.contract, name, samples.items, progress)
-    verdict = judge.compare(network, samples, wanted, came)
+            served = served_outputs(client, workspace.contract, name, samples.items, progress)
+    verdict = judge.compare(network, samples, expected, served)
     report.say(f"{name}: PyTorch against {ensemble} as served: {verdict.summary}")
-    for line in _differing(network, samples.items, wanted, came):
+    for line in _differing(network, samples.items, expected, served):
         report.say(line)
     for complaint in verdict.complaints:
         report.say(f"{name}: over budget: {complaint}")
@@ -99,17 +99,17 @@ def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -
 
 
 def _differing(
-    network: Network, items: tuple[bytes, ...], wanted: NDArray[np.float32], came: NDArray[np.float32]
+    network: Network, items: tuple[bytes, ...], expected: NDArray[np.float32], served: NDArray[np.float32]
 ) -> list[str]:
     """The samples that differ most: other labels, or the lowest cosines."""
     if network.labels:
-        before, after = wanted.argmax(axis=1), came.argmax(axis=1)
+        before, after = expected.argmax(axis=1), served.argmax(axis=1)
         return [
-            f"  test sample {i}: PyTorch says {network.labels[before[i]]} ({wanted[i].max():.3f}), "
-            f"served {network.labels[after[i]]} ({came[i].max():.3f})"
+            f"  test sample {i}: PyTorch says {network.labels[before[i]]} ({expected[i].max():.3f}), "
+            f"served {network.labels[after[i]]} ({served[i].max():.3f})"
             for i in np.flatnonzero(before != after)
         ]
-    cosines = (wanted * came).sum(axis=1) / (np.linalg.norm(wanted, axis=1) * np.linalg.norm(came, axis=1))
+    cosines = (expected * served).sum(axis=1) / (np.linalg.norm(expected, axis=1) * np.linalg.norm(served, axis=1))
     return [
         f"  test sample {i}: cosine {cosines[i]:.4f}: {items[i].decode()[:60]}" for i in np.argsort(cosines)[:WORST]
     ]
