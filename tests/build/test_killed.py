@@ -106,16 +106,17 @@ def answers(folder: Path) -> None:
 
 
 def problems(folder: Path) -> list[str]:
-    return [f"{finding}" for finding in lint(folder / "model_repository") if finding.code.severity == "error"]
+    return [f"{finding.path}: {finding.code} {finding.message}" for finding in lint(folder / "model_repository")]
 
 
 def mixed(folder: Path) -> list[Path]:
     """Served files beside which stands a manifest of another file."""
+    files = (folder / "model_repository").rglob("model.onnx")
+    sources = {file: artifact.inputs_of(file) for file in files}
     return [
         file
-        for file in (folder / "model_repository").rglob("model.onnx")
-        if artifact.inputs_of(file)
-        and artifact.inputs_of(file).get("onnx", "") not in ("", artifact.sha256_of_file(file))
+        for file, made_from in sources.items()
+        if made_from and artifact.sha256_of_file(file) not in (made_from.get("onnx"), made_from.get("build"))
     ]
 
 

@@ -16,6 +16,11 @@ MISTAKES = {
         "bathing = { max_batch_size = 64",
         "models.toml: networks.digits.bathing is not a key; did you mean batching?",
     ),
+    "unknown table": (
+        "[networks.digits]",
+        "[settings]\nverbose = true\n\n[networks.digits]",
+        "models.toml: settings is not a key; the keys are ensembles, networks, server",
+    ),
     "missing key": (
         'source = "train:digits"',
         "",

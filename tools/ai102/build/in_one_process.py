@@ -30,8 +30,8 @@ def follow(workspace: Workspace, network: str) -> list[str]:
     changed = []
     for name in ensembles_of(workspace, network):
         steps = [step.model for step in workspace.contract.ensembles[name].steps if step.model in builds.models]
-        made = [_copy(builds.newest(model), place_of(workspace, name, model)) for model in steps]
-        if any(made):
+        copied = [_copy(builds.newest(model), place_of(workspace, name, model)) for model in steps]
+        if any(copied):
             changed.append(name)
     return changed
 

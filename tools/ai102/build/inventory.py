@@ -73,21 +73,21 @@ def _row(workspace: Workspace, model: ServedModel, is_fresh: bool, state: str) -
     row = Row(model.name, model.kind, config_is_fresh=is_fresh, server=state)
     if model.name not in builds.models:
         return row
-    told = _told(builds, model.name, network.budget)
-    return Row(**{**asdict(row), "source": network.source if model.kind == "onnx" else "", **told})
+    facts = _build_facts(builds, model.name, network.budget)
+    return Row(**{**asdict(row), "source": network.source if model.kind == "onnx" else "", **facts})
 
 
-def _told(builds: Builds, model: str, budget: Budget | None) -> Mapping[str, Any]:
+def _build_facts(builds: Builds, model: str, budget: Budget | None) -> Mapping[str, Any]:
     installed = builds.installed(model)
-    told: dict[str, Any] = {"versions": tuple(installed), "rolled_back": tuple(builds.taken_out(model))}
+    row: dict[str, Any] = {"versions": tuple(installed), "rolled_back": tuple(builds.taken_out(model))}
     if not installed:
-        return told
+        return row
     newest = builds.newest(model)
     engines = [file for file in sorted(newest.iterdir()) if file.suffix in TARGETS]
     if not engines:
-        return told
+        return row
     facts = artifact.facts_of(engines[0])
-    return told | {
+    return row | {
         "megabytes": round(sum(file.stat().st_size for file in engines) / 1e6, 2),
         "precision": facts.get("precision", ""),
         "accuracy": facts.get("summary", ""),
@@ -122,8 +122,8 @@ def _states(url: str) -> dict[str, str]:
     ready: dict[str, list[str]] = {}
     states: dict[str, str] = {}
     with Client(url) as client:
-        for found in client.models():
-            if found.state == "READY":
-                ready.setdefault(found.name, []).append(found.version)
-            states.setdefault(found.name, found.state or "not loaded")
+        for model in client.models():
+            if model.state == "READY":
+                ready.setdefault(model.name, []).append(model.version)
+            states.setdefault(model.name, model.state or "not loaded")
     return states | {name: f"READY {', '.join(versions)}" for name, versions in ready.items()}

@@ -45,7 +45,7 @@ def add(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Bring a network of your own: into models.toml, built, configured, with an ensemble where the task has one."""
-    from ai102.build import add as networks
+    from ai102.build import add as adding
     from ai102.cli.screen import Screen
     from ai102.contract import TASKS
     from ai102.weights.source import Wish
@@ -62,8 +62,8 @@ def add(
         allow_pickle=allow_pickle,
     )
     screen = Screen()
-    made = networks.add(contract, networks.Addition(source, wish, calibration_set, p99_ms, not no_build), screen)
-    for line in networks.next_steps(made, contract, name, is_built=not no_build):
+    new_contract = adding.add(contract, adding.Addition(source, wish, calibration_set, p99_ms, not no_build), screen)
+    for line in adding.next_steps(new_contract, contract, name, is_built=not no_build):
         screen.say(line)
 
 
@@ -71,9 +71,9 @@ def remove(
     name: Annotated[str, typer.Argument(help="A network of models.toml.")], contract: ContractFile = CONTRACT
 ) -> None:
     """Take a network out of models.toml, with its ensembles and all that was built for it."""
-    from ai102.build import add as networks
+    from ai102.build.add import remove as remove_network
 
-    for line in networks.remove(contract, name):
+    for line in remove_network(contract, name):
         typer.echo(line)
 
 

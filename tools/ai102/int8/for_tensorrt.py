@@ -85,13 +85,13 @@ def _residual_inputs(
     addition is fused into from running in INT8."""
     int8_nodes = {layer.node for layer in layers}
     convolved = {node.output[0] for node in model.graph.node if node.op_type == "Conv" and node.name in int8_nodes}
-    found = {}
+    skips = {}
     for node in following:
         if node.op_type == "Add" and convolved & set(node.input):
             # Where both sides are convolutions, the second is the projection by PyTorch's custom: out += skip.
             index = 0 if node.input[0] not in convolved else 1
-            found[node.name] = (index, str(node.input[index]))
-    return found
+            skips[node.name] = (index, str(node.input[index]))
+    return skips
 
 
 def _in_fp16(model: ModelProto, tensors: dict[str, tuple[float, float]]) -> ModelProto:

@@ -31,7 +31,7 @@ def prepared_graph(onnx_file: Path, ranges: Ranges, recipe: Recipe) -> Prepared:
     ranges.check_fit(onnx_file)
     if (ranges.method, ranges.percentile) != (recipe.method, recipe.percentile):
         raise UserError(
-            f"quantization: the ranges were found by {_told(ranges)}, the recipe says {_told(recipe)}; "
+            f"quantization: the ranges were found by {_method(ranges)}, the recipe says {_method(recipe)}; "
             "run `ai102 calibrate` again"
         )
     model = clean_graph(onnx_file)
@@ -40,7 +40,7 @@ def prepared_graph(onnx_file: Path, ranges: Ranges, recipe: Recipe) -> Prepared:
     layers = tuple(layer for layer in every_layer if layer not in kept)
     if not layers:
         raise UserError(f"quantization: {onnx_file} has no layer left to run in INT8; keep fewer in float")
-    # What follows convolutions is told from the graph before smoothing renames activations.
+    # What follows convolutions is read from the graph before smoothing renames activations.
     following = following_nodes(model)
     tensors = dict(ranges.tensors)
     if recipe.smoothing is not None:
@@ -50,5 +50,5 @@ def prepared_graph(onnx_file: Path, ranges: Ranges, recipe: Recipe) -> Prepared:
     return Prepared(model, tensors, layers, kept, following)
 
 
-def _told(by: Ranges | Recipe) -> str:
+def _method(by: Ranges | Recipe) -> str:
     return by.method if by.percentile is None else f"{by.method} {by.percentile:g}"

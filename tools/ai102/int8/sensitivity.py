@@ -26,7 +26,7 @@ class LayerCost:
 
 
 def rank(macs: Mapping[str, int], error_of: ErrorOf, progress: Progress = lambda done, total: None) -> list[LayerCost]:
-    """The layers of `macs`, the guiltiest first: by what sparing it gains, then what it costs alone, then by name.
+    """The layers of `macs`, the costliest first: by what sparing it gains, then what it costs alone, then by name.
 
     `error_of` is asked 2n + 1 times for n layers; `progress` counts these. Raises ValueError without layers.
     """

@@ -34,7 +34,7 @@ _MIN_JUDGED = 32
 
 @dataclass(frozen=True)
 class Bench:
-    """One network and its calibration split cut in two: ranges are found on `fitted`, recipes judged on `judged`."""
+    """One network and its calibration split cut in two: ranges are measured on `fitted`, recipes judged on `judged`."""
 
     name: str
     network: Network

@@ -88,11 +88,11 @@ def parity(module: nn.Module, network: Network, samples: Mapping[str, NDArray[np
     fewer = {name: array[:-1] if has_batch else array for name, array in samples.items()}
     with torch.no_grad():
         answer = module(*(torch.from_numpy(fewer[tensor.name]) for tensor in network.inputs))
-    wanted = [answer] if isinstance(answer, torch.Tensor) else list(answer)
+    expected = [answer] if isinstance(answer, torch.Tensor) else list(answer)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    came = session.run([tensor.name for tensor in network.outputs], fewer)
+    exported = session.run([tensor.name for tensor in network.outputs], fewer)
     worst = 0.0
-    for tensor, theirs, ours in zip(network.outputs, wanted, came, strict=True):
+    for tensor, theirs, ours in zip(network.outputs, expected, exported, strict=True):
         if ours.shape != tuple(theirs.shape):
             raise UserError(f"export: {tensor.name} is {ours.shape} in ONNX but {tuple(theirs.shape)} in PyTorch")
         apart = np.abs(ours.astype(np.float64) - theirs.numpy().astype(np.float64))

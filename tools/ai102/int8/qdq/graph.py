@@ -190,7 +190,7 @@ def zero_point(node: NodeProto) -> str:
 
 
 def attribute(node: NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(found) for found in node.attribute if found.name == name), default)
+    return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)
 
 
 def scales_of(graph: QdqGraph) -> Iterator[tuple[NodeProto, NDArray[np.float64]]]:
@@ -219,7 +219,7 @@ def _axis(node: NodeProto, shape: Iterable[object] | None) -> int | None:
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     for node in graph.node:
-        for found in node.attribute:
-            if found.type == AttributeProto.GRAPH:
-                yield from _graphs(found.g)
+        for entry in node.attribute:
+            if entry.type == AttributeProto.GRAPH:
+                yield from _graphs(entry.g)
     yield graph

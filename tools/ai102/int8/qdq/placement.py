@@ -30,7 +30,7 @@ def skip_additions(graph: QdqGraph) -> Iterator[Found]:
         convolutions = [_convolution_before(graph, name) for name in node.input]
         rounded = [graph.dequantized(name) is not None for name in node.input]
         if not any(rounded) and any(convolutions):
-            first = next(label(found) for found in convolutions if found is not None)
+            first = next(label(one) for one in convolutions if one is not None)
             yield node, f"adds a float tensor to what {first} gives"
         elif all(rounded) and (conv := _rounded_convolution(graph, node)) is not None:
             yield node, f"adds two rounded tensors, one of them what {label(conv)} gives"
@@ -64,8 +64,8 @@ def _wants_int8(graph: QdqGraph, node: NodeProto) -> bool:
     """Whether a reader computes with integers, or another rule tells that it does not."""
     if node.op_type in (*WEIGHTED_OPERATORS, *_FLOAT_OPERATORS, "Add", "QuantizeLinear"):
         return True
-    told = ("QuantizeLinear", *WEIGHTED_OPERATORS, *(_FLOAT_OPERATORS if node.op_type in _FACTOR_OPERATORS else ()))
-    return any(reader.op_type in told for name in node.output for reader in graph.past_moves(name))
+    covered = ("QuantizeLinear", *WEIGHTED_OPERATORS, *(_FLOAT_OPERATORS if node.op_type in _FACTOR_OPERATORS else ()))
+    return any(reader.op_type in covered for name in node.output for reader in graph.past_moves(name))
 
 
 def _layer_before(graph: QdqGraph, tensor: str) -> NodeProto | None:
@@ -90,8 +90,8 @@ def _convolution_before(graph: QdqGraph, tensor: str) -> NodeProto | None:
 def _rounded_convolution(graph: QdqGraph, addition: NodeProto) -> NodeProto | None:
     """The INT8 convolution whose answer is rounded for this addition and nothing else."""
     for name in addition.input:
-        found = graph.dequantized(name)
-        quantizer = None if found is None else graph.quantizer(found.node)
+        pair = graph.dequantized(name)
+        quantizer = None if pair is None else graph.quantizer(pair.node)
         if quantizer is not None and (conv := _convolution_before(graph, quantizer.input[0])) is not None:
             return conv
     return None

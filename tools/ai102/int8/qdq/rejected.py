@@ -40,9 +40,9 @@ def miscounted_scales(graph: QdqGraph) -> Iterator[Found]:
         if shape is None or scales.ndim != 1 or scales.size == 1:
             continue
         axis = int(attribute(node, "axis", 1))
-        wanted = shape[axis] if -len(shape) <= axis < len(shape) else None
-        if wanted not in (None, scales.size):
-            yield node, f"has {scales.size} scales for the {wanted} channels on axis {axis}"
+        expected = shape[axis] if -len(shape) <= axis < len(shape) else None
+        if expected not in (None, scales.size):
+            yield node, f"has {scales.size} scales for the {expected} channels on axis {axis}"
 
 
 def miscounted_zero_points(graph: QdqGraph) -> Iterator[Found]:

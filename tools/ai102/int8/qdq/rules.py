@@ -135,9 +135,9 @@ def _findings(graph: QdqGraph) -> list[Finding]:
 def _is_quantized(graph: QdqGraph, node: NodeProto, broken: set[str]) -> bool:
     concerned = [node]
     for tensor in node.input[:2]:
-        found = graph.dequantized(tensor)
-        if found is None:
+        pair = graph.dequantized(tensor)
+        if pair is None:
             return False
-        quantizer = graph.quantizer(found.node)
-        concerned += [found.node] if quantizer is None else [found.node, quantizer]
+        quantizer = graph.quantizer(pair.node)
+        concerned += [pair.node] if quantizer is None else [pair.node, quantizer]
     return not broken & {label(each) for each in concerned}

@@ -12,7 +12,7 @@ from ai102.int8.qdq.graph import Found, QdqGraph, attribute, first, label, scale
 
 def computed_scales(graph: QdqGraph, *, for_convolutions: bool) -> Iterator[Found]:
     convolved = [tensor for node in graph.products if node.op_type.startswith("Conv") for tensor in node.input[:2]]
-    read = [found.node for tensor in convolved if (found := graph.dequantized(tensor)) is not None]
+    read = [pair.node for tensor in convolved if (pair := graph.dequantized(tensor)) is not None]
     concerned = {label(node) for node in read} | {label(q) for node in read if (q := graph.quantizer(node)) is not None}
     for node in graph.roundings:
         if not graph.is_constant(node.input[1]) and (label(node) in concerned) is for_convolutions:
@@ -46,22 +46,22 @@ def per_channel_activations(graph: QdqGraph) -> Iterator[Found]:
 
 def listed_scales(graph: QdqGraph) -> Iterator[Found]:
     for node in graph.products:
-        found = graph.dequantized(node.input[0])
-        scales = None if found is None else graph.value(found.node.input[1])
-        if node.op_type.startswith("Conv") and found is not None and scales is not None and scales.shape == (1,):
-            yield found.node, f"has a scale of shape [1] where {label(node)} convolves"
+        pair = graph.dequantized(node.input[0])
+        scales = None if pair is None else graph.value(pair.node.input[1])
+        if node.op_type.startswith("Conv") and pair is not None and scales is not None and scales.shape == (1,):
+            yield pair.node, f"has a scale of shape [1] where {label(node)} convolves"
 
 
 def misplaced_scales(graph: QdqGraph) -> Iterator[Found]:
     for node in graph.weighted_nodes:
         index = 0 if graph.is_constant(node.input[0]) else 1
-        found = graph.dequantized(node.input[index])
-        scales = None if found is None else graph.value(found.node.input[1])
-        wanted = _channel_axis(graph, node, index)
-        if found is None or scales is None or scales.size == 1 or scales.ndim != 1 or found.axis is None:
+        pair = graph.dequantized(node.input[index])
+        scales = None if pair is None else graph.value(pair.node.input[1])
+        expected = _channel_axis(graph, node, index)
+        if pair is None or scales is None or scales.size == 1 or scales.ndim != 1 or pair.axis is None:
             continue
-        if wanted not in (None, found.axis):
-            yield node, f"has weights with scales along axis {found.axis}, its output channels are on axis {wanted}"
+        if expected not in (None, pair.axis):
+            yield node, f"has weights with scales along axis {pair.axis}, its output channels are on axis {expected}"
 
 
 def _channel_axis(graph: QdqGraph, node: NodeProto, index: int) -> int | None:
@@ -72,8 +72,8 @@ def _channel_axis(graph: QdqGraph, node: NodeProto, index: int) -> int | None:
         return 1
     if node.op_type == "Gemm":
         return int(not attribute(node, "transB", 0)) if index else int(attribute(node, "transA", 0))
-    found = graph.dequantized(node.input[index])
-    shape = None if found is None else graph.shape(found.node.input[0])
+    pair = graph.dequantized(node.input[index])
+    shape = None if pair is None else graph.shape(pair.node.input[0])
     return None if shape is None else len(shape) - (1 if index else 2)
 
 
