@@ -16,6 +16,16 @@ def rows(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole_lines(log) if line.startswith("{")]
 
 
+def failed_rows(log: Path) -> list[dict[str, Any]]:
+    """The rows of answers that are not good, or were cut: HAProxy's "end" says by whom and when, as in "SD"."""
+    return [row for row in rows(log) if row["status"] >= 500 or row.get("grpc_status") or was_cut(row)]
+
+
+def was_cut(row: dict[str, Any]) -> bool:
+    """Whether HAProxy could not finish an answer that it had begun."""
+    return str(row.get("end", "")).startswith("SD")
+
+
 def row_of(log: Path, request_id: str) -> dict[str, Any]:
     """The row of a request once it is there: it is written after the answer was sent."""
     wait_until(lambda: any(row.get("id") == request_id for row in rows(log)), f"a row for {request_id}")

@@ -54,7 +54,7 @@ class Asker:
             home.ca.read_bytes(), *((pem, pem) if with_certificate else (None, None))
         )
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1),
-                   ("grpc.enable_http_proxy", 0)]  # fmt: skip
+                   ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]  # fmt: skip
         self.channel = grpc.secure_channel(home.gateway.listen.grpc, credentials, options=options)
 
     def close(self) -> None:

@@ -1,33 +1,58 @@
-"""Steady load on a door from several threads, and what failed of it."""
+"""Steady load on a gateway: several callers, each with connections of its own, and how their requests ended."""
+
+from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
+
+import httpx
+
+from tests.gateway.asking import Asker, binary_body, infer_message
+from tests.gateway.conftest import Home, wait_until
+
+INFER = "/v2/models/echo/infer"
+TENSOR_BYTES = 2000
+Protocol = Literal["rest", "grpc"]
 
 
 @dataclass
 class Load:
-    """Calls that came back right, and the answers of those that did not."""
+    """How many requests ended how: `OK`, or what went wrong."""
 
-    done: int = 0
-    failures: list[str] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def done(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def failures(self) -> list[str]:
+        return [outcome for outcome in self.outcomes.elements() if outcome != "OK"]
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more requests have ended."""
+        enough = self.done + more
+        wait_until(lambda: self.done >= enough, f"{enough} requests have ended", within_s=60)
 
 
 @contextmanager
-def steady(ask: Callable[[], str], threads: int = 4) -> Iterator[Load]:
-    """Ask again and again until the block ends; `ask` gives "OK" or what went wrong."""
+def steady(home: Home, token: str, protocol: Protocol, threads: int = 4) -> Iterator[Load]:
+    """Callers that ask the model echo again and again until the block ends."""
     load, stop = Load(), threading.Event()
 
     def run() -> None:
+        asker = Asker(home)
+        ask: Callable[[Asker, str], str] = {"rest": ask_rest, "grpc": ask_grpc}[protocol]
         while not stop.is_set():
-            answer = ask()
+            outcome = ask(asker, token)
             with load.lock:
-                if answer == "OK":
-                    load.done += 1
-                else:
-                    load.failures.append(answer)
+                load.outcomes[outcome] += 1
+        asker.close()
 
     workers = [threading.Thread(target=run) for _ in range(threads)]
     for worker in workers:
@@ -38,3 +63,16 @@ def steady(ask: Callable[[], str], threads: int = 4) -> Iterator[Load]:
         stop.set()
         for worker in workers:
             worker.join()
+
+
+def ask_rest(asker: Asker, token: str) -> str:
+    body, headers = binary_body(TENSOR_BYTES)
+    try:
+        answer = asker.ask("POST", INFER, token, content=body, headers=headers)
+    except httpx.TransportError as err:
+        return repr(err)
+    return "OK" if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
+
+
+def ask_grpc(asker: Asker, token: str) -> str:
+    return asker.call(infer_message(size=TENSOR_BYTES), token)
