@@ -1,4 +1,4 @@
-"""Files that are made whole or not at all, and not made again while what they are made from stays the same."""
+"""Build products: written atomically, and not rebuilt while their inputs stay the same."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def sha256_of_text(text: str) -> str:
 
 
 def sha256_of_modules(*modules: str) -> str:
-    """Of modules of this package, by path inside it: what a step makes changes with its code."""
-    room = Path(__file__).parent
-    return sha256_of_text("".join((room / module).read_text(encoding="utf-8") for module in modules))
+    """A hash of this package's modules, named by path inside it: the output of a step depends on its code."""
+    package = Path(__file__).parent
+    return sha256_of_text("".join((package / module).read_text(encoding="utf-8") for module in modules))
 
 
 def versions(*distributions: str) -> dict[str, str]:
@@ -43,15 +43,15 @@ def versions(*distributions: str) -> dict[str, str]:
 
 
 def megabytes(file: Path) -> str:
-    """A file's size for people."""
+    """A file's size for display."""
     return f"{file.stat().st_size / 1e6:.2f} MB"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; it takes the name `path` if the block ends well and is removed if not.
+    """A temporary path beside `path`: renamed to `path` when the block succeeds, removed when it raises.
 
-    Until then the file of before, if any, stays as it was.
+    Until then an existing `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -59,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield folder / path.name
         (folder / path.name).replace(path)
     except Exception as err:
-        # Every library tells of a full disk in its own way, and none of them names the file.
+        # Every library reports a full disk in its own way, and none of them names the file.
         if not isinstance(err, UserError) and shutil.disk_usage(path.parent).free < FULL_BELOW_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from err
         raise
@@ -68,7 +68,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `path` whole; does nothing when it already holds `text`."""
+    """Write `path` atomically; does nothing when it already holds `text`."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     with replacing(path) as temporary:
@@ -76,7 +76,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write `path` whole, with `mode` from the start, and on the disk before it takes its name."""
+    """Write `path` atomically: the file has `mode` from the start and is synced to disk before the rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
@@ -90,46 +90,47 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def make(path: Path, made_from: Mapping[str, str], write: Write) -> bool:
-    """Let `write(temporary)` make `path`, unless it was made from the same and is still intact.
+    """Build `path` with `write(temporary)`, unless it was built from the same inputs and is unchanged since.
 
-    `made_from` names every input with its hash or version. What `write` returns is kept beside the hashes and
-    is read back by `facts_of`. Returns whether the file was made now.
+    `made_from` gives the hash or version of every input by name. What `write` returns is stored with the hashes;
+    `facts_of` reads it back. Returns whether the file was built now.
     """
-    stamp = _stamp(path)
-    told = _read(stamp)
-    if told and told["made_from"] == dict(made_from) and path.is_file() and told["sha256"] == sha256_of_file(path):
+    manifest_file = _manifest_file(path)
+    manifest = _read(manifest_file)
+    is_same = manifest is not None and manifest["made_from"] == dict(made_from)
+    if manifest and is_same and path.is_file() and manifest["sha256"] == sha256_of_file(path):
         return False
     with replacing(path) as temporary:
         facts = write(temporary) or {}
-        telling = {"made_from": dict(made_from), "sha256": sha256_of_file(temporary), "facts": facts}
-        stamp.unlink(missing_ok=True)  # between the two renames there is no stamp, never a wrong one
-    write_text(stamp, json.dumps(telling, indent=1) + "\n")
+        new_manifest = {"made_from": dict(made_from), "sha256": sha256_of_file(temporary), "facts": facts}
+        manifest_file.unlink(missing_ok=True)  # between the two renames there is no manifest, never a wrong one
+    write_text(manifest_file, json.dumps(new_manifest, indent=1) + "\n")
     return True
 
 
 def facts_of(path: Path) -> dict[str, object]:
-    """What the step that made `path` reported. Raises UserError when `path` was not made by `make`."""
-    told = _read(_stamp(path))
-    if told is None:
+    """What the step that built `path` reported. Raises UserError when `path` was not built by `make`."""
+    manifest = _read(_manifest_file(path))
+    if manifest is None:
         raise UserError(f"{path}: not built yet; run `make engine`")
-    facts: dict[str, object] = told["facts"]
+    facts: dict[str, object] = manifest["facts"]
     return facts
 
 
 def inputs_of(path: Path) -> dict[str, str]:
-    """What `path` was made from, as `make` was told; empty when it was not made by `make`."""
-    told = _read(_stamp(path))
-    return dict(told["made_from"]) if told else {}
+    """The `made_from` that `make` got for `path`; empty when `path` was not built by `make`."""
+    manifest = _read(_manifest_file(path))
+    return dict(manifest["made_from"]) if manifest else {}
 
 
-def _read(stamp: Path) -> dict[str, Any] | None:
-    """What the stamp tells; None where there is none, or one that was cut short."""
+def _read(manifest_file: Path) -> dict[str, Any] | None:
+    """The manifest; None where there is none, or where it is truncated."""
     try:
-        told: dict[str, Any] = json.loads(stamp.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(manifest_file.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return told
+    return manifest
 
 
-def _stamp(path: Path) -> Path:
+def _manifest_file(path: Path) -> Path:
     return path.with_name(path.name + ".made.json")
