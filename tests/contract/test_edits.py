@@ -60,7 +60,7 @@ def test_a_table_goes_with_the_comment_above_it_and_no_other(kind: str, name: st
     ],
 )
 def test_a_table_written_in_another_way_is_left_to_its_author(text: str) -> None:
-    with pytest.raises(UserError, match="take it out by hand"):
+    with pytest.raises(UserError, match="remove it by hand"):
         edits.without_table(text, "networks", "one")
 
 

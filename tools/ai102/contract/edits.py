@@ -1,4 +1,4 @@
-"""Writes tables into models.toml and takes them out, leaving every other character as it was."""
+"""Adds tables to models.toml and removes them; every other character stays the same."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ WIDTH = 120
 
 
 def with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """`text` and, after it, a table [KIND.NAME] for each (KIND, NAME); keys whose value is empty are left out."""
+    """`text` with a table [KIND.NAME] appended for each (KIND, NAME); keys with an empty value are left out."""
     blocks = [(text or HEADER).rstrip("\n") + "\n"]
     for (kind, name), table in tables.items():
-        lines = [f"[{kind}.{name}]", *(f"{key} = {_value(value)}" for key, value in table.items() if _is_told(value))]
+        lines = [f"[{kind}.{name}]", *(f"{key} = {_value(value)}" for key, value in table.items() if _has_value(value))]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
 def without_table(text: str, kind: str, name: str) -> str:
-    """`text` without [KIND.NAME] and the comment that stands right above it.
+    """`text` without [KIND.NAME] and the comment directly above it.
 
-    Comments between it and the next table stay, since they speak of that one. Raises UserError when the table is
+    Comments between it and the next table stay, since they describe that one. Raises UserError when the table is
     not written as one block that begins with its header.
     """
-    by_hand = UserError(f"models.toml: {kind}.{name} is not written as one table [{kind}.{name}]: take it out by hand")
+    by_hand = UserError(f"models.toml: {kind}.{name} is not written as one table [{kind}.{name}]: remove it by hand")
     try:
         body = tomlkit.parse(text)[kind][name].as_string()
     except (TOMLKitError, AttributeError) as err:
@@ -49,7 +49,7 @@ def without_table(text: str, kind: str, name: str) -> str:
     raise by_hand
 
 
-def _is_told(value: Any) -> bool:
+def _has_value(value: Any) -> bool:
     return value is not None and value != [] and value != {}
 
 
@@ -67,7 +67,7 @@ def _array(values: list[str], *, has_tables: bool) -> str:
         return "[\n" + "".join(f"    {value},\n" for value in values) + "]"
     if len(line) + len("outputs = []") <= WIDTH or has_tables:
         return f"[{line}]"
-    # Labels may hold spaces: a line is broken behind a comma alone.
+    # Labels may hold spaces: lines are broken only after commas.
     unbroken = textwrap.wrap(
         ", ".join(value.replace(" ", "\0") for value in values),
         WIDTH - 4,
@@ -78,7 +78,7 @@ def _array(values: list[str], *, has_tables: bool) -> str:
 
 
 def _trailing_comments(body: str) -> str:
-    """The comments and blank lines behind the last key."""
+    """The comments and blank lines after the last key."""
     lines = body.splitlines(keepends=True)
     keep = len(lines)
     while keep and (not lines[keep - 1].strip() or lines[keep - 1].lstrip().startswith("#")):
