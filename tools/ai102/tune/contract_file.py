@@ -1,4 +1,4 @@
-"""A candidate written into models.toml: the values that differ, every comment and all else as it was."""
+"""Writes a candidate's changed values into models.toml; comments and everything else stay the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ai102.tune.candidate import Candidate, candidate_of, warm_sizes
 
 
 def with_candidate(text: str, name: str, network: Network, candidate: Candidate) -> str:
-    """`text` of models.toml with the candidate in [networks.NAME]. Raises UserError where that is not such a table."""
+    """`text` of models.toml with the candidate in [networks.NAME]. Raises UserError when that is not a table."""
     document = tomlkit.parse(text)
     before = candidate_of(network)
     try:
@@ -54,7 +54,7 @@ def _set(table: Any, key: str, values: Mapping[str, Any]) -> None:
         return
     inner = table.setdefault(key, tomlkit.inline_table())
     for name, value in values.items():
-        if value in (0, []):  # the same as not said
+        if value in (0, []):  # the default
             inner.pop(name, None)
         else:
             inner[name] = value
@@ -63,7 +63,7 @@ def _set(table: Any, key: str, values: Mapping[str, Any]) -> None:
 
 
 def _tidied(table: InlineTable) -> Any:
-    """The same, spaced as one writes it: tomlkit leaves a gap where a key went and none before the last brace."""
+    """The table with regular spaces: tomlkit leaves a gap for a removed key and none before the last brace."""
     entries = ", ".join(f"{name} = {value.as_string().strip()}" for name, value in table.value.items())
     item = tomlkit.parse(f"it = {{ {entries} }}\n")["it"]
     item.trivia.comment_ws, item.trivia.comment = table.trivia.comment_ws, table.trivia.comment
