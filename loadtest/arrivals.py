@@ -1,4 +1,4 @@
-"""When requests set out in an open loop: at even distances, or at random as independent callers do; numbers only."""
+"""Send times of requests in an open loop: at a constant interval, or as a Poisson process."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from random import Random
 
 
-def constant(rate: float, start_s: float, place: float = 0.0) -> Iterator[float]:
+def constant(rate: float, start_s: float, phase: float = 0.0) -> Iterator[float]:
     """Times in seconds, 1/rate apart, from `start_s` on.
 
-    `place` (0 to 1) moves them within that distance, counted from the clock's zero: so n callers at places 0, 1/n,
-    2/n ... of one clock set out in turns, and together are as even as one.
+    `phase` (0 to 1) shifts them by that share of the interval, relative to the clock's zero: n callers with phases
+    0, 1/n, 2/n ... alternate, and together send at a constant interval.
     """
-    distance_s = 1 / rate
-    number = math.ceil(start_s / distance_s - place)
+    interval_s = 1 / rate
+    number = math.ceil(start_s / interval_s - phase)
     while True:
-        yield (number + place) * distance_s
+        yield (number + phase) * interval_s
         number += 1
 
 
 def poisson(rate: float, start_s: float, random: Random) -> Iterator[float]:
-    """Times in seconds of a Poisson process: the sum of several such processes is one again."""
+    """Times in seconds of a Poisson process; the superposition of several is also one."""
     at = start_s
     while True:
         at += random.expovariate(rate)

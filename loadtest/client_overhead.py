@@ -1,9 +1,9 @@
-"""What ai102.client costs over bare tritonclient, what shared memory gains, and what httpx would cost.
+"""The overhead of ai102.client over tritonclient, the gain of shared memory, and the cost of httpx.
 
 `python -m loadtest.client_overhead`.
 
-One request at a time, both ways in one process and in turns; the server has core 0, the client core 1. Prints ratios
-with their quartiles and writes build/client_overhead.json.
+One request at a time, both variants alternately in one process; the server has core 0, the client core 1. Prints
+ratios with their quartiles and writes build/client_overhead.json.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ ROOT = Path(__file__).parent.parent
 SERVER_CORE, CLIENT_CORE = 0, 1
 CLASSIFIER = ("classify_image", "digits_decode", "digits_int8", "digits_label")
 TRITONCLIENT = {"grpc": tritonclient.grpc, "http": tritonclient.http}
-# Takes any tensor and answers one number, so that nothing but the way there is timed.
+# Takes any tensor and returns one number, so that only the transport is timed.
 SINK_MODEL = '''
-"""Answers 1, whatever came."""
+"""Returns 1 for every request."""
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
@@ -83,7 +83,7 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """Two ways of one call; `ratio` is how many times the second takes of the first, low and high its quartiles."""
+    """Two variants of a call; `ratio` is the second's time divided by the first's, low and high are its quartiles."""
 
     what: str
     first_ms: float
@@ -94,7 +94,7 @@ class Row:
 
 
 def compare(what: str, first: Call, second: Call, rounds: int, round_s: float) -> Row:
-    """Time both in turns, taking turns in going first, after a warm-up."""
+    """Time both calls alternately after a warm-up; the order alternates too."""
     calls = (first, second)
     for call in calls * 20:
         call()
@@ -116,7 +116,7 @@ def _seconds(call: Call, count: int) -> float:
 
 
 def bare(triton: Any, protocol: str, model: str, name: str, datatype: str, array: NDArray[Any]) -> Call:
-    """The call as a user of tritonclient writes it."""
+    """The call with tritonclient alone."""
     library = TRITONCLIENT[protocol]
 
     def call() -> list[NDArray[Any]]:
@@ -154,7 +154,7 @@ def overheads(server: Server, protocol: str, rounds: int, round_s: float) -> Ite
 
 
 class HttpxSender:
-    """Calls of ours over httpx, with the deadline over the whole of the answer."""
+    """Sends the client's calls with httpx; the deadline covers the whole answer."""
 
     def __init__(self, url: str) -> None:
         self._url = f"http://{url}"
@@ -187,7 +187,7 @@ class HttpxSender:
 
 
 def alternatives(server: Server, rounds: int, round_s: float) -> Iterator[Row]:
-    """Our HTTP senders against httpx, by threads and by asyncio, which enters its loop anew for each call."""
+    """Compare our HTTP senders with httpx, synchronous and with asyncio, which enters its loop for each call."""
     pixels = (np.arange(64, dtype=np.uint8) % 17).reshape(1, 1, 8, 8)
     calls = {
         "digits_int8": Infer("digits_int8", (raw_from_array("pixels", pixels),)),
@@ -210,7 +210,7 @@ def alternatives(server: Server, rounds: int, round_s: float) -> Iterator[Row]:
 
 
 def gains(server: Server, protocol: str, rounds: int, round_s: float) -> Iterator[Row]:
-    """Shared memory as the client chooses it by itself, against the wire."""
+    """Compare shared memory, chosen by the client or always on, with sending tensors over the network."""
     url = f"{protocol}://{server.grpc_url if protocol == 'grpc' else server.http_url}"
     with Client(url) as chosen, Client(url, shared_memory=False) as wire, Client(url, shared_memory=True) as always:
         for what, count in FLOATS.items():
@@ -236,7 +236,7 @@ def pinned_server() -> Iterator[Server]:
         (repository / "spin" / "1").mkdir(parents=True)
         (repository / "spin" / "config.pbtxt").write_text(SINK_CONFIG, encoding="utf-8")
         (repository / "spin" / "1" / "model.py").write_text(SPIN_MODEL, encoding="utf-8")
-        os.sched_setaffinity(0, {SERVER_CORE})  # what is started now stays there
+        os.sched_setaffinity(0, {SERVER_CORE})  # processes started now stay on it
         server = stack.enter_context(Server(repository, http_port=0, grpc_port=0, metrics_port=0))
         os.sched_setaffinity(0, {CLIENT_CORE})
         yield server
@@ -263,12 +263,12 @@ def machine() -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--round-s", type=float, default=0.2, help="how long each side runs in a round")
+    parser.add_argument("--round-s", type=float, default=0.2, help="seconds of each variant in a round")
     parser.add_argument("--only", choices=("overhead", "memory", "httpx"))
     parser.add_argument("--protocol", choices=tuple(TRITONCLIENT))
     chosen = parser.parse_args()
-    console, told = Console(), machine()
-    result: dict[str, Any] = {"machine": told, "rounds": chosen.rounds}
+    console, this_machine = Console(), machine()
+    result: dict[str, Any] = {"machine": this_machine, "rounds": chosen.rounds}
     with pinned_server() as server:
         for protocol in [chosen.protocol] if chosen.protocol else TRITONCLIENT:
             if chosen.only in (None, "overhead"):
@@ -285,7 +285,8 @@ def main() -> None:
             rows = list(alternatives(server, chosen.rounds, chosen.round_s))
             console.print(table_of("httpx against our HTTP senders", ("ours ms", "httpx ms", "httpx/ours"), rows))
             result["httpx"] = [asdict(row) for row in rows]
-    console.print(f"{chosen.rounds} rounds in turns; {', '.join(f'{key} {value}' for key, value in told.items())}")
+    shown = ", ".join(f"{key} {value}" for key, value in this_machine.items())
+    console.print(f"{chosen.rounds} alternating rounds; {shown}")
     file = ROOT / "build" / "client_overhead.json"
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -1,6 +1,6 @@
-"""How much faster INT8 is than FP32 here: `python -m loadtest.int8_speed` prints it and writes build/int8_speed.json.
+"""The speed of INT8 relative to FP32: `python -m loadtest.int8_speed` prints it and writes build/int8_speed.json.
 
-One thread, both forms in one process, in turns, so that a busy machine slows both; ratios are what counts.
+One thread, both forms alternately in one process, so that other load slows both; the ratios are the result.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Row:
     network: str
     batch: int
     speed: Speed
-    operators: dict[str, int]  # those with weights, as ONNX Runtime runs the INT8 file: the first three are INT8
+    operators: dict[str, int]  # those with weights in the optimized INT8 file: the first three are INT8
 
 
 def measure(contract: str, name: str, batch: int, screen: Screen) -> Row:
-    """Walk the road to both forms of the network and time them on real samples."""
+    """Build both forms of the network and time them on real samples."""
     workspace = Workspace.of(ROOT / contract)
     int8, fp32 = verbs.quantize(workspace, name, screen), verbs.export(workspace, name, screen)
     network, source = workspace.network(name), workspace.source(name)
@@ -75,14 +75,14 @@ def measure(contract: str, name: str, batch: int, screen: Screen) -> Row:
 
 
 def _full(tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """TOKENS tokens in every row and no padding: the tokens of the texts themselves, repeated."""
+    """Rows of TOKENS tokens without padding: the texts' own tokens, repeated."""
     rows = [ids[mask == 1] for ids, mask in zip(tensors["input_ids"], tensors["attention_mask"], strict=True)]
     ids = np.stack([np.resize(row, TOKENS) for row in rows])
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
 def operators_as_run(onnx_file: Path) -> Counter[str]:
-    """The operators that ONNX Runtime makes of the file on this machine."""
+    """The operators of the file after ONNX Runtime's optimization on this machine."""
     import onnx
     import onnxruntime
 
@@ -122,11 +122,13 @@ def main() -> None:
             ", ".join(f"{count} {operator}" for operator, count in row.operators.items()),
         )
     screen.console.print(table)
-    told = machine()
-    screen.say(f"One thread, {ROUNDS} rounds in turns; {', '.join(f'{key} {value}' for key, value in told.items())}")
+    this_machine = machine()
+    shown = ", ".join(f"{key} {value}" for key, value in this_machine.items())
+    screen.say(f"One thread, {ROUNDS} alternating rounds; {shown}")
     file = ROOT / "build" / "int8_speed.json"
     artifact.write_text(
-        file, json.dumps({"machine": told, "rounds": ROUNDS, "rows": [asdict(row) for row in rows]}, indent=1) + "\n"
+        file,
+        json.dumps({"machine": this_machine, "rounds": ROUNDS, "rows": [asdict(row) for row in rows]}, indent=1) + "\n",
     )
     screen.say(f"written: {file.relative_to(ROOT)}")
 

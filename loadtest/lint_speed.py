@@ -1,6 +1,6 @@
-"""How long `ai102 lint` takes on a large repository: `python -m loadtest.lint_speed` prints it.
+"""The time of `ai102 lint` on a large repository: `python -m loadtest.lint_speed` prints it.
 
-Copies of our own models under other names, ensembles with their steps, until there are 200.
+The repository holds 200 copies of this project's models under other names, ensembles with their steps.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ ROUNDS = 5
 
 
 def copies(source: Path, target: Path, models: int) -> int:
-    """Copy the repository under numbered names until it has so many models; returns how many it has."""
+    """Copy the models under numbered names until there are `models` of them; returns their number."""
     folders = sorted(folder for folder in source.iterdir() if (folder / "config.pbtxt").is_file())
     names = re.compile('"({})"'.format("|".join(folder.name for folder in folders)))
-    made = 0
+    copied = 0
     for number in count():
         for folder in folders:
-            if made >= models and folder is folders[0]:
-                return made
+            if copied >= models and folder is folders[0]:
+                return copied
             copy = target / f"{folder.name}_{number}"
             shutil.copytree(folder, copy)
             config = copy / "config.pbtxt"
             text = config.read_text(encoding="utf-8")
             config.write_text(names.sub(rf'"\1_{number}"', text), encoding="utf-8")
-            made += 1
+            copied += 1
     raise AssertionError
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        made = copies(ROOT / "model_repository", Path(folder), MODELS)
+        copied = copies(ROOT / "model_repository", Path(folder), MODELS)
         times = []
         for _ in range(ROUNDS):
             start = time.perf_counter()
@@ -49,7 +49,7 @@ def main() -> None:
             if done.returncode:
                 raise SystemExit(done.stdout[-2000:] + done.stderr)
     print(  # noqa: T201
-        f"{made} models: median {statistics.median(times):.2f} s, {min(times):.2f} to {max(times):.2f} s"
+        f"{copied} models: median {statistics.median(times):.2f} s, {min(times):.2f} to {max(times):.2f} s"
         f" ({ROUNDS} runs, the whole process)"
     )
 

@@ -1,12 +1,12 @@
-"""Load on a Triton, by Locust: `locust -f loadtest/locustfile.py`; loadtest/README.md says how."""
+"""Locust load test of a Triton server: `locust -f loadtest/locustfile.py`; see loadtest/README.md."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# Locust looks for modules here and in the folder it was started in; `loadtest` lies one higher. Behind all others, for
-# Locust takes the first place away again.
+# Locust imports modules from this folder and the current one; the package `loadtest` is in the parent folder. The
+# path is appended, since Locust removes the first entry again.
 sys.path.append(str(Path(__file__).absolute().parent.parent))
 
 from loadtest import running

@@ -1,4 +1,4 @@
-"""What is sent, to which models, and what a right answer is: all from models.toml and its test sets."""
+"""Requests, target models and expected answers, from models.toml and its test sets."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ What = Literal["images", "text", "mixed"]
 Answer = Mapping[str, NDArray[Any]]
 Pipelines = Literal["preferred", "steps", "both"]
 TAKES = {"images": ("image",), "text": ("text",), "mixed": ("image", "text")}
-# How far numbers may be from those of an idle server, as a part of their length: a batch of other texts changes the
-# last bits, somebody else's answer changes all of it (for a vector of length one this is a cosine of 0.999).
+# The allowed distance from an idle server's numbers, relative to their norm: another batch changes the last bits, the
+# answer to another request changes everything (for a vector of length one, 0.05 is a cosine of 0.999).
 TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Payload:
     data: bytes
-    label: str | None  # the right one, where the set knows it
+    label: str | None  # the correct label, if the set has it
 
 
 @dataclass(frozen=True)
 class Target:
-    """An ensemble and the held-out samples that are sent to it."""
+    """An ensemble and its held-out samples."""
 
     model: str
     input: str
@@ -45,7 +45,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Sample:
-    """A payload as it travels, and what an idle server answers."""
+    """The input tensors of a payload, and the answer of an idle server."""
 
     inputs: Answer
     answer: Answer
@@ -54,10 +54,10 @@ class Sample:
 def targets(
     contract_file: Path, what: What, models: Sequence[str], samples: int, pipelines: Pipelines = "preferred"
 ) -> list[Target]:
-    """The ensembles named, or those of each network that take what `what` says and have a test set.
+    """The named ensembles, or those of each network that take the inputs of `what` and have a test set.
 
-    "preferred" is the first of a network's ensembles, "steps" the first that hands tensors from model to model, where
-    there is one, "both" these two. Raises UserError when there is none, or one cannot be sent anything.
+    "preferred" is the first of a network's ensembles, "steps" the first that runs its steps as separate models, if
+    there is one, "both" these two. Raises UserError when there is none, or when one has no samples.
     """
     contract, sets = load(contract_file), home_of(contract_file) / "calibration" / "sets"
     if models:
@@ -70,14 +70,14 @@ def targets(
     if not candidates:
         raise UserError(
             f"{contract_file} has no ensemble that takes {' or '.join(TAKES[what])}s and has a calibration_set, whose "
-            "test samples would be sent: give one to its network, or ask for something else with --what"
+            "test samples would be sent: add one to its network, or choose another --what"
         )
     chosen = [name for names in candidates.values() for name in _chosen(contract, names, pipelines)]
     return [_target(contract, sets, ensemble, samples) for ensemble in chosen]
 
 
 def _chosen(contract: Contract, names: Sequence[str], pipelines: Pipelines) -> list[str]:
-    """Of one network's ensembles, the preferred first."""
+    """The chosen ones of a network's ensembles, the preferred first."""
     preferred = names[0]
     steps = next((name for name in names if not contract.ensembles[name].in_one_process), preferred)
     return list(dict.fromkeys({"preferred": [preferred], "steps": [steps], "both": [preferred, steps]}[pipelines]))
@@ -87,9 +87,7 @@ def _target(contract: Contract, sets: Path, ensemble: str, count: int) -> Target
     pipeline = pipeline_named(contract, ensemble)
     network = contract.networks.get(pipeline.network or "")
     if network is None or network.calibration_set is None:
-        raise UserError(
-            f"{ensemble} runs no network with a calibration_set, whose test samples would be sent: give it one"
-        )
+        raise UserError(f"{ensemble} runs no network with a calibration_set, whose test samples would be sent: add one")
     test = read_samples(sets, network.calibration_set, "test")
     labels: list[str | None] = [None] * len(test.items)
     if test.labels and network.labels:
@@ -100,40 +98,40 @@ def _target(contract: Contract, sets: Path, ensemble: str, count: int) -> Target
 
 
 def samples_of(target: Target, client: Client) -> list[Sample]:
-    """Each payload with the answer that the server gives while it has nothing else to do.
+    """Each payload with the answer of the idle server.
 
-    A payload whose own label the network does not find is left out: that is its accuracy, not its behaviour under
-    load. Raises InferenceError where the server does not answer, UserError where it misses half of the labels.
+    A payload that the network labels wrongly is left out: that concerns its accuracy, not its behaviour under load.
+    Raises InferenceError when the server does not answer, UserError when it misses half of the labels.
     """
-    found = []
+    samples = []
     for payload in target.payloads:
         inputs = {target.input: bytes_array([payload.data])}
         answer = client.infer(target.model, inputs, target.outputs)
         if payload.label is None or "label" not in answer or answer["label"].reshape(-1)[0].decode() == payload.label:
-            found.append(Sample(inputs, answer))
-    if 2 * len(found) < len(target.payloads):
+            samples.append(Sample(inputs, answer))
+    if 2 * len(samples) < len(target.payloads):
         raise UserError(
-            f"{target.model} at {client.url} finds {len(found)} of {len(target.payloads)} labels: it is not the model "
+            f"{target.model} at {client.url} finds {len(samples)} of {len(target.payloads)} labels: not the model "
             "that models.toml declares; see `ai102 verify`"
         )
-    return found
+    return samples
 
 
 def is_right(sample: Sample, answer: Answer) -> bool:
-    """Whether the server says under load what it said without."""
-    return all(_is_same(wanted, answer[name]) for name, wanted in sample.answer.items())
+    """Whether the answer equals the idle server's, within the tolerance."""
+    return all(_is_same(expected, answer[name]) for name, expected in sample.answer.items())
 
 
 def size_of(answer: Answer) -> int:
-    """Bytes of all outputs."""
+    """The size of all outputs in bytes."""
     return sum(
         sum(map(len, array.reshape(-1))) if array.dtype == np.object_ else array.nbytes for array in answer.values()
     )
 
 
-def _is_same(wanted: NDArray[Any], came: NDArray[Any]) -> bool:
-    if wanted.shape != came.shape or wanted.dtype != came.dtype:
+def _is_same(expected: NDArray[Any], actual: NDArray[Any]) -> bool:
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
         return False
-    if wanted.dtype.kind != "f":
-        return bool(np.array_equal(wanted, came))
-    return bool(np.linalg.norm(came - wanted) <= TOLERANCE * np.linalg.norm(wanted))
+    if expected.dtype.kind != "f":
+        return bool(np.array_equal(expected, actual))
+    return bool(np.linalg.norm(actual - expected) <= TOLERANCE * np.linalg.norm(expected))

@@ -1,4 +1,4 @@
-"""What one process of a load test holds: the plan, the samples with their right answers, and counts."""
+"""The state of one load test process: the plan, the samples with their expected answers, and counts."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from loadtest.options import Plan
 from loadtest.payloads import Answer, Sample, Target, is_right, samples_of, targets
 from loadtest.slo import Goals
 
-# Names in the counts, as the summary tells them.
+# Names of the counts in the summary.
 CHECKED, WRONG, NOT_SENT, LATE = "answers_checked", "answers_wrong", "arrivals_not_sent", "arrivals_sent_late"
-# What this generator itself may lose before an arrival counts as sent late.
+# An arrival that is sent more than this after its scheduled time counts as late.
 LATE_S = 0.01
 
 
 @dataclass
 class Process:
-    """One for each run."""
+    """The state of one run."""
 
     plan: Plan
     samples: dict[tuple[str, str], list[Sample]]  # by protocol and model
     goals: Goals
-    left_out: dict[str, int]  # samples by model whose label the idle server does not find
-    under_way: int = 0  # requests in an open loop
+    left_out: dict[str, int]  # by model: samples that the idle server labels wrongly
+    under_way: int = 0  # requests in flight in an open loop
     counts: Counter[str] = field(default_factory=Counter)
     _free: list[int] = field(default_factory=list)
     _places: itertools.count[int] = field(default_factory=itertools.count)
 
     def take_place(self) -> int:
-        """The lowest number that no user of this process has."""
+        """The lowest number that no user of this process holds."""
         return heapq.heappop(self._free) if self._free else next(self._places)
 
     def leave_place(self, place: int) -> None:
@@ -42,16 +42,16 @@ class Process:
 
 
 def connect(url: str, timeout_s: float) -> Client:
-    """A client that tells of every failure: no retries, and all bytes on the wire, as from another host."""
+    """A client that reports every failure: no retries and no shared memory, as on another host."""
     if url.startswith("grpc"):
-        _let_grpc_work_beside_greenlets()
+        _enable_grpc_for_gevent()
     return Client(url, timeout_s=timeout_s, retry=Retry(tries=1), shared_memory=False)
 
 
 def prepare(plan: Plan) -> Process:
-    """Ask the idle server for every sample.
+    """Get the idle server's answer for every sample.
 
-    Raises UserError when the contract has nothing to send, and when a server does not answer, or not rightly.
+    Raises UserError when the contract has nothing to send, and when a server gives no answer, or wrong ones.
     """
     chosen = targets(plan.contract, plan.what, plan.models, plan.samples, plan.pipelines)
     samples: dict[tuple[str, str], list[Sample]] = {}
@@ -68,7 +68,7 @@ def prepare(plan: Plan) -> Process:
 
 
 def check(counts: Counter[str], sample: Sample, answer: Answer) -> bool:
-    """Whether the answer is right; counted."""
+    """Whether the answer is right; the result is counted."""
     right = is_right(sample, answer)
     counts[CHECKED] += 1
     counts[WRONG] += not right
@@ -81,7 +81,7 @@ def _goals(plan: Plan, chosen: list[Target]) -> Goals:
 
 
 @lru_cache(maxsize=1)
-def _let_grpc_work_beside_greenlets() -> None:
+def _enable_grpc_for_gevent() -> None:
     # Once, before the first channel, and after `locust --processes` has forked.
     from grpc.experimental.gevent import init_gevent
 
@@ -89,7 +89,7 @@ def _let_grpc_work_beside_greenlets() -> None:
 
 
 def server_version(url: str, timeout_s: float = 5.0) -> str:
-    """What the server at `url` calls itself, or why that is not known."""
+    """The name and version of the server at `url`, or why they are unknown."""
     import grpc
     import urllib3
     from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -97,9 +97,9 @@ def server_version(url: str, timeout_s: float = 5.0) -> str:
     protocol, (address, *_) = addresses_from_url(url)
     try:
         if protocol == "http":
-            told = urllib3.request("GET", f"http://{address}/v2", timeout=timeout_s, retries=False).json()
-            return f"{told['name']} {told['version']}"
-        _let_grpc_work_beside_greenlets()
+            metadata = urllib3.request("GET", f"http://{address}/v2", timeout=timeout_s, retries=False).json()
+            return f"{metadata['name']} {metadata['version']}"
+        _enable_grpc_for_gevent()
         with grpc.insecure_channel(address) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             answer = stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=timeout_s)

@@ -1,6 +1,6 @@
-"""What sealing costs: `python -m loadtest.seal_speed` prints it for a request of 100 kB and its answer.
+"""The cost of sealed payloads: `python -m loadtest.seal_speed` prints it for several sizes.
 
-The goal is 1 ms to seal, and 0.1 ms for the default memory of requests (one SQLite file for all of a host).
+Goals: 1 ms to seal a request of 100 kB, 0.1 ms for the default replay memory (one SQLite file per host).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ GOALS_MS = {"seal a request of 100 kB": 1.0, "remember it: one host": 0.1}
 def times_us(action: Callable[[int], object]) -> list[float]:
     for number in range(ROUNDS // 10):
         action(-1 - number)
-    taken = []
+    durations_us = []
     for number in range(ROUNDS):
         start = time.perf_counter_ns()
         action(number)
-        taken.append((time.perf_counter_ns() - start) / 1000)
-    return sorted(taken)
+        durations_us.append((time.perf_counter_ns() - start) / 1000)
+    return sorted(durations_us)
 
 
 def now_ms() -> int:
@@ -41,7 +41,7 @@ def now_ms() -> int:
 
 
 def actions(folder: Path) -> dict[str, Callable[[int], object]]:
-    """What is timed, by name; each gets the number of its round."""
+    """The timed actions by name; each gets the number of its round."""
     key = Key("speed", os.urandom(32))
     ring = Keys({key.id: key}, key.id)
     timed: dict[str, Callable[[int], object]] = {}
@@ -65,7 +65,7 @@ def actions(folder: Path) -> dict[str, Callable[[int], object]]:
 
 
 class Everything:
-    """Takes every request, so that opening is timed without remembering."""
+    """Accepts every request, so that opening is timed without the replay memory."""
 
     def is_first(self, key_id: str, nonce: bytes, time_ms: int, now_ms: int) -> bool:
         return True
@@ -75,8 +75,8 @@ def main() -> None:
     missed = []
     with tempfile.TemporaryDirectory() as folder:
         for name, action in actions(Path(folder)).items():
-            taken = times_us(action)
-            median, p1, p99 = statistics.median(taken), taken[ROUNDS // 100], taken[-ROUNDS // 100]
+            times = times_us(action)
+            median, p1, p99 = statistics.median(times), times[ROUNDS // 100], times[-ROUNDS // 100]
             goal_ms = GOALS_MS.get(name)
             goal = "" if goal_ms is None else f"  goal {goal_ms * 1000:.0f}"
             print(f"{name:28} median {median:7.1f} us  p1 {p1:7.1f}  p99 {p99:7.1f}{goal}")  # noqa: T201

@@ -1,4 +1,4 @@
-"""How load changes over a run: from the part of the time that is over to the part of the full load; numbers only."""
+"""Load shapes: functions from the elapsed share of the run to the share of the full load."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ SOAK_RAMP = 0.05
 @dataclass(frozen=True)
 class Parameters:
     steps: int = 5
-    base: float = 0.2  # of the full load: before and after a spike, and at night
+    base: float = 0.2  # share of the full load before and after a spike, and at night
 
 
 Shape = Callable[[float, Parameters], float]
 
 
-def step(over: float, parameters: Parameters) -> float:
-    """Up in equal steps, the last at full load: where does it stop keeping up?"""
-    return min(1.0, (math.floor(over * parameters.steps) + 1) / parameters.steps)
+def step(elapsed: float, parameters: Parameters) -> float:
+    """Equal steps up to full load: shows the load at which the server is overloaded."""
+    return min(1.0, (math.floor(elapsed * parameters.steps) + 1) / parameters.steps)
 
 
-def spike(over: float, parameters: Parameters) -> float:
-    """Full load at once for a fifth of the time: does it survive, and recover?"""
-    return 1.0 if SPIKE[0] <= over < SPIKE[1] else parameters.base
+def spike(elapsed: float, parameters: Parameters) -> float:
+    """Full load for a fifth of the time: shows whether the server recovers."""
+    return 1.0 if SPIKE[0] <= elapsed < SPIKE[1] else parameters.base
 
 
-def soak(over: float, _parameters: Parameters) -> float:
-    """Up within a twentieth of the time, then full load to the end: does anything leak?"""
-    return min(1.0, over / SOAK_RAMP)
+def soak(elapsed: float, _parameters: Parameters) -> float:
+    """Ramp up in a twentieth of the time, then full load: shows leaks."""
+    return min(1.0, elapsed / SOAK_RAMP)
 
 
-def day(over: float, parameters: Parameters) -> float:
-    """A day in the time there is, from night to night, full load at noon."""
-    return parameters.base + (1 - parameters.base) * (1 - math.cos(2 * math.pi * over)) / 2
+def day(elapsed: float, parameters: Parameters) -> float:
+    """One day from night to night, scaled to the run time, with full load at noon."""
+    return parameters.base + (1 - parameters.base) * (1 - math.cos(2 * math.pi * elapsed)) / 2
 
 
 SHAPES: Mapping[str, Shape] = {"step": step, "spike": spike, "soak": soak, "day": day}
 
 
-def users_at(shape: str, over: float, full: int, parameters: Parameters) -> int:
-    """How many of `full` users there are; one at least, for a load of nothing measures nothing."""
-    return max(1, round(SHAPES[shape](over, parameters) * full))
+def users_at(shape: str, elapsed: float, full: int, parameters: Parameters) -> int:
+    """The number of users, of `full`; at least one, since no load gives no measurement."""
+    return max(1, round(SHAPES[shape](elapsed, parameters) * full))

@@ -1,4 +1,4 @@
-"""The shape of load as Locust asks for it, second by second."""
+"""The load shape for Locust, which requests it every second."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from locust.env import Environment
 from loadtest.options import RUN_TIME_S
 from loadtest.shapes import Parameters, users_at
 
-MAX_SPAWN_RATE = 100.0  # more at once is a mistake, says Locust
+MAX_SPAWN_RATE = 100.0  # Locust warns above this
 
 
 class PlannedShape(LoadTestShape):
-    """Made when --shape asks for it, so Locust must not make one of its own."""
+    """Created for --shape; `abstract` keeps Locust from creating it by itself."""
 
     abstract = True
     use_common_options = True
@@ -23,10 +23,10 @@ class PlannedShape(LoadTestShape):
         self.runner = environment.runner
 
     def tick(self) -> tuple[int, float] | None:
-        """The users that there should be and how many a second may come or go; None when the time is over."""
+        """The target number of users and the spawn rate; None when the time is over."""
         options = self.environment.parsed_options
-        over = self.get_run_time() / (options.run_time or RUN_TIME_S)
-        if over >= 1:
+        elapsed = self.get_run_time() / (options.run_time or RUN_TIME_S)
+        if elapsed >= 1:
             return None
         full = options.num_users or 1
-        return users_at(self.name, over, full, self.parameters), options.spawn_rate
+        return users_at(self.name, elapsed, full, self.parameters), options.spawn_rate

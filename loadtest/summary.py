@@ -1,4 +1,4 @@
-"""What a run found, with the machine and the versions it was found on; what was not measured says why."""
+"""The summary of a run, with machine and versions; a value that was not measured has the reason in its place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ai102.host.cpu import cpu_name
 from loadtest.slo import Gate, Row
 
 DISTRIBUTIONS = ("ai102", "locust", "gevent", "grpcio", "urllib3", "tritonclient", "numpy")
-NO_ANSWER = "not measured: no answer came"
+NO_ANSWER = "not measured: no answer"
 
 
 def three_digits(time_ms: float) -> float:
-    """How exactly Locust is made to keep a response time: its own two digits would call 104 ms 100."""
+    """A response time rounded to three digits; Locust's own two digits would turn 104 ms into 100."""
     return round(time_ms, 2 - math.floor(math.log10(time_ms))) if time_ms > 0 else 0.0
 
 
@@ -51,7 +51,7 @@ def _times(entry: Any) -> dict[str, float | None]:
 
 
 def seconds_of(stats: Any) -> float:
-    """From the first second in which an answer came to the last answer; workers begin later than their master."""
+    """The time from the first second with an answer to the last answer; workers start later than their master."""
     total = stats.total
     if not total.num_reqs_per_sec or total.last_request_timestamp is None:
         return 0.0
@@ -70,18 +70,20 @@ def summary(
     seconds: float,
     reason: str = "",
 ) -> dict[str, Any]:
-    """The whole as plain values. `reason`: why there was no run, if there was none."""
-    silent = f"not measured: {reason or 'no request was made'}"
+    """The summary as plain values. `reason`: why there was no run, if there was none."""
+    absent = f"not measured: {reason or 'no request was sent'}"
     measured = {(row.protocol, row.model): row for row in rows}
-    results = {f"{p} {model}": _told(measured[p, model]) if (p, model) in measured else silent for p, model in expected}
-    verdict = ("passed" if all(gate.passed for gate in gates) else "failed") if gates else silent
+    results = {
+        f"{p} {model}": _values(measured[p, model]) if (p, model) in measured else absent for p, model in expected
+    }
+    verdict = ("passed" if all(gate.passed for gate in gates) else "failed") if gates else absent
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "verdict": verdict,
         "gates": [asdict(gate) for gate in gates],
-        "seconds": round(seconds, 1) if rows else silent,
+        "seconds": round(seconds, 1) if rows else absent,
         "results": results,
-        "counts": dict(counts) if rows else silent,
+        "counts": dict(counts) if rows else absent,
         "errors": list(errors),
         "load": dict(load),
         "servers": dict(servers),
@@ -90,20 +92,20 @@ def summary(
     }
 
 
-def _told(row: Row) -> dict[str, Any]:
-    told = {key: NO_ANSWER if value is None else value for key, value in asdict(row).items()}
+def _values(row: Row) -> dict[str, Any]:
+    values = {key: NO_ANSWER if value is None else value for key, value in asdict(row).items()}
     if row.requests:
-        told["per_s"] = round(row.per_s, 2)
-        told["error_percent"] = round(100 * row.failures / row.requests, 3)
-    return told
+        values["per_s"] = round(row.per_s, 2)
+        values["error_percent"] = round(100 * row.failures / row.requests, 3)
+    return values
 
 
-def text_of(found: Mapping[str, Any]) -> str:
-    return json.dumps(found, indent=1) + "\n"
+def text_of(summary: Mapping[str, Any]) -> str:
+    return json.dumps(summary, indent=1) + "\n"
 
 
 def machine() -> dict[str, Any]:
-    """Of the load generator; in a distributed run, of its master."""
+    """The load generator's machine; in a distributed run, the master's."""
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
@@ -112,10 +114,10 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed

@@ -1,4 +1,4 @@
-"""The user that Locust multiplies: asks a Triton in a closed or an open loop and checks some of the answers."""
+"""The Locust user: sends requests to Triton in a closed or an open loop and checks some of the answers."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from loadtest.payloads import size_of
 from loadtest.process import Process
 
 clock = time.monotonic
-# A user of a closed loop whom no server answers does not ask thousands of times a second.
+# The pause of a closed-loop user when no server answers, instead of thousands of attempts per second.
 WITHOUT_SERVER_S = 0.5
 
 
 class WrongAnswerError(Exception):
-    """The server said under load what it does not say without."""
+    """An answer under load that differs from the idle server's."""
 
 
 class NotSentError(Exception):
-    """An arrival that found --max-in-flight requests under way."""
+    """An arrival while --max-in-flight requests were in flight."""
 
 
 class TritonUser(User):
-    """With connections of its own; draws a protocol, a model and a sample for each request.
+    """Has its own connections; draws a protocol, a model and a sample for each request.
 
-    In an open loop it does not wait for answers, and response times count from when a request was due, so that
-    time in which this process or a full connection held it back is time that the caller waited.
+    In an open loop it does not wait for answers. A response time counts from the scheduled time of its request, so
+    it includes delays in this process and in a full connection.
     """
 
     def on_start(self) -> None:
         run: Process | None = getattr(self.environment, "ai102", None)
-        if run is None:  # the server did not answer: the reason was told
+        if run is None:  # the server did not answer: the reason was logged
             raise StopUser
         self.run_of = run
         self.place = run.take_place()
@@ -53,13 +53,13 @@ class TritonUser(User):
     def on_stop(self) -> None:
         if not hasattr(self, "run_of"):
             return
-        self.under_way.join(timeout=self.run_of.plan.timeout_s + 1)  # what was sent is counted
+        self.under_way.join(timeout=self.run_of.plan.timeout_s + 1)  # requests in flight are counted
         for client in self.clients.values():
             client.close()
         self.run_of.leave_place(self.place)
 
     def wait_time(self) -> float:
-        """Until the next request."""
+        """The time until the next request."""
         if self.times is None:
             return max(self.run_of.plan.think_s, WITHOUT_SERVER_S if self.is_without_server else 0.0)
         self.due = next(self.times)
@@ -68,35 +68,35 @@ class TritonUser(User):
     @task
     def request(self) -> None:
         if self.times is None:
-            self._ask(clock())
-        elif self.due is not None:  # the first wait comes after the first task
-            self._set_out(self.due)
+            self._send(clock())
+        elif self.due is not None:  # the first wait follows the first task
+            self._send_in_background(self.due)
 
     def _times(self) -> Iterator[float]:
         plan = self.run_of.plan
         rate = plan.rate / plan.users
         if plan.arrivals == "poisson":
             return arrivals.poisson(rate, clock(), Random())
-        # Workers take turns too: their numbers follow one another.
+        # The numbers of the workers' users interleave, so that their arrivals alternate.
         workers = max(1, self.environment.parsed_options.expect_workers)
         number = self.place * workers + max(0, getattr(self.environment.runner, "worker_index", 0))
         return arrivals.constant(rate, clock(), number % plan.users / plan.users)
 
-    def _set_out(self, due: float) -> None:
+    def _send_in_background(self, due: float) -> None:
         run = self.run_of
         if run.under_way >= run.plan.max_in_flight:
             protocol, model = self._draw()
             run.counts[process.NOT_SENT] += 1
-            self._tell(protocol, model, None, 0, NotSentError(f"not sent: {run.under_way} requests were under way"))
+            self._report(protocol, model, None, 0, NotSentError(f"not sent: {run.under_way} requests were in flight"))
             return
         run.under_way += 1
         run.counts[process.LATE] += clock() - due > process.LATE_S
-        asking = Greenlet(self._ask, due)
-        asking.rawlink(self._has_asked)
-        asking.link_exception(self._tell_of_defect)
-        self.under_way.start(asking)
+        greenlet = Greenlet(self._send, due)
+        greenlet.rawlink(self._has_ended)
+        greenlet.link_exception(self._report_defect)
+        self.under_way.start(greenlet)
 
-    def _ask(self, due: float) -> None:
+    def _send(self, due: float) -> None:
         run = self.run_of
         protocol, model = self._draw()
         sample = random.choice(run.samples[protocol, model])
@@ -111,16 +111,16 @@ class TritonUser(User):
             length = size_of(answer)
             is_checked = random.random() < run.plan.check_share
             if is_checked and not process.check(run.counts, sample, answer):
-                failure = WrongAnswerError("wrong answer: not what the idle server said of the same sample")
+                failure = WrongAnswerError("wrong answer: differs from the idle server's for the same sample")
         self.is_without_server = isinstance(failure, NoServerError)
-        # A refusal comes quickly and is no answer: it must not make a failing server look fast.
+        # A refusal is quick: its response time must not make a failing server look fast.
         is_refusal = isinstance(failure, InferenceError) and not isinstance(failure, DeadlineError)
-        self._tell(protocol, model, None if is_refusal else (clock() - due) * 1000, length, failure)
+        self._report(protocol, model, None if is_refusal else (clock() - due) * 1000, length, failure)
 
     def _draw(self) -> tuple[str, str]:
         return random.choice(list(self.run_of.samples))
 
-    def _tell(self, protocol: str, model: str, time_ms: float | None, length: int, failure: Exception | None) -> None:
+    def _report(self, protocol: str, model: str, time_ms: float | None, length: int, failure: Exception | None) -> None:
         self.environment.events.request.fire(
             request_type=protocol,
             name=model,
@@ -130,9 +130,9 @@ class TritonUser(User):
             context={},
         )
 
-    def _has_asked(self, _: Greenlet) -> None:
+    def _has_ended(self, _: Greenlet) -> None:
         self.run_of.under_way -= 1
 
-    def _tell_of_defect(self, asking: Greenlet) -> None:
-        _, err, traceback = asking.exc_info
+    def _report_defect(self, greenlet: Greenlet) -> None:
+        _, err, traceback = greenlet.exc_info
         self.environment.events.user_error.fire(user_instance=self, exception=err, tb=traceback)

@@ -1,1 +1,1 @@
-"""This Triton against its peers and against no server."""
+"""Benchmark of Triton against other servers and against a session without a server."""

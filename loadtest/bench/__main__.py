@@ -1,6 +1,7 @@
-"""This Triton against its peers and against no server at all: `python -m loadtest.bench`, or `make bench`.
+"""Benchmark of Triton, other servers, and a session without a server: `python -m loadtest.bench`, or `make bench`.
 
-The same work, the same model files and the same core for every server, another core for the client, rounds in turns.
+Every server does the same work with the same model files on the same core; the client has another core. Rounds
+alternate between servers.
 Writes build/bench/results.json and results.png.
 """
 
@@ -39,7 +40,7 @@ CONTESTANTS = {"triton": "Triton", "loop": "session loop", **{peer.distribution:
 
 
 def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
-    """The names in a list by commas. Raises UserError for one that is unknown."""
+    """The names in a comma-separated list. Raises UserError for an unknown one."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if name not in known:
@@ -48,7 +49,7 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
 
 
 def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Results:
-    python: Path | str = "no peer was asked to run"
+    python: Path | str = "no peer was selected"
     versions = {name: version(name) for name in SERVED} | {"python": platform.python_version()}
     if settings.peers:
         try:
@@ -56,40 +57,44 @@ def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Resu
             versions |= versions_of_peers(python, settings.peers)
         except CannotRunError as err:
             python = str(err)
-    found: list[WorkResult] = []
+    work_results: list[WorkResult] = []
     for name in works:
         work = MAKERS[name](screen)
-        found.append(run(work, settings, python, screen))
-    by_name = {work.work: work for work in found}
+        work_results.append(run(work, settings, python, screen))
+    by_name = {result.work: result for result in work_results}
     return Results(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
         versions=versions,
         settings={
-            "allocator": allocator(os.environ).get("LD_PRELOAD", "as given"),
+            "allocator": allocator(os.environ).get("LD_PRELOAD", "default"),
             "rounds": settings.rounds,
             "seconds": settings.seconds,
             "concurrencies": list(CONCURRENCIES),
             "server_core": settings.server_core,
             "client_core": settings.client_core,
         },
-        works=tuple(found),
+        works=tuple(work_results),
         ratios=tuple(ratio_from_goal(goal, by_name[goal.work]) for goal in GOALS if goal.work in by_name),
     )
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="Two short rounds of three works: minutes.")] = False,
-    only: Annotated[str, typer.Option(help=f"Of {', '.join(CONTESTANTS)}.")] = ",".join(CONTESTANTS),
-    work: Annotated[str, typer.Option(help=f"Of {', '.join(MAKERS)}.")] = "",
-    rounds: Annotated[int | None, typer.Option(min=1, help="5, or 2 when quick.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Of each measurement: 2, or 0.6 when quick.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two short rounds of three works: some minutes.")] = False,
+    only: Annotated[str, typer.Option(help=f"The servers, of {', '.join(CONTESTANTS)}.")] = ",".join(CONTESTANTS),
+    work: Annotated[str, typer.Option(help=f"The works, of {', '.join(MAKERS)}.")] = "",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; default: 5, or 2 with --quick.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds per measurement; default: 2, or 0.6 with --quick.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="The folder for results.json and results.png.")] = BENCH,
 ) -> None:
-    """Measure Triton, its peers and the session itself on the same work."""
+    """Measure Triton, other servers and the session without a server on the same works."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        raise UserError("one core is free for server and client together: give this process two, as with taskset")
+        raise UserError(
+            "the benchmark needs two cores, one for the server and one for the client: this process may use only one"
+        )
     names = chosen(only, tuple(CONTESTANTS), "--only")
     works = chosen(work, tuple(MAKERS), "--work") or (QUICK_WORKS if quick else tuple(MAKERS))
     settings = Settings(
@@ -109,12 +114,12 @@ def main(
     results = measured(works, settings, screen)
     write(results, output / "results.json")
     write_plot(results, output / "results.png")
-    # Wider than a pipe's 80 columns: a table cut short tells nothing.
+    # Wider than a pipe's 80 columns: a truncated table is useless.
     console = Console(highlight=False, width=max(screen.console.width, TABLE_WIDTH))
     for table in tables_from_results(results):
         console.print(table)
         screen.say("")
-    screen.say("* the client's core was full: the server may be faster than this")
+    screen.say("* the client's core was saturated: the server may be faster than this")
     screen.say(f"written: {output / 'results.json'} and results.png")
 
 

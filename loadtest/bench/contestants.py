@@ -1,4 +1,4 @@
-"""Who is measured on a work: servers that answer, checked against the session itself before any of them is timed."""
+"""The contestants of a work: servers whose answers are compared with the session's before they are timed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ NOT_YET = (OSError, aiohttp.ClientError, grpc.RpcError, BadStatusError, TimeoutE
 
 @dataclass
 class Contestant:
-    """One way to ask one server."""
+    """One server over one protocol."""
 
     name: str
     host: Host
     address: str
     connect: Connect
-    value: Callable[[Any], Any] | None  # of an answer; None: not compared
+    value: Callable[[Any], Any] | None  # an answer's value; None: answers are not compared
     concurrencies: tuple[int, ...] = CONCURRENCIES
     variant: str = ""
     tried: dict[str, float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Contestant:
         return measure(self.connect, self.address, concurrency, seconds)
 
     def first_answer(self) -> float:
-        """Seconds from the start of the host to its first answer. Raises CannotRunError when none comes."""
+        """Seconds from the start of the host to its first answer. Raises CannotRunError without an answer."""
         deadline = time.perf_counter() + START_TIMEOUT_S
         while True:
             try:
@@ -57,24 +57,24 @@ class Contestant:
                     raise CannotRunError(f"no answer within {START_TIMEOUT_S:g} s ({_short(err)})") from err
                 time.sleep(0.05)
             else:
-                return time.perf_counter() - self.host.began
+                return time.perf_counter() - self.host.started
 
     def check(self, expected: Sequence[Any]) -> tuple[float, float]:
         """Bytes on the wire, per request and per answer. Raises CannotRunError for a wrong answer."""
         try:
             answers, sent, received = asyncio.run(self._checked(len(expected)))
         except NOT_YET as err:
-            raise CannotRunError(f"no answer when checked ({_short(err)})") from err
+            raise CannotRunError(f"no answer during the check ({_short(err)})") from err
         if self.value is not None:
-            for answer, wanted in zip(answers, expected, strict=True):
-                if not is_same(self.value(answer), wanted):
+            for answer, value in zip(answers, expected, strict=True):
+                if not is_same(self.value(answer), value):
                     raise CannotRunError("wrong answers")
         return sent, received
 
     async def _checked(self, count: int) -> tuple[list[Any], float, float]:
         samples = list(range(count))
         async with counted(self.address) as wire, self.connect(wire.address, 1) as send:
-            await send(0, 0)  # what opens a connection is not part of a request
+            await send(0, 0)  # the bytes that open a connection are not counted
             sent, received = wire.sent, wire.received
             answers = [await send(0, sample) for sample in samples]
             return answers, (wire.sent - sent) / count, (wire.received - received) / count
@@ -85,18 +85,18 @@ async def _ask(connect: Connect, address: str, samples: Sequence[int]) -> list[A
         return [await send(0, sample) for sample in samples]
 
 
-def is_same(found: Any, wanted: Any) -> bool:
-    """Equal labels, or arrays that point the same way."""
-    if isinstance(wanted, str):
-        return bool(found == wanted)
-    found, wanted = np.ravel(found).astype(np.float64), np.ravel(wanted).astype(np.float64)
-    if found.shape != wanted.shape or not np.isfinite(found).all():
+def is_same(actual: Any, expected: Any) -> bool:
+    """Whether two labels are equal, or two arrays have a cosine of almost 1."""
+    if isinstance(expected, str):
+        return bool(actual == expected)
+    actual, expected = np.ravel(actual).astype(np.float64), np.ravel(expected).astype(np.float64)
+    if actual.shape != expected.shape or not np.isfinite(actual).all():
         return False
-    return bool(found @ wanted > MIN_COSINE * np.linalg.norm(found) * np.linalg.norm(wanted))
+    return bool(actual @ expected > MIN_COSINE * np.linalg.norm(actual) * np.linalg.norm(expected))
 
 
 def expected_of(work: Work) -> list[Any]:
-    """What the session answers to the first samples, by the very steps the peers call."""
+    """The session's answers to the first samples, computed with the peers' pipeline."""
     from pipeline import Pipeline
 
     values = [Pipeline(work.file).values([sample])[0] for sample in work.samples[:CHECKED]]
@@ -104,8 +104,8 @@ def expected_of(work: Work) -> list[Any]:
 
 
 def of_triton(work: Work, host: TritonHost) -> list[Contestant]:
-    """Over each protocol, and the steps of an ensemble by themselves."""
-    samples, outputs, classes = work.asked[work.model], work.outputs, work.class_count
+    """Triton over each protocol, and each step of an ensemble."""
+    samples, outputs, classes = work.inputs[work.model], work.outputs, work.class_count
     server = host.server
 
     def value(arrays: dict[str, Any]) -> Any:
@@ -127,7 +127,7 @@ def of_triton(work: Work, host: TritonHost) -> list[Contestant]:
         Contestant(SHM, host, server.grpc_url, shm, from_grpc),
     ]
     for model in work.steps:
-        connect = grpc_connect(model, work.asked[model], ())
+        connect = grpc_connect(model, work.inputs[model], ())
         rows.append(Contestant(step_name(model), host, server.grpc_url, connect, None, (SATURATED,)))
     return rows
 

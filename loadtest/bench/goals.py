@@ -1,4 +1,4 @@
-"""The ratios that the benchmark is run for, and what each must reach."""
+"""The ratios that the benchmark computes, and the goal of each."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ PEERS = ("FastAPI", "LitServe", "BentoML", "Ray Serve")
 STEPS = {"image": ("digits_decode", "digits_int8"), "text": ("minilm_tokenize", "minilm_int8")}
 # The same steps as a Triton ensemble.
 ENSEMBLES = {"image": "classify_image_steps", "text": "embed_text_steps"}
-# Its raw work is one of the steps; the ensemble and the other are measured beside it.
+# The raw work is one step of this ensemble; the ensemble and its other step are measured in addition.
 LARGE_ENSEMBLE, LARGE_DECODE = "score_large_image", "resnet50_decode"
 CONCURRENCIES = (1, 8, 32)
 SATURATED = 32
 
 
 def step_name(model: str) -> str:
-    """What another model than the work's is called in the results, such as a step of its ensemble."""
+    """The name in the results of a model other than the work's, such as a step of its ensemble."""
     return f"Triton gRPC, {model}"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """`over` at its concurrency, divided by the least of `under` at theirs."""
+    """The ratio of `over` to the smallest of `under`, each at its concurrency."""
 
     name: str
     work: str

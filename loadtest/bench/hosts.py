@@ -1,4 +1,4 @@
-"""What runs on the server's core: Triton, a peer, or the session loop; started, put to rest, measured and ended."""
+"""The processes on the server's core: Triton, a peer, or the session loop; start, pause, measure and stop them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ START_TIMEOUT_S = 120.0
 
 
 class Host:
-    """A started server. At rest its processes are stopped, so that an idle one takes nothing from the core."""
+    """A started server. A resting server's processes are stopped (SIGSTOP), so that they use no CPU time."""
 
     address = ""
 
     def __init__(self) -> None:
-        self.began = time.perf_counter()
+        self.started = time.perf_counter()
         self.mark = uuid.uuid4().hex
         self._resting: list[psutil.Process] = []
 
@@ -45,7 +45,7 @@ class Host:
         raise NotImplementedError
 
     def check_alive(self) -> None:
-        """Raises CannotRunError when it has ended."""
+        """Raises CannotRunError when its process has ended."""
 
     def rest(self) -> None:
         self._resting = self.processes()
@@ -60,7 +60,7 @@ class Host:
 
 
 class TritonHost(Host):
-    """The repository as it is, of it the models that the work needs."""
+    """A tritonserver with the models of the work."""
 
     def __init__(self, work: Work, core: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class TritonHost(Host):
 
 
 class _ScriptHost(Host):
-    """One script of peers/ in a session of its own, told by its environment what to do."""
+    """One script of peers/ in its own process session, configured by environment variables."""
 
     def __init__(self, python: Path, script: str, work: Work, core: int, variant: str, log: IO[bytes], **pipes: Any):
         super().__init__()
@@ -98,7 +98,7 @@ class _ScriptHost(Host):
             "BENTOML_HOME": str(self.folder / "bentoml"),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            **allocator(os.environ),  # as Triton has it
+            **allocator(os.environ),  # as for Triton
         }
         with processes.on_core(core):
             self.process = subprocess.Popen(
@@ -114,19 +114,19 @@ class _ScriptHost(Host):
 
     def check_alive(self) -> None:
         if self.process.poll() is not None:
-            raise CannotRunError(f"ended by itself with status {self.process.returncode}")
+            raise CannotRunError(f"exited with status {self.process.returncode}")
 
     def stop(self) -> None:
         try:
             processes.end(self.processes())
             self.process.wait()
         finally:
-            processes.end(self.processes(), timeout_s=1.0)  # what it started while it was ending
+            processes.end(self.processes(), timeout_s=1.0)  # processes that it started while it ended
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class PeerHost(_ScriptHost):
-    """Its log is kept in build/bench/works/WORK."""
+    """A server of another framework; its log is in build/bench/works/WORK."""
 
     def __init__(self, peer: Peer, variant: str, python: Path, work: Work, core: int) -> None:
         self.log_file = work.file.parent / f"{peer.distribution}-{variant}.log"
@@ -136,12 +136,12 @@ class PeerHost(_ScriptHost):
     def check_alive(self) -> None:
         if self.process.poll() is not None:
             lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            told = lines[-1][:200] if lines else "it logged nothing"
-            raise CannotRunError(f"ended by itself with status {self.process.returncode}: {told}")
+            last_line = lines[-1][:200] if lines else "it logged nothing"
+            raise CannotRunError(f"exited with status {self.process.returncode}: {last_line}")
 
 
 class LoopHost(_ScriptHost):
-    """The session in a loop; rounds are asked for through its stdin."""
+    """The session in a loop; each line on its stdin requests a round."""
 
     def __init__(self, work: Work, core: int) -> None:
         with (work.file.parent / "session_loop.log").open("wb") as log:
@@ -157,20 +157,20 @@ class LoopHost(_ScriptHost):
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"batch": batch, "seconds": seconds}) + "\n")
         self.process.stdin.flush()
-        told = json.loads(self._line())
-        return round_from_latencies(told["latencies_s"], told["count"], told["elapsed_s"])
+        times = json.loads(self._line())
+        return round_from_latencies(times["latencies_s"], times["count"], times["elapsed_s"])
 
     def _line(self) -> str:
         assert self.process.stdout is not None
         line: str = self.process.stdout.readline()
         if not line:
             self.process.wait(timeout=10)
-            raise CannotRunError(f"ended by itself with status {self.process.returncode}")
+            raise CannotRunError(f"exited with status {self.process.returncode}")
         return line
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
         return port

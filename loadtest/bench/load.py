@@ -1,4 +1,4 @@
-"""The load: a closed loop of so many requests in flight, by one event loop, the same for every server."""
+"""The load generator: a closed loop with a fixed number of requests in flight, the same for every server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import aiohttp
 from loadtest.bench.results import Round
 from loadtest.bench.stats import round_from_latencies
 
-# Answers on a connection that has settled are what counts.
+# The warm-up of the connections, which is not counted.
 WARM_S = 0.25
 TIMEOUT_S = 30.0
 
 
 class BadStatusError(Exception):
-    """A server answered, and not with what was asked for."""
+    """A server answered with an error status."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ class Answer:
     headers: Mapping[str, str]
 
 
-# A slot is one of the requests in flight; then comes the number of the sample to send.
+# Parameters: the slot, which is the number of a request in flight, and the number of the sample to send.
 Send = Callable[[int, int], Awaitable[Any]]
 Connect = Callable[[str, int], AbstractAsyncContextManager[Send]]
 
 
 def http_connect(requests: Sequence[HttpRequest], path: str) -> Connect:
-    """Connections that stay open, one for each request in flight."""
+    """Persistent connections, one for each request in flight."""
 
     @asynccontextmanager
     async def connect(address: str, slots: int) -> AsyncIterator[Send]:
         url = f"http://{address}{path}"
         connector = aiohttp.TCPConnector(limit=slots)
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        # Triton compresses for whoever says it may, which costs more than the bytes on this wire.
+        # Triton compresses answers if the client accepts it, which costs more than it saves on one machine.
         plain = {"Accept-Encoding": "identity"}
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=plain) as session:
 
@@ -67,7 +67,7 @@ def http_connect(requests: Sequence[HttpRequest], path: str) -> Connect:
 
 
 def measure(connect: Connect, address: str, concurrency: int, seconds: float) -> Round:
-    """One round: `concurrency` requests in flight for `seconds`, then those still in flight are awaited."""
+    """One round: `concurrency` requests in flight for `seconds`; the last ones are awaited."""
     gc.collect()
     gc.disable()
     try:
@@ -79,9 +79,9 @@ def measure(connect: Connect, address: str, concurrency: int, seconds: float) ->
 async def _round(connect: Connect, address: str, concurrency: int, seconds: float) -> Round:
     async with connect(address, concurrency) as send:
         await _loop(send, concurrency, min(WARM_S, seconds))
-        cpu, began = time.process_time(), time.perf_counter()
+        cpu, start = time.process_time(), time.perf_counter()
         latencies, errors = await _loop(send, concurrency, seconds)
-        elapsed = time.perf_counter() - began
+        elapsed = time.perf_counter() - start
         client_cpu = (time.process_time() - cpu) / elapsed
     return round_from_latencies(latencies, len(latencies), elapsed, errors=errors, client_cpu=client_cpu)
 
@@ -99,10 +99,10 @@ async def _loop(send: Send, concurrency: int, seconds: float) -> tuple[list[floa
             before = now
             try:
                 await send(slot, sample)
-            except Exception:  # noqa: BLE001  # each library has its own; all of them are answers that did not come
+            except Exception:  # noqa: BLE001  # each library has its own exceptions; each is a missing answer
                 errors += 1
                 now = clock()
-                await asyncio.sleep(0.01)  # a server that is gone must not be asked a million times
+                await asyncio.sleep(0.01)  # limits the rate of attempts at a dead server
             else:
                 now = clock()
                 latencies.append(now - before)

@@ -1,4 +1,4 @@
-"""A model that takes about a millisecond on one core, so that what a server adds shows."""
+"""A model that takes about a millisecond on one core, so that a server's overhead is visible."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ parameters { key: "intra_op_thread_count" value { string_value: "1" } }
 
 
 def write_one_ms(repository: Path) -> None:
-    """`repository`/one_ms, with as many layers as take a millisecond here; stays as it is once made."""
+    """Write `repository`/one_ms with the number of layers that takes a millisecond here; an existing one stays."""
     folder = repository / "one_ms"
     artifact.make(folder / "1" / "model.onnx", {"goal_ms": str(GOAL_MS), "channels": str(CHANNELS)}, _write_fitted)
     artifact.write_text(folder / "config.pbtxt", CONFIG)
 
 
 def _write_fitted(file: Path) -> Mapping[str, object]:
-    # From the time of two depths follows that of a layer; convolutions, since batching gains nothing on them.
+    # The times of two depths give the time of a layer. Convolutions, since they gain nothing from batching.
     few, many = _milliseconds(4), _milliseconds(24)
     layers = max(1, round(4 + (GOAL_MS - few) / max((many - few) / 20, 1e-3)))
     onnx.save(_model(layers), file)
@@ -52,9 +52,9 @@ def _milliseconds(layers: int) -> float:
     feeds = {"x": np.zeros((1, *ONE_MS), dtype=np.float32)}
     times = []
     for _ in range(100):
-        began = time.perf_counter()
+        start = time.perf_counter()
         session.run(None, feeds)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     return float(np.median(times) * 1000)
 
 

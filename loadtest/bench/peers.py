@@ -1,4 +1,4 @@
-"""The peers: a row each, the environment they run in, and how they are asked."""
+"""The peers (servers of other frameworks), their virtual environment, and their requests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ VENV = BENCH / "venv"
 
 
 class CannotRunError(Exception):
-    """Why a peer is not measured, in one line."""
+    """The reason why a server is not measured, in one line."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """`variants` are ways of writing it, all documented; the fastest in a trial is measured, or the first untried."""
+    """`variants` are documented ways to write the server; the fastest in a trial is measured, or the first."""
 
     name: str
     script: str
@@ -42,7 +42,7 @@ def raw_requests(work: Work, variant: str) -> list[HttpRequest]:
 
 
 def bentoml_requests(work: Work, variant: str) -> list[HttpRequest]:
-    """A batchable API of BentoML takes lists: files of a form, or JSON."""
+    """BentoML's batchable API takes lists: files of a form, or JSON."""
     if variant == "plain":
         return raw_requests(work, variant)
     if work.kind == "image":
@@ -51,7 +51,7 @@ def bentoml_requests(work: Work, variant: str) -> list[HttpRequest]:
     if work.kind == "text":
         key, values = "texts", [[sample.decode()] for sample in work.samples]
     else:
-        key, values = "tensors", [array.tolist() for arrays in work.asked[work.model] for array in arrays.values()]
+        key, values = "tensors", [array.tolist() for arrays in work.inputs[work.model] for array in arrays.values()]
     return [HttpRequest(json.dumps({key: value}).encode(), {"Content-Type": "application/json"}) for value in values]
 
 
@@ -71,7 +71,7 @@ PEERS = (
 
 
 def value_from_answer(answer: Answer, kind: str) -> Any:
-    """What a peer answered: a label, or a row of floats."""
+    """The value of a peer's answer: a label, or a row of floats."""
     if answer.headers.get("Content-Type", "").startswith("application/json"):
         value = json.loads(answer.body)
         while isinstance(value, list) and value and isinstance(value[0], list | dict):
@@ -81,24 +81,24 @@ def value_from_answer(answer: Answer, kind: str) -> Any:
 
 
 def python_of_peers(report: Reporter) -> Path:
-    """The Python they run on, installed once. Raises CannotRunError when pip cannot install them."""
-    stamp = VENV / "made_from"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    """The Python of the peers' environment, installed once. Raises CannotRunError when pip cannot install it."""
+    digest_file = VENV / "made_from"
+    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     python = VENV / "bin" / "python"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+    if digest_file.is_file() and digest_file.read_text(encoding="utf-8") == digest:
         return python
     with report.step("install the peers into build/bench/venv, once"):
         _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
         _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(REQUIREMENTS)])
-    stamp.write_text(wanted, encoding="utf-8")
+    digest_file.write_text(digest, encoding="utf-8")
     return python
 
 
 def versions_of_peers(python: Path, peers: Sequence[Peer]) -> Mapping[str, str]:
     names = [*(peer.distribution for peer in peers), "uvicorn", "onnxruntime"]
     code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
-    found: dict[str, str] = json.loads(_run([str(python), "-c", code]))
-    return found
+    installed: dict[str, str] = json.loads(_run([str(python), "-c", code]))
+    return installed
 
 
 def _run(command: Sequence[str]) -> str:

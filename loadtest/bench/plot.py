@@ -1,4 +1,4 @@
-"""The results as one picture: a panel for each work, a bar for each server at each concurrency."""
+"""The results as one figure: a panel for each work, a bar for each server at each concurrency."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from loadtest.bench.goals import CONCURRENCIES, LOOP
 from loadtest.bench.results import Results, WorkResult
 
-# Ours in blues, the peers in warm colours, the limit in grey.
+# Triton in blue, the peers in warm colours, the session loop in grey.
 COLOURS = {
     "Triton HTTP": "#9ecae1",
     "Triton gRPC": "#2171b5",
@@ -41,8 +41,10 @@ def write_plot(results: Results, file: Path) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=4, fontsize=9, frameon=False)
-    told = f"{results.machine.get('cpu', '')}, one core for the server, {results.date[:10]}; p99 in ms above each bar"
-    figure.suptitle(f"Requests per second, more is better ({told})", fontsize=10)
+    conditions = (
+        f"{results.machine.get('cpu', '')}, one core for the server, {results.date[:10]}; p99 in ms above each bar"
+    )
+    figure.suptitle(f"Requests per second, more is better ({conditions})", fontsize=10)
     figure.tight_layout(rect=(0, 0.09, 1, 0.97))
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
@@ -56,14 +58,14 @@ def _panel(axis: Any, work: WorkResult) -> None:
     width = 0.84 / max(1, len(servers))
     for place, server in enumerate(servers):
         at = [group + (place - (len(servers) - 1) / 2) * width for group in range(len(CONCURRENCIES))]
-        found = [cells.get((server, concurrency)) for concurrency in CONCURRENCIES]
-        heights = [0.0 if cell is None else cell.per_s for cell in found]
+        row = [cells.get((server, concurrency)) for concurrency in CONCURRENCIES]
+        heights = [0.0 if cell is None else cell.per_s for cell in row]
         spread = [
-            [0.0 if cell is None else cell.per_s - cell.per_s_low for cell in found],
-            [0.0 if cell is None else cell.per_s_high - cell.per_s for cell in found],
+            [0.0 if cell is None else cell.per_s - cell.per_s_low for cell in row],
+            [0.0 if cell is None else cell.per_s_high - cell.per_s for cell in row],
         ]
         axis.bar(at, heights, width, label=server, color=COLOURS[server], yerr=spread, error_kw={"lw": 0.8})
-        for x, cell in zip(at, found, strict=True):
+        for x, cell in zip(at, row, strict=True):
             if cell is None:
                 axis.text(x, 0, " not measured", rotation=90, ha="center", va="bottom", fontsize=6)
             elif cell.p99_ms is not None:
@@ -88,5 +90,5 @@ def _panel(axis: Any, work: WorkResult) -> None:
 
 
 def _three_digits(number: float) -> str:
-    """Three digits that count, or all of a whole number: never an exponent."""
+    """Three significant digits, or all digits of a large number, without an exponent."""
     return f"{number:.0f}" if number >= 1000 else f"{number:.3g}"

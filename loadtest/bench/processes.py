@@ -1,4 +1,4 @@
-"""Processes of a server under test: on which core they run, what memory they hold, how they rest and how they end."""
+"""The processes of a server under test: their cores, memory, signals and end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import psutil
 
-# Whatever a server starts, in whatever session, carries this variable with our value.
+# An environment variable that identifies all processes of a server, in every session.
 MARK = "BENCH_MARK"
 END_TIMEOUT_S = 15.0
 
 
 @contextlib.contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What starts within runs on `core`; threads of this process are put back to where this thread was."""
+    """Processes started in the block run on `core`; afterwards this process's threads have this thread's old cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -27,25 +27,25 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def pin_this_process(cores: set[int]) -> None:
-    """Every thread: a thread that was started on a server's core would stay there."""
+    """Pin every thread, including threads that were started on a server's core."""
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(int(task.name), cores)
 
 
 def processes_of(pid: int, mark: str = "") -> list[psutil.Process]:
-    """The process, its descendants, and whatever else carries the mark; without this process."""
-    found: dict[int, psutil.Process] = {}
+    """The process, its descendants, and other processes with the mark; without this process."""
+    by_pid: dict[int, psutil.Process] = {}
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        found |= {process.pid: process for process in (root, *root.children(recursive=True))}
+        by_pid |= {process.pid: process for process in (root, *root.children(recursive=True))}
     if mark:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get(MARK) == mark:
-                    found[process.pid] = process
-    found.pop(os.getpid(), None)
-    return list(found.values())
+                    by_pid[process.pid] = process
+    by_pid.pop(os.getpid(), None)
+    return list(by_pid.values())
 
 
 def send_signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
@@ -55,9 +55,9 @@ def send_signal(processes: Sequence[psutil.Process], number: signal.Signals) -> 
 
 
 def memory_mb(processes: Sequence[psutil.Process]) -> tuple[float, float | None]:
-    """Resident memory of all, and their proportional share of it, which counts shared pages once."""
+    """Total resident memory, and total proportional set size, which counts shared pages once; None if unknown."""
     rss, pss = 0.0, 0.0
-    can_tell = True
+    has_pss = True
     for process in processes:
         try:
             rss += process.memory_info().rss
@@ -65,12 +65,12 @@ def memory_mb(processes: Sequence[psutil.Process]) -> tuple[float, float | None]
         except psutil.NoSuchProcess:
             continue
         except psutil.AccessDenied:
-            can_tell = False
-    return rss / 1e6, pss / 1e6 if can_tell else None
+            has_pss = False
+    return rss / 1e6, pss / 1e6 if has_pss else None
 
 
 def end(processes: Sequence[psutil.Process], timeout_s: float = END_TIMEOUT_S) -> None:
-    """The first is asked to end the others in order; after `timeout_s` all that is left is killed."""
+    """Terminate the first, which should end the others; after `timeout_s` terminate, then kill, the remaining ones."""
     send_signal(processes, signal.SIGCONT)
     try:
         send_signal(processes[:1], signal.SIGTERM)

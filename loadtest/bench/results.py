@@ -1,4 +1,4 @@
-"""What the benchmark finds, as build/bench/results.json keeps it."""
+"""The benchmark's results, and their JSON form in build/bench/results.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Fact(BaseModel):
 
 
 class Round(Fact):
-    """One round of one server at one concurrency; a latency is None when nothing was answered."""
+    """One round of one server at one concurrency; latencies are None without an answer."""
 
     per_s: float
     p50_ms: float | None
@@ -38,20 +38,20 @@ class Cell(Fact):
     p99_ms: float | None
     errors: int
     client_cpu: float
-    client_is_full: bool  # the client, not the server, may have set the pace
+    client_is_full: bool  # the client, not the server, may be the bottleneck
     rounds: tuple[Round, ...]
 
 
 class ServerRow(Fact):
-    """What one server is and takes, whatever the load; or why it was not measured."""
+    """Properties of one server that do not depend on the load, or why it was not measured."""
 
     server: str
     variant: str = ""
     tried: dict[str, float] = {}  # requests/s of each variant in the trial that chose this one
-    start_s: float | None = None  # from its process to its first answer
+    start_s: float | None = None  # from the process start to the first answer
     rss_mb: float | None = None
     pss_mb: float | None = None
-    request_bytes: float | None = None  # on the wire, headers and all, per request
+    request_bytes: float | None = None  # on the network with headers, per request
     answer_bytes: float | None = None
     not_measured: str = ""
 
@@ -64,15 +64,15 @@ class WorkResult(Fact):
 
     @model_validator(mode="after")
     def _measured_or_not(self) -> WorkResult:
-        silent = {row.server for row in self.servers if row.not_measured}
+        absent = {row.server for row in self.servers if row.not_measured}
         for cell in self.cells:
-            if cell.server in silent:
+            if cell.server in absent:
                 raise ValueError(f"{cell.server} is not measured and has figures at concurrency {cell.concurrency}")
         return self
 
 
 class Ratio(Fact):
-    """One server over another: median and quartiles of the ratios of the rounds."""
+    """The ratio of two servers: median and quartiles over the rounds."""
 
     name: str
     work: str

@@ -1,4 +1,4 @@
-"""One work, start to end: every server started and checked, then rounds in turns, each server awake only in its own."""
+"""Measures one work: starts and checks every server, then runs alternating rounds; only the measured server runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Settings:
 
 @dataclass
 class LoopContestant:
-    """The limit; a batch of one is one request in flight, a batch of eight stands beside eight."""
+    """The session without a server; a batch of n is compared with n requests in flight."""
 
     name: str
     host: LoopHost
@@ -46,7 +46,7 @@ class LoopContestant:
 
 
 def run(work: Work, settings: Settings, python: Path | str, report: Reporter) -> WorkResult:
-    """`python` is that of the peers, or why they have none."""
+    """`python` is the peers' interpreter, or the reason why there is none."""
     rows: dict[str, ServerRow] = {}
     contestants: list[Contestant | LoopContestant] = []
     with ExitStack() as hosts:
@@ -64,29 +64,29 @@ def run(work: Work, settings: Settings, python: Path | str, report: Reporter) ->
                 contestants.append(_best_variant(peer, work, settings, python, hosts, expected, rows))
             except CannotRunError as err:
                 rows[peer.name] = ServerRow(server=peer.name, not_measured=str(err))
-        found = _rounds(work.name, contestants, settings, report)
-    cells = [cell_from_rounds(name, concurrency, rounds) for (name, concurrency), rounds in found.items()]
+        rounds_of = _rounds(work.name, contestants, settings, report)
+    cells = [cell_from_rounds(name, concurrency, rounds) for (name, concurrency), rounds in rounds_of.items()]
     return WorkResult(work=work.name, about=work.about, servers=tuple(rows.values()), cells=tuple(cells))
 
 
 def _rounds(
     name: str, contestants: Sequence[Contestant | LoopContestant], settings: Settings, report: Reporter
 ) -> dict[tuple[str, int], list[Round]]:
-    found: dict[tuple[str, int], list[Round]] = {}
+    rounds_of: dict[tuple[str, int], list[Round]] = {}
     turns = [(one, concurrency) for concurrency in CONCURRENCIES for one in contestants]
     turns = [(one, concurrency) for one, concurrency in turns if concurrency in one.concurrencies]
     with report.step(f"{name}: {settings.rounds} rounds of {len(turns)} measurements") as progress:
         for number in range(settings.rounds):
-            # Every other round backwards: none always follows the same.
+            # Every other round runs in reverse order, so that no server always follows the same one.
             for place, (one, concurrency) in enumerate(turns if number % 2 == 0 else turns[::-1]):
                 one.host.wake()
                 try:
                     result = one.measure(concurrency, settings.seconds)
                 finally:
                     one.host.rest()
-                found.setdefault((one.name, concurrency), []).append(result)
+                rounds_of.setdefault((one.name, concurrency), []).append(result)
                 progress(number * len(turns) + place + 1, settings.rounds * len(turns))
-    return found
+    return rounds_of
 
 
 def _loops(work: Work, settings: Settings, hosts: ExitStack, rows: dict[str, ServerRow]) -> list[LoopContestant]:
@@ -139,7 +139,7 @@ def _best_variant(
     expected: Sequence[object],
     rows: dict[str, ServerRow],
 ) -> Contestant:
-    """Started, warm and at rest. Raises CannotRunError with the last reason when no variant runs."""
+    """The fastest variant, started, warm and resting. Raises CannotRunError with the last reason if none runs."""
     best: Contestant | None = None
     tried: dict[str, float] = {}
     failed: CannotRunError | None = None
@@ -154,7 +154,7 @@ def _best_variant(
             failed = err
             host.stop()
             continue
-        # The better of two: some learn from the first how long to wait for a batch.
+        # The better of two: some servers adapt their batching delay in the first.
         tried[variant] = max(one.measure(SATURATED, TRIAL_S).per_s for _ in range(2))
         rss, pss = host.memory_mb()
         if best is None or tried[variant] > tried[best.variant]:

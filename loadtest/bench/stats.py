@@ -1,4 +1,4 @@
-"""What rounds come to: percentiles, medians, and how one server compares with another round by round."""
+"""Statistics of rounds: percentiles, medians, and ratios of servers round by round."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from loadtest.bench.goals import Goal
 from loadtest.bench.results import Cell, Ratio, Round, ServerRow, WorkResult
 
-# Of one core: above this the client, not the server, may set the pace.
+# Above this share of a core the client, not the server, may be the bottleneck.
 CLIENT_IS_FULL = 0.85
 
 
 def round_from_latencies(
     latencies_s: Sequence[float], count: int, elapsed_s: float, *, errors: int = 0, client_cpu: float = 0.0
 ) -> Round:
-    """One round of `count` answers in `elapsed_s`; nothing measured counts as nothing answered."""
+    """One round of `count` answers in `elapsed_s`; without latencies its rate is 0."""
     if not latencies_s:
         return Round(per_s=0.0, p50_ms=None, p99_ms=None, count=0, errors=errors, client_cpu=client_cpu)
     p50, p99 = np.percentile(np.asarray(latencies_s) * 1000, [50, 99])
@@ -50,22 +50,24 @@ def cell_from_rounds(server: str, concurrency: int, rounds: Sequence[Round]) -> 
 
 
 def ratio_from_goal(goal: Goal, work: WorkResult) -> Ratio:
-    """Median and quartiles of the ratio in each round; says why where there is none."""
-    told = {"name": goal.name, "work": goal.work, "at_least": goal.at_least, "at_most": goal.at_most}
+    """Median and quartiles of the rounds' ratios, or the reason why there are none."""
+    described = {"name": goal.name, "work": goal.work, "at_least": goal.at_least, "at_most": goal.at_most}
     over = [_values(goal.measure, work, *goal.over)]
     under = [_values(goal.measure, work, server, goal.under_concurrency) for server in goal.under]
     for server, values in zip((goal.over[0], *goal.under), (*over, *under), strict=True):
         if not values:
-            return Ratio(**told, not_measured=_reason(server, work))
-    # Of several, the one with the least: an ensemble is held against its slowest step.
+            return Ratio(**described, not_measured=_reason(server, work))
+    # The smallest of several: an ensemble is compared with its slowest step.
     pairs = list(zip(over[0], (min(row) for row in zip(*under, strict=False)), strict=False))
     ratios = [above / below for above, below in pairs if below]
     if not ratios:
-        return Ratio(**told, not_measured="nothing was answered in any round")
+        return Ratio(**described, not_measured="nothing was answered in any round")
     low, middle, high = (float(value) for value in np.percentile(ratios, [25, 50, 75]))
     is_met = (goal.at_least is None or middle >= goal.at_least) and (goal.at_most is None or middle <= goal.at_most)
     has_goal = goal.at_least is not None or goal.at_most is not None
-    return Ratio(**told, median=middle, low=low, high=high, rounds=len(ratios), is_met=is_met if has_goal else None)
+    return Ratio(
+        **described, median=middle, low=low, high=high, rounds=len(ratios), is_met=is_met if has_goal else None
+    )
 
 
 def _values(measure: str, work: WorkResult, server: str, concurrency: int) -> list[float]:
@@ -79,10 +81,10 @@ def _reason(server: str, work: WorkResult) -> str:
     rows: dict[str, ServerRow] = {row.server: row for row in work.servers}
     row = rows.get(server)
     if row is None:
-        return f"{server} was not asked to run"
+        return f"{server} was not selected"
     return f"{server}: {row.not_measured}" if row.not_measured else f"{server} has no rounds at this concurrency"
 
 
 def _median(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return float(np.median(found)) if found else None
+    present = [value for value in values if value is not None]
+    return float(np.median(present)) if present else None

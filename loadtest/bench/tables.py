@@ -1,4 +1,4 @@
-"""The results as a person reads them: a table a work, then the ratios."""
+"""The results as text: a table for each work, then the ratios."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def _table(work: WorkResult) -> Table:
         if row.not_measured:
             absent.append(f"{name} not measured: {row.not_measured}")
             continue
-        told = []
+        rates = []
         for concurrency in CONCURRENCIES:
             cell = cells.get((row.server, concurrency))
             if cell is None:
-                told.append("")
+                rates.append("")
                 continue
-            # A star: the client's core was full, so the server may be faster than this.
+            # A star: the client's core was saturated, so the server may be faster than this.
             rate = f"{cell.per_s:.1f}{'*' if cell.client_is_full else ''}"
             errors = f" ({cell.errors} errors)" if cell.errors else ""
-            told.append(f"{rate}{errors}, {number(cell.p50_ms, 2)} / {number(cell.p99_ms, 2)}")
+            rates.append(f"{rate}{errors}, {number(cell.p50_ms, 2)} / {number(cell.p99_ms, 2)}")
         memory = f"{number(row.rss_mb)}, {number(row.pss_mb)}"
         wire = "" if row.request_bytes is None else f"{number(row.request_bytes)}, {number(row.answer_bytes)}"
-        table.add_row(name, *told, number(row.start_s, 1), memory, wire)
+        table.add_row(name, *rates, number(row.start_s, 1), memory, wire)
     if absent:
         table.caption, table.caption_justify = "\n".join(absent), "left"
     return table

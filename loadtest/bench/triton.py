@@ -1,4 +1,4 @@
-"""Requests to Triton, made once and sent many times: HTTP, gRPC, and gRPC with inputs in shared memory."""
+"""Requests to Triton, encoded once and sent many times: HTTP, gRPC, and gRPC with inputs in shared memory."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # Each round has a connection of its own.
+    # Each round has its own connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 def http_requests(samples: Sequence[Arrays], outputs: Sequence[str], class_count: int = 0) -> list[HttpRequest]:
-    """Tensors in binary both ways; with `class_count` the best labels of each output in its place."""
+    """Requests with binary inputs and outputs; with `class_count` outputs are replaced by their best labels."""
     requests = []
     for arrays in samples:
         inputs = []
         for name, array in arrays.items():
             inputs.append(triton_http.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
             inputs[-1].set_data_from_numpy(array, binary_data=True)
-        wanted = [triton_http.InferRequestedOutput(name, binary_data=True, class_count=class_count) for name in outputs]
-        body, json_size = triton_http.InferenceServerClient.generate_request_body(inputs, outputs=wanted)
+        requested = [
+            triton_http.InferRequestedOutput(name, binary_data=True, class_count=class_count) for name in outputs
+        ]
+        body, json_size = triton_http.InferenceServerClient.generate_request_body(inputs, outputs=requested)
         headers = {"Content-Type": "application/octet-stream"}
         if json_size is not None:
             headers["Inference-Header-Content-Length"] = str(json_size)
@@ -65,7 +67,7 @@ def grpc_connect(model: str, samples: Sequence[Arrays], outputs: Sequence[str], 
     @asynccontextmanager
     async def connect(address: str, slots: int) -> AsyncIterator[Send]:
         async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-            infer = channel.unary_unary(METHOD)  # bytes in, bytes out: no time goes into messages
+            infer = channel.unary_unary(METHOD)  # bytes in and out: no time is spent on protobuf messages
 
             async def send(slot: int, sample: int) -> bytes:
                 answer: bytes = await infer(requests[sample % len(requests)], timeout=TIMEOUT_S)
@@ -79,7 +81,7 @@ def grpc_connect(model: str, samples: Sequence[Arrays], outputs: Sequence[str], 
 def shared_memory_connect(
     model: str, samples: Sequence[Arrays], outputs: Sequence[str], class_count: int = 0
 ) -> Connect:
-    """As gRPC, the inputs copied into a region of each request in flight; outputs come inline."""
+    """gRPC with inputs copied into one region for each request in flight; outputs are in the response."""
     raw = [{name: _raw(array) for name, array in arrays.items()} for arrays in samples]
     size = max(sum(len(data) for data in parts.values()) for parts in raw)
 

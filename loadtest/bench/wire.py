@@ -1,4 +1,4 @@
-"""Counts the bytes that pass between a client and a server, whatever the protocol."""
+"""Counts the bytes between a client and a server, for any protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Wire:
-    """`address` leads to the server; what passes is counted on both ways."""
+    """`address` is a proxy in front of the server; it counts the bytes of both directions."""
 
     address: str = ""
     sent: int = 0

@@ -1,4 +1,4 @@
-"""The works that every server does: which model file, which samples, and what Triton's model is asked for."""
+"""The works of the benchmark: model files, samples, and the inputs of Triton's models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
 from ai102 import artifact
-from ai102.build import verbs as road
+from ai102.build import verbs as build_verbs
 from ai102.build.workspace import Workspace
 from ai102.configs import configure
 from ai102.errors import UserError
@@ -28,7 +28,7 @@ from loadtest.bench.model import ONE_MS, write_one_ms
 
 ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "build" / "bench"
-# A prime: however many are in flight, each of them sends every sample in turn.
+# A prime: with any number of requests in flight, each slot sends every sample in turn.
 SAMPLES = 61
 LARGE_SAMPLES = 13
 Arrays = Mapping[str, NDArray[Any]]
@@ -36,20 +36,20 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Work:
-    """`samples` are the bodies that peers get; `asked` has for each Triton model the inputs of each sample."""
+    """`samples` are the request bodies of peers; `inputs` holds, by Triton model, the inputs of each sample."""
 
     name: str
     about: str
-    file: Path  # what peers/pipeline.py reads
+    file: Path  # the input of peers/pipeline.py
     kind: str
     samples: tuple[bytes, ...]
     repository: Path
-    model: str  # of Triton's, that does the whole work
+    model: str  # the Triton model that does the whole work
     outputs: tuple[str, ...]
-    asked: Mapping[str, tuple[Arrays, ...]]
+    inputs: Mapping[str, tuple[Arrays, ...]]
     max_batch_size: int
-    steps: tuple[str, ...] = field(default=())  # and other models to be measured beside it
-    class_count: int = 0  # of Triton's classification extension
+    steps: tuple[str, ...] = field(default=())  # further models to measure
+    class_count: int = 0  # for Triton's classification extension
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -60,22 +60,23 @@ def _image(report: Reporter) -> Work:
     repository = ROOT / "model_repository"
     items = _test_items("digits")
     config = _config(repository, "digits_decode")
-    told = {key: value.string_value for key, value in config.parameters.items()}
-    image = {key: int(told[key]) for key in ("height", "width", "channels")}
+    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    image = {key: int(parameters[key]) for key in ("height", "width", "channels")}
     labels = (repository / "digits_label" / "labels.txt").read_text(encoding="utf-8").split("\n")
     spec = {
         "model": _model_file(repository, "digits_int8"),
         "input": "pixels",
         "output": "scores",
         "image": image
-        | {"layout": told["layout"], "resample": told["resample"], "max_megapixels": float(told["max_megapixels"])},
+        | {key: parameters[key] for key in ("layout", "resample")}
+        | {"max_megapixels": float(parameters["max_megapixels"])},
         "labels": [label for label in labels if label],
         "max_batch_size": _config(repository, "digits_int8").max_batch_size,
     }
     file = _write("image", "image", spec, items)
     images = tuple({"image": np.array([[item]], dtype=np.object_)} for item in items)
     pixels = [_tensor_rows(Workspace.of(ROOT / "models.toml"), "digits", items)[index] for index in range(len(items))]
-    asked = {
+    inputs = {
         "score_image": images,
         "classify_image": images,
         ENSEMBLES["image"]: images,
@@ -84,7 +85,7 @@ def _image(report: Reporter) -> Work:
     }
     about = "an encoded 8x8 PNG in, its label out (digits, INT8)"
     return Work(
-        "image", about, file, "image", items, repository, "score_image", ("scores",), asked,
+        "image", about, file, "image", items, repository, "score_image", ("scores",), inputs,
         spec["max_batch_size"], steps=(*STEPS["image"], "classify_image", ENSEMBLES["image"]), class_count=1,
     )  # fmt: skip
 
@@ -93,7 +94,7 @@ def _text(report: Reporter) -> Work:
     repository = ROOT / "model_repository"
     workspace = Workspace.of(ROOT / "models.toml")
     items = _test_items("minilm")
-    told = {key: value.string_value for key, value in _config(repository, "minilm_tokenize").parameters.items()}
+    parameters = {key: value.string_value for key, value in _config(repository, "minilm_tokenize").parameters.items()}
     tokenizer = next(iter(sorted((repository / "minilm_tokenize").glob("*/tokenizer.json"))), None)
     if tokenizer is None:
         raise UserError("model_repository/minilm_tokenize has no tokenizer.json: run `make engine`")
@@ -101,18 +102,18 @@ def _text(report: Reporter) -> Work:
         "model": _model_file(repository, "minilm_int8"),
         "output": "sentence_embedding",
         "tokenizer": str(tokenizer),
-        "lengths": [int(length) for length in told["lengths"].split(",")],
-        "max_bytes": int(told["max_bytes"]),
+        "lengths": [int(length) for length in parameters["lengths"].split(",")],
+        "max_bytes": int(parameters["max_bytes"]),
         "max_batch_size": _config(repository, "minilm_int8").max_batch_size,
     }
     file = _write("text", "text", spec, items)
     texts = tuple({"text": np.array([[item]], dtype=np.object_)} for item in items)
     network, source = workspace.network("minilm"), workspace.source("minilm")
     tokens = tuple(tensors_of_items(network, [item], source.tokenizer_file) for item in items)
-    asked = {"embed_text": texts, ENSEMBLES["text"]: texts, "minilm_tokenize": texts, "minilm_int8": tokens}
+    inputs = {"embed_text": texts, ENSEMBLES["text"]: texts, "minilm_tokenize": texts, "minilm_int8": tokens}
     about = "UTF-8 text in, its embedding out (minilm, INT8)"
     return Work(
-        "text", about, file, "text", items, repository, "embed_text", ("sentence_embedding",), asked,
+        "text", about, file, "text", items, repository, "embed_text", ("sentence_embedding",), inputs,
         spec["max_batch_size"], steps=(*STEPS["text"], ENSEMBLES["text"]),
     )  # fmt: skip
 
@@ -127,7 +128,7 @@ def _tensor(report: Reporter) -> Work:
 def _resnet50(precision: str, report: Reporter) -> Work:
     contract = ROOT / "loadtest" / "resnet50.toml"
     workspace = Workspace.of(contract)
-    road.engine(workspace, "resnet50", report)
+    build_verbs.engine(workspace, "resnet50", report)
     configure.write(workspace.contract, workspace.repository)
     items = _test_items("digits", LARGE_SAMPLES)
     rows = _tensor_rows(workspace, "resnet50", items)
@@ -137,11 +138,11 @@ def _resnet50(precision: str, report: Reporter) -> Work:
         return work
     images = tuple({"image": np.array([[_large_jpeg(item)]], dtype=np.object_)} for item in items)
     steps = (LARGE_ENSEMBLE, LARGE_DECODE)
-    return replace(work, asked={**work.asked, **dict.fromkeys(steps, images)}, steps=steps)
+    return replace(work, inputs={**work.inputs, **dict.fromkeys(steps, images)}, steps=steps)
 
 
 def _large_jpeg(item: bytes) -> bytes:
-    """The image in the size that the network takes, as clients send it that scale before they send."""
+    """The image in the network's size, as a client sends it that scales images itself."""
     file = BytesIO()
     Image.open(BytesIO(item)).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
     return file.getvalue()
@@ -169,19 +170,19 @@ MAKERS: Mapping[str, Callable[[Reporter], Work]] = {
 
 def _raw(name: str, about: str, repository: Path, model: str, rows: list[NDArray[Any]]) -> Work:
     config = _config(repository, model)
-    taken, given = config.input[0].name, config.output[0].name
+    input_name, output = config.input[0].name, config.output[0].name
     items = tuple(row.tobytes() for row in rows)
     spec = {
         "model": _model_file(repository, model),
-        "input": taken,
-        "output": given,
+        "input": input_name,
+        "output": output,
         "dtype": str(rows[0].dtype),
         "dims": list(rows[0].shape[1:]),
         "max_batch_size": config.max_batch_size,
     }
     file = _write(name, "tensor", spec, items)
-    asked = {model: tuple({taken: row} for row in rows)}
-    return Work(name, about, file, "tensor", items, repository, model, (given,), asked, config.max_batch_size)
+    inputs = {model: tuple({input_name: row} for row in rows)}
+    return Work(name, about, file, "tensor", items, repository, model, (output,), inputs, config.max_batch_size)
 
 
 def _test_items(name: str, count: int = SAMPLES) -> tuple[bytes, ...]:
@@ -202,7 +203,7 @@ def _config(repository: Path, model: str) -> Any:
 
 
 def _model_file(repository: Path, model: str) -> str:
-    """The version that Triton serves: the highest."""
+    """The model file of the highest version, which Triton serves."""
     files = sorted((repository / model).glob("*/model.onnx"), key=lambda file: int(file.parent.name))
     if not files:
         raise UserError(f"{repository / model} has no model.onnx: run `make engine`")

@@ -1,1 +1,1 @@
-"""What the gateway costs over asking Triton directly."""
+"""The gateway's overhead over direct requests to Triton."""

@@ -1,7 +1,8 @@
-"""What the door costs over asking tritonserver itself: `python -m loadtest.gateway_overhead`, about three minutes.
+"""The gateway's overhead over direct requests to tritonserver: `python -m loadtest.gateway_overhead`, three minutes.
 
-Direct and through the door in turns; direct is plain text, the door has TLS, tokens and rights. First the replica has a
-core of its own, door and client another; then all may run anywhere. Medians over the rounds, with their quartiles.
+Direct requests alternate with requests through the gateway; direct ones are plain text, the gateway has TLS, tokens
+and rights. First the replica has one core, gateway and client another; then all share both. Prints medians over the
+rounds, with their quartiles.
 Goals, over gRPC: at most 0.5 ms more at p50, at least 0.9 of the throughput.
 """
 
@@ -37,13 +38,13 @@ from loadtest.gateway_overhead.ways import PROTOCOLS, Way, ask, way, works
 
 ROOT = Path(__file__).parents[2]
 SERVER_CORE, CLIENT_CORE = 0, 1
-IN_FLIGHT = 64  # enough to keep the replica busy: with few, a closed loop measures the latency once more
+IN_FLIGHT = 64  # enough to saturate the replica: with few, a closed loop measures the latency again
 GOAL_MS, GOAL_SHARE = 0.5, 0.9
 
 
 @dataclass(frozen=True)
 class Round:
-    """One call in flight, and then IN_FLIGHT of them."""
+    """Latencies with one call in flight, and the throughput with IN_FLIGHT calls."""
 
     p50_ms: float
     p99_ms: float
@@ -64,7 +65,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """Direct and door over all rounds; `more_ms` and `share` compare the two of each round."""
+    """Direct and gateway over all rounds; `more_ms` and `share` compare both in each round."""
 
     placement: str
     protocol: str
@@ -72,13 +73,13 @@ class Row:
     direct_p50_ms: Spread
     more_ms: Spread
     direct_p99_ms: Spread
-    door_p99_ms: Spread
+    gateway_p99_ms: Spread
     direct_per_s: Spread
     share: Spread
 
     @property
     def misses(self) -> list[str]:
-        """Which goals it misses; there are goals for gRPC only."""
+        """The missed goals; only gRPC has goals."""
         if self.protocol != "grpc":
             return []
         missed = ["p50"] if self.more_ms.median > GOAL_MS else []
@@ -91,26 +92,26 @@ def spread_of(values: list[float]) -> Spread:
 
 
 def row_from_rounds(placement: str, protocol: str, work: str, rounds: list[tuple[Round, Round]]) -> Row:
-    """`rounds`: direct and door of each."""
+    """`rounds` holds the direct and the gateway measurement of each round."""
     return Row(
         placement,
         protocol,
         work,
         spread_of([direct.p50_ms for direct, _ in rounds]),
-        spread_of([door.p50_ms - direct.p50_ms for direct, door in rounds]),
+        spread_of([gateway.p50_ms - direct.p50_ms for direct, gateway in rounds]),
         spread_of([direct.p99_ms for direct, _ in rounds]),
-        spread_of([door.p99_ms for _, door in rounds]),
+        spread_of([gateway.p99_ms for _, gateway in rounds]),
         spread_of([direct.per_s for direct, _ in rounds]),
-        spread_of([door.per_s / direct.per_s for direct, door in rounds]),
+        spread_of([gateway.per_s / direct.per_s for direct, gateway in rounds]),
     )
 
 
 def measured(
     ways: tuple[Way, Way], rounds: int, seconds: float, succeeded: Callable[[], int]
 ) -> list[tuple[Round, Round]]:
-    """Both ways in turns, taking turns in going first; AssertionError unless the replica answered every request."""
+    """Measure both ways in alternating order. Raises AssertionError unless the replica answered every request."""
     counts = [[_count_for(way, connections, seconds) for connections in (1, IN_FLIGHT)] for way in ways]
-    found = []
+    pairs = []
     before = succeeded()
     for number in range(rounds):
         pair: dict[int, Round] = {}
@@ -118,21 +119,21 @@ def measured(
             alone = ask(ways[which], counts[which][0], 1)
             p50, p99 = np.percentile(alone.times_ms, [50, 99])
             pair[which] = Round(float(p50), float(p99), ask(ways[which], counts[which][1], IN_FLIGHT).per_s)
-        found.append((pair[0], pair[1]))
-    wanted, got = rounds * sum(map(sum, counts)), succeeded() - before
-    assert got == wanted, f"{got} of {wanted} calls of {ways[1].url} succeeded"
-    return found
+        pairs.append((pair[0], pair[1]))
+    sent, succeeded_count = rounds * sum(map(sum, counts)), succeeded() - before
+    assert succeeded_count == sent, f"{succeeded_count} of {sent} calls of {ways[1].url} succeeded"
+    return pairs
 
 
 def _count_for(way: Way, connections: int, seconds: float) -> int:
-    """About so many requests last so long."""
+    """The number of requests that takes about `seconds`."""
     return max(100, int(ask(way, 400, connections).per_s * seconds))
 
 
 def succeeded_at(server: Server, model: str) -> int:
     with tritonclient.http.InferenceServerClient(server.http_url) as client:
-        (told,) = client.get_inference_statistics(model)["model_stats"]
-    return int(told["inference_stats"]["success"]["count"])
+        (statistics,) = client.get_inference_statistics(model)["model_stats"]
+    return int(statistics["inference_stats"]["success"]["count"])
 
 
 def rows(proxy: ProxyName, placement: str, chosen: argparse.Namespace) -> Iterator[Row]:
@@ -164,11 +165,11 @@ def rows(proxy: ProxyName, placement: str, chosen: argparse.Namespace) -> Iterat
                 yield row_from_rounds(placement, protocol, work.name, rounds)
 
 
-def table_of(proxy: str, found: list[Row]) -> Table:
-    columns = ("cores", "way", "call", "direct p50 ms", "door p50 ms more", "p99 ms direct", "p99 ms door")
-    table = Table(*columns, "direct /s", "door/direct", "goal", title=f"The door on {proxy}, over asking directly",
-                  title_justify="left", box=None)  # fmt: skip
-    for row in found:
+def table_of(proxy: str, rows: list[Row]) -> Table:
+    columns = ("cores", "way", "call", "direct p50 ms", "gateway p50 ms more", "p99 ms direct", "p99 ms gateway")
+    title = f"The gateway on {proxy}, over direct requests"
+    table = Table(*columns, "direct /s", "gateway/direct", "goal", title=title, title_justify="left", box=None)
+    for row in rows:
         goal = "" if row.protocol != "grpc" else f"missed: {', '.join(row.misses)}" if row.misses else "reached"
         table.add_row(
             row.placement,
@@ -177,7 +178,7 @@ def table_of(proxy: str, found: list[Row]) -> Table:
             f"{row.direct_p50_ms.median:.2f}",
             row.more_ms.text(2),
             f"{row.direct_p99_ms.median:.2f}",
-            f"{row.door_p99_ms.median:.2f}",
+            f"{row.gateway_p99_ms.median:.2f}",
             f"{row.direct_per_s.median:.0f}",
             row.share.text(2),
             goal,
@@ -186,12 +187,12 @@ def table_of(proxy: str, found: list[Row]) -> Table:
 
 
 def machine(proxy: str) -> Mapping[str, str]:
-    told = subprocess.run([proxy, "-v"], capture_output=True, text=True, check=False)
+    proxy_version = subprocess.run([proxy, "-v"], capture_output=True, text=True, check=False)
     h2load = subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True)
     return {
         "cpu": cpu_name(),
         "cores": str(os.cpu_count()),
-        proxy: (told.stdout + told.stderr).partition("ersion")[2].split()[0].strip(": "),
+        proxy: (proxy_version.stdout + proxy_version.stderr).partition("ersion")[2].split()[0].strip(": "),
         "python": platform.python_version(),
         "h2load": h2load.stdout.partition("/")[2].strip(),
         "date": time.strftime("%Y-%m-%d"),
@@ -202,27 +203,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--proxy", choices=("haproxy", "nginx"), default="haproxy")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=0.4, help="of each measurement; there are 48 in a round")
-    parser.add_argument("--protocol", choices=PROTOCOLS, help="only this one")
-    parser.add_argument("--cores", choices=("apart", "shared"), help="only this placement")
+    parser.add_argument("--seconds", type=float, default=0.4, help="seconds per measurement; a round has 48")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="measure only this protocol")
+    parser.add_argument("--cores", choices=("apart", "shared"), help="measure only this placement")
     chosen = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
-        sys.exit("door_overhead.py needs two cores: one for the replica, one for door and client")
+        sys.exit("loadtest.gateway_overhead needs two cores: one for the replica, one for gateway and client")
     if not shutil.which("h2load"):
-        sys.exit("door_overhead.py asks with h2load: install the package nghttp2-client")
-    found: list[Row] = []
+        sys.exit("loadtest.gateway_overhead sends requests with h2load: install the package nghttp2-client")
+    measured_rows: list[Row] = []
     for placement in [chosen.cores] if chosen.cores else ("apart", "shared"):
-        wanted = 3 if chosen.protocol else 3 * len(PROTOCOLS)
+        count = 3 if chosen.protocol else 3 * len(PROTOCOLS)
         console = Console(stderr=True)
-        found += track(rows(chosen.proxy, placement, chosen), placement, wanted, console=console, transient=True)
+        measured_rows += track(rows(chosen.proxy, placement, chosen), placement, count, console=console, transient=True)
     console = Console(width=None if sys.stdout.isatty() else 170)
-    console.print(table_of(chosen.proxy, found))
-    told = ", ".join(f"{key} {value}" for key, value in machine(chosen.proxy).items())
+    console.print(table_of(chosen.proxy, measured_rows))
+    shown = ", ".join(f"{key} {value}" for key, value in machine(chosen.proxy).items())
     console.print(
-        f"{chosen.rounds} rounds in turns, {chosen.seconds:g} s each; medians, with quartiles; apart: the replica on"
-        f" one core, door and client on another; {IN_FLIGHT} calls in flight for the throughput; {told}"
+        f"{chosen.rounds} alternating rounds, {chosen.seconds:g} s each; medians, with quartiles; apart: the replica on"
+        f" one core, gateway and client on another; {IN_FLIGHT} calls in flight for the throughput; {shown}"
     )
-    if missed := [f"{row.work} ({row.placement}): {', '.join(row.misses)}" for row in found if row.misses]:
+    if missed := [f"{row.work} ({row.placement}): {', '.join(row.misses)}" for row in measured_rows if row.misses]:
         sys.exit(f"missed the goal: {'; '.join(missed)}")
 
 

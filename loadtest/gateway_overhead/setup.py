@@ -1,4 +1,4 @@
-"""What door_overhead.py needs before it can time: cores, a repository with an echo, a policy, its state and a token."""
+"""The set-up of the measurement: cores, a repository with an echo model, a policy, its state and a token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 ISSUER, AUDIENCE = "https://ai102.example", "ai102"
 INFER = {"verbs": ["infer"], "models": ["*"]}
 ECHO_MODEL = '''
-"""Gives back what came."""
+"""Returns its input."""
 import triton_python_backend_utils as pb_utils
 
 
@@ -42,13 +42,13 @@ output { name: "OUT" data_type: TYPE_UINT8 dims: -1 }
 
 
 def run_on(cores: set[int]) -> None:
-    """Where all of this process runs from now on, and what it starts."""
+    """Pin all threads of this process, and the processes that they start, to `cores`."""
     for thread in Path("/proc/self/task").iterdir():
         os.sched_setaffinity(int(thread.name), cores)
 
 
 def repository_at(folder: Path) -> Path:
-    """All models of the repository, and echo."""
+    """A copy of the model repository with the echo model added."""
     shutil.copytree(ROOT / "model_repository", folder, symlinks=True, copy_function=os.link)
     (folder / "echo" / "1").mkdir(parents=True)
     (folder / "echo" / "config.pbtxt").write_text(ECHO_CONFIG, encoding="utf-8")
@@ -57,7 +57,7 @@ def repository_at(folder: Path) -> Path:
 
 
 def prepared(home: Path, server: Server) -> tuple[Gateway, str]:
-    """A policy before `server`, all that its door needs in `home`, and a token to pass it."""
+    """A gateway policy for `server`, with the gateway's files in `home`, and a token that it accepts."""
     rest, grpc_, status = chosen_ports("127.0.0.1", {"rest": 0, "grpc": 0, "status": 0}).values()
     gateway = Gateway.model_validate(
         {

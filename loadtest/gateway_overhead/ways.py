@@ -1,4 +1,4 @@
-"""What door_overhead.py asks, and h2load that asks it: so light a client that a core can be the door's."""
+"""The requests of the measurement, sent by h2load, which leaves most of the core to the gateway."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def works() -> list[Work]:
 
 @dataclass(frozen=True)
 class Way:
-    """A request as it goes over the wire, as often as wanted."""
+    """An encoded request that can be sent many times."""
 
     url: str
     headers: tuple[str, ...]
@@ -56,7 +56,7 @@ class Way:
 
 
 def way(protocol: str, address: str, work: Work, token: str) -> Way:
-    """With a token through the door, over TLS; without one straight to a replica."""
+    """With a token through the gateway, over TLS; without one directly to a replica."""
     scheme = "https" if token else "http"
     bearer = [f"authorization: Bearer {token}"] if token else []
     tensor = tritonclient.http.InferInput(work.input, work.array.shape, work.datatype)
@@ -75,18 +75,18 @@ def way(protocol: str, address: str, work: Work, token: str) -> Way:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Milliseconds of each request and how many were answered a second, without the first tenth of them."""
+class Timings:
+    """Each request's time and the rate of answers, without the first tenth of the requests."""
 
     times_ms: Sequence[float]
     per_s: float
 
 
-def ask(way: Way, count: int, connections: int) -> Asked:
-    """Send a request `count` times over so many connections, one in flight on each.
+def ask(way: Way, count: int, connections: int) -> Timings:
+    """Send a request `count` times over `connections` connections, one in flight on each.
 
-    Raises UserError for any that got no answer of status 200. That says little of a gRPC call: see to its success
-    where the server counts it.
+    Raises UserError if an answer has not status 200. The status does not show the success of a gRPC call: use the
+    server's statistics for that.
     """
     with tempfile.TemporaryDirectory() as place:
         body, log = Path(place, "body"), Path(place, "log")
@@ -94,13 +94,13 @@ def ask(way: Way, count: int, connections: int) -> Asked:
         headers = [part for header in way.headers for part in ("-H", header)]
         command = ["h2load", f"-n{count}", f"-c{connections}", "-m1", f"--data={body}", f"--log-file={log}", *headers]
         command += ["--h1"] if way.is_http1 else []
-        told = subprocess.run([*command, way.url], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        done = subprocess.run([*command, way.url], capture_output=True, text=True, timeout=LIMIT_S, check=False)
         rows = [line.split() for line in log.read_text(encoding="ascii").splitlines()] if log.is_file() else []
     statuses = {status for _, status, _ in rows}
-    if told.returncode or len(rows) != count or statuses != {"200"}:
-        raise UserError(f"{way.url}: {len(rows)} of {count} answered, {statuses}: {told.stdout}{told.stderr}"[:1000])
-    began, took = (np.array([int(row[column]) for row in rows]) for column in (0, 2))
-    ended = np.sort(began + took)
+    if done.returncode or len(rows) != count or statuses != {"200"}:
+        raise UserError(f"{way.url}: {len(rows)} of {count} answered, {statuses}: {done.stdout}{done.stderr}"[:1000])
+    starts, durations = (np.array([int(row[column]) for row in rows]) for column in (0, 2))
+    ends = np.sort(starts + durations)
     first = count // 10
-    per_s = (count - first - 1) / (ended[-1] - ended[first]) * 1e6
-    return Asked((took[np.argsort(began)][first:] / 1000).tolist(), float(per_s))
+    per_s = (count - first - 1) / (ends[-1] - ends[first]) * 1e6
+    return Timings((durations[np.argsort(starts)][first:] / 1000).tolist(), float(per_s))

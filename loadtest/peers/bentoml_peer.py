@@ -1,4 +1,4 @@
-"""BentoML: `batched` by its adaptive batching, with the types it documents; `plain` with raw bytes and no batching."""
+"""BentoML: `batched` uses adaptive batching with its documented types; `plain` takes raw bytes without batching."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn, raw bytes in and out: `inline` runs the session in the event loop, `threadpool` beside it."""
+"""FastAPI on uvicorn, raw bytes in and out: `inline` runs the session in the event loop, `threadpool` in threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def app_of(pipeline: Pipeline, variant: str) -> FastAPI:
         answers = await run_in_threadpool(pipeline.answers, [body])
         return Response(answers[0], media_type=pipeline.media_type)
 
-    # A handler that takes the request itself has no parameters for FastAPI to look at.
+    # A plain route: FastAPI then does not parse parameters.
     app.add_route("/answer", {"inline": inline, "threadpool": threadpool}[variant], methods=["POST"])
     return app
 

@@ -1,4 +1,4 @@
-"""LitServe, raw bytes in and out: `batched` with its dynamic batching, `plain` without."""
+"""LitServe, raw bytes in and out: `batched` with dynamic batching, `plain` without."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ class Api(litserve.LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         self.pipeline = Pipeline(Path(os.environ["BENCH_WORK"]))
 
-    # LitServe hands this annotation to FastAPI, which gives a body that is not JSON as it came.
+    # LitServe passes this annotation to FastAPI, which then passes a body that is not JSON unchanged.
     def decode_request(self, request: Annotated[bytes, Body()]) -> bytes:
         return request
 

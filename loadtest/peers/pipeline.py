@@ -1,6 +1,6 @@
-"""One work, from the bytes of a request to the bytes of its answer: what every peer calls.
+"""The pipeline that every peer calls: from the bytes of a request to the bytes of its answer.
 
-The session and the steps around it are those that Triton's models use: `ai102_runtime.transforms` and the same options.
+Session options and transforms (`ai102_runtime.transforms`) are those of Triton's models.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def session_of(model: str) -> onnxruntime.InferenceSession:
 
 
 class Pipeline:
-    """The work that a file of `bench_works` describes."""
+    """The work that `file`, written by loadtest.bench.works, describes."""
 
     def __init__(self, file: Path) -> None:
         self.work: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ class Pipeline:
         return [path.read_bytes() for path in sorted(Path(self.work["samples"]).iterdir())]
 
     def feeds(self, bodies: Sequence[bytes]) -> Feeds:
-        """What the session takes for these requests, in one batch."""
+        """The session's inputs for these requests, as one batch."""
         if self.kind == "image":
             from ai102_runtime.transforms.images import pixels_from_image
 
@@ -62,8 +62,8 @@ class Pipeline:
         return {self.work["input"]: rows[0] if len(rows) == 1 else np.concatenate(rows)}
 
     def run(self, feeds: Feeds) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.session.run([self.work["output"]], feeds)[0]
-        return found
+        output: NDArray[np.float32] = self.session.run([self.work["output"]], feeds)[0]
+        return output
 
     def values(self, bodies: Sequence[bytes]) -> list[Any]:
         """An answer for each request: a dictionary of label and score, or a row of floats."""
@@ -81,7 +81,7 @@ class Pipeline:
         ]
 
     def _embeddings(self, bodies: Sequence[bytes]) -> list[Any]:
-        """Texts of one padded length in one run, as Triton batches them: a short one is not padded to a long one's."""
+        """Texts of the same padded length run as one batch, as in Triton: short texts are not padded to long ones."""
         groups: dict[int, list[tuple[int, Feeds]]] = {}
         for place, body in enumerate(bodies):
             feeds = self.feeds([body])
@@ -94,7 +94,7 @@ class Pipeline:
         return rows
 
     def answers(self, bodies: Sequence[bytes]) -> list[bytes]:
-        """The body that answers each request: JSON for a label, raw float32 for an array."""
+        """The response body of each request: JSON for a label, raw float32 for an array."""
         values = self.values(bodies)
         if self.kind == "image":
             return [json.dumps(value).encode() for value in values]

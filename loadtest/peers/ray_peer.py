@@ -1,4 +1,4 @@
-"""Ray Serve, one replica, raw bytes in and out: `batched` by @serve.batch, `plain` without."""
+"""Ray Serve, one replica, raw bytes in and out: `batched` with @serve.batch, `plain` without."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Batched:
 if __name__ == "__main__":
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    # Two logical CPUs place the actors; where they run is the affinity that all of them inherit.
+    # Two logical CPUs allow the actors to be placed; the inherited affinity decides where they run.
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=os.environ["BENCH_FOLDER"])
     serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["BENCH_PORT"])}, logging_config=None)
     deployment = Batched if os.environ["BENCH_VARIANT"] == "batched" else Plain

@@ -1,7 +1,6 @@
-"""The limit: the session in a loop, no server. Each line of stdin asks for one round, one line of stdout tells it.
+"""The session in a loop, without a server: an upper limit. A line on stdin starts a round, a line on stdout reports it.
 
-For a tensor only `InferenceSession.run` is timed; for an image or a text its steps before and after are part of
-the work.
+For a tensor only `InferenceSession.run` is timed; for an image or a text pre- and postprocessing are timed too.
 """
 
 from __future__ import annotations
@@ -18,43 +17,43 @@ from pipeline import Pipeline
 
 
 def calls_of(pipeline: Pipeline, batch: int) -> list[Callable[[], object]]:
-    """One call for each batch of samples, all they need made beforehand."""
+    """One call for each batch of samples, with inputs prepared beforehand."""
     samples = pipeline.samples()
-    # One group follows the other, so that a short round too sends every sample about as often as the others.
+    # Consecutive groups, so that a short round too sends all samples about equally often.
     groups = [
         [samples[(turn * batch + place) % len(samples)] for place in range(batch)] for turn in range(len(samples))
     ]
     if pipeline.kind != "tensor":
         return [lambda group=group: pipeline.answers(group) for group in groups]  # type: ignore[misc]
     run, outputs = pipeline.session.run, [pipeline.work["output"]]
-    ready = [pipeline.feeds(group) for group in groups]
-    return [lambda feeds=feeds: run(outputs, feeds) for feeds in ready]  # type: ignore[misc]
+    feeds_of_groups = [pipeline.feeds(group) for group in groups]
+    return [lambda feeds=feeds: run(outputs, feeds) for feeds in feeds_of_groups]  # type: ignore[misc]
 
 
 def timed(calls: list[Callable[[], object]], batch: int, seconds: float) -> dict[str, Any]:
     latencies: list[float] = []
     clock = time.perf_counter
-    began = now = clock()
-    while now - began < seconds:
+    start = now = clock()
+    while now - start < seconds:
         before = now
         calls[len(latencies) % len(calls)]()
         now = clock()
         latencies.append(now - before)
-    return {"count": len(latencies) * batch, "elapsed_s": now - began, "latencies_s": latencies}
+    return {"count": len(latencies) * batch, "elapsed_s": now - start, "latencies_s": latencies}
 
 
 def main() -> None:
     pipeline = Pipeline(Path(os.environ["BENCH_WORK"]))
-    made: dict[int, list[Callable[[], object]]] = {}
+    calls_of_batch: dict[int, list[Callable[[], object]]] = {}
     pipeline.answers(pipeline.samples()[:1])
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        asked = json.loads(line)
-        batch = asked["batch"]
-        made.setdefault(batch, calls_of(pipeline, batch))
-        made[batch][0]()
-        sys.stdout.write(json.dumps(timed(made[batch], batch, asked["seconds"])) + "\n")
+        request = json.loads(line)
+        batch = request["batch"]
+        calls_of_batch.setdefault(batch, calls_of(pipeline, batch))
+        calls_of_batch[batch][0]()
+        sys.stdout.write(json.dumps(timed(calls_of_batch[batch], batch, request["seconds"])) + "\n")
         sys.stdout.flush()
 
 

@@ -126,11 +126,11 @@ MISTAKES = {
     "no inputs": ("new", "torch:nets:by_name", {}, "--input pixels:FP32:3,224,224"),
     "no module": ("new", "torch:nothing:make", {"inputs": X}, "No module named 'nothing'"),
     "no callable": ("new", "torch:nets", {"inputs": X}, "write torch:MODULE:CALLABLE"),
-    "no network": ("new", "torch:nets:nothing", {"inputs": X}, "made a NoneType, wanted a torch.nn.Module"),
+    "no network": ("new", "torch:nets:nothing", {"inputs": X}, "returned a NoneType, expected a torch.nn.Module"),
     "raises": ("new", "torch:nets:broken", {"inputs": X}, "ValueError: no weights here"),
     "other shape": ("new", "torch:nets:by_name", {"inputs": X}, "does not run on x [2, 2]: RuntimeError"),
-    "pickle": ("new", "sklearn:dict.joblib", {}, "is a pickle, and opening one runs whatever code its author put in"),
-    "no estimator": ("new", "sklearn:dict.joblib", {"allow_pickle": True}, "holds a dict, wanted an estimator"),
+    "pickle": ("new", "sklearn:dict.joblib", {}, "is a pickle, and opening one can run arbitrary code"),
+    "no estimator": ("new", "sklearn:dict.joblib", {"allow_pickle": True}, "holds a dict, expected an estimator"),
     "no pickle": ("new", "sklearn:text.joblib", {"allow_pickle": True}, "cannot open it"),
 }  # fmt: skip
 

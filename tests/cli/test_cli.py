@@ -20,12 +20,12 @@ def ai102(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
 
 
 def test_help_names_every_verb_in_one_line_each() -> None:
-    told = CliRunner().invoke(app, ["--help"]).output
+    output = CliRunner().invoke(app, ["--help"]).output
     verbs = [
         "export", "calibrate", "quantize", "check-qdq", "report",
         "configure", "serve", "infer", "verify", "demo", "engine",
     ]  # fmt: skip
-    assert [line.split()[0] for line in told.splitlines() if line.split()[:1] and line.split()[0] in verbs] == verbs
+    assert [line.split()[0] for line in output.splitlines() if line.split()[:1] and line.split()[0] in verbs] == verbs
 
 
 MISTAKES = {
@@ -51,7 +51,7 @@ MISTAKES = {
     ),
     "two networks for one file": (
         ["engine", "build", "--onnx", "x.onnx", "--contract", str(ROOT / "models.toml")],
-        "--onnx is one network's file: name that network",
+        "--onnx is the file of one network: name that network",
     ),
     "no repository": (["serve"], "there is no model repository model_repository: run `make engine`"),
 }
@@ -75,7 +75,7 @@ def test_a_stale_config_fails_the_check_and_names_the_file(tmp_path: Path) -> No
     done = ai102("configure", "--check", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         2,
-        "ai102: minilm_int8/config.pbtxt: not what models.toml says; run `ai102 configure`\n",
+        "ai102: minilm_int8/config.pbtxt: differs from models.toml; run `ai102 configure`\n",
     )
 
 

@@ -27,7 +27,7 @@ def test_the_committed_repository_holds_no_model_that_the_contract_does_not_know
     assert folders == {model.name for model in CONTRACT.served_models}
 
 
-# A label file has no room for it: Triton reads every line as a label.
+# A label file cannot hold the header: Triton reads every line as a label.
 @pytest.mark.parametrize(
     "path", [path for path in configure.files_from_contract(CONTRACT) if path.endswith((".pbtxt", ".py"))]
 )
@@ -187,9 +187,7 @@ def test_write_changes_only_what_differs_and_check_names_it(tmp_path: Path) -> N
     assert configure.write(CONTRACT, tmp_path) == everything
     assert configure.write(CONTRACT, tmp_path) == []
     (tmp_path / "digits_int8" / "config.pbtxt").write_text("name: 'mine'")
-    with pytest.raises(
-        UserError, match=r"^digits_int8/config.pbtxt: not what models.toml says; run `ai102 configure`$"
-    ):
+    with pytest.raises(UserError, match=r"^digits_int8/config.pbtxt: differs from models.toml; run `ai102 configure`$"):
         configure.check(CONTRACT, tmp_path)
     assert configure.write(CONTRACT, tmp_path) == ["digits_int8/config.pbtxt"]
     configure.check(CONTRACT, tmp_path)

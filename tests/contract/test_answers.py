@@ -31,14 +31,14 @@ def test_the_first_of_each_kind_is_asked_and_scores_come_from_the_ensemble_over_
 
 
 def test_an_ensemble_of_scores_alone_can_be_named() -> None:
-    asked = asked_from_contract(contract(), classify="score_image")
-    assert asked.classifier == Classifier("score_image", "image", "", "", LABELS, SCORES)
+    ensembles = asked_from_contract(contract(), classify="score_image")
+    assert ensembles.classifier == Classifier("score_image", "image", "", "", LABELS, SCORES)
 
 
 def test_without_scores_only_the_best_label_is_told() -> None:
-    asked = asked_from_contract(contract(TEXT.replace(NO_SCORES, "")))
-    assert asked.classifier is not None
-    assert (asked.classifier.scores, asked.classifier.max_top) == (None, 1)
+    ensembles = asked_from_contract(contract(TEXT.replace(NO_SCORES, "")))
+    assert ensembles.classifier is not None
+    assert (ensembles.classifier.scores, ensembles.classifier.max_top) == (None, 1)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ MISTAKES = {
     "zero in dims": (
         "dims = [10]",
         "dims = [0]",
-        "models.toml: networks.digits.outputs[0].dims holds a 0: nothing would fit in; "
+        "models.toml: networks.digits.outputs[0].dims holds a 0: the tensor would be empty; "
         "write the size, or -1 where it varies",
     ),
     "lengths out of order": (
@@ -79,7 +79,7 @@ MISTAKES = {
         "budget = { min_mean_cosine = 0.995, min_cosine = 0.98, min_nearest_neighbour_percent = 93 }",
         "",
         'models.toml: networks.minilm.calibration_set is "minilm" but there is no budget: INT8 would be served '
-        "unjudged; write budget = { min_mean_cosine = 0.99 }",
+        "without an accuracy check; write budget = { min_mean_cosine = 0.99 }",
     ),
     "budget of another task": (
         "min_mean_cosine = 0.995, min_cosine = 0.98, min_nearest_neighbour_percent = 93",
@@ -132,7 +132,7 @@ MISTAKES = {
         "max_queue_delay_us = 500",
         "preserve_ordering = true, priorities = { levels = 2 }",
         "models.toml: networks.digits.batching.preserve_ordering is true and priorities are set: a request cannot both "
-        "overtake and keep its place; drop one of them",
+        "overtake and keep its order; drop one of them",
     ),
     "default priority that is none": (
         "max_queue_delay_us = 500",
@@ -153,7 +153,7 @@ MISTAKES = {
     "served but gone": (
         "instances = { count = 1, threads = 1 }",
         "versions = { keep = 1, serve = 2 }",
-        "models.toml: networks.digits.versions.serve is 2 but keep is 1: a build that is gone cannot be served",
+        "models.toml: networks.digits.versions.serve is 2 but keep is 1: a deleted build cannot be served",
     ),
     "warm-up over the maximum": (
         "batch_sizes = [1, 64]",
@@ -163,8 +163,8 @@ MISTAKES = {
     "graphs without shapes": (
         "warmup = { batch_sizes = [1, 64] }",
         "tensorrt = { cuda_graphs = true }",
-        "models.toml: networks.digits.tensorrt.cuda_graphs is true but there is no warmup: a graph is caught for each "
-        "shape of it; write warmup = { batch_sizes = [1, 8] }",
+        "models.toml: networks.digits.tensorrt.cuda_graphs is true but there is no warmup: a graph is captured for "
+        "each warm-up shape; write warmup = { batch_sizes = [1, 8] }",
     ),
     "a parameter of ours": (
         "instances = { count = 1, threads = 1 }",
@@ -175,7 +175,7 @@ MISTAKES = {
     "one process without a network": (
         'steps = ["digits_decode", "digits_int8"]\ninputs = ["image"]\noutputs = ["scores"]',
         'steps = ["digits_decode"]\ninputs = ["image"]\noutputs = ["pixels"]',
-        "models.toml: ensembles.score_image.in_one_process wants exactly one network among the steps, there is none; "
+        "models.toml: ensembles.score_image.in_one_process needs exactly one network among the steps, there is none; "
         "drop the key",
     ),
     "two models of one name": (
@@ -233,17 +233,17 @@ def test_the_contract_names_every_served_model() -> None:
 
 
 def test_a_pipeline_in_one_process_is_chosen_before_the_ensemble_of_the_same_steps() -> None:
-    head, _, ensembles = CONTRACT.read_text(encoding="utf-8").partition("# Encoded image in; label")
+    head, _, ensembles = CONTRACT.read_text(encoding="utf-8").partition("# Input: an encoded image; outputs: the label")
     text, mark, steps = ensembles.partition("[ensembles.classify_image_steps]")
     turned = contract.contract_from_text(head + mark + steps + "# " + text, Path("models.toml"))
     assert list(turned.ensembles)[:2] == ["classify_image_steps", "embed_text_steps"]
     assert [name for name, _ in turned.pipelines] == [
         "classify_image", "score_image", "embed_text", "classify_image_steps", "embed_text_steps"
     ]  # fmt: skip
-    asked = asked_from_contract(turned)
-    assert asked.classifier is not None
-    assert asked.embedder is not None
-    assert (asked.classifier.model, asked.embedder.model) == ("classify_image", "embed_text")
+    api_ensembles = asked_from_contract(turned)
+    assert api_ensembles.classifier is not None
+    assert api_ensembles.embedder is not None
+    assert (api_ensembles.classifier.model, api_ensembles.embedder.model) == ("classify_image", "embed_text")
     assert pipeline_of_network(turned, "minilm")[0].name == "embed_text"
 
 

@@ -103,7 +103,7 @@ def test_values_are_set_in_a_table_that_stands_behind_ensembles() -> None:
     ],
 )
 def test_a_table_written_in_another_way_is_left_to_its_author(text: str) -> None:
-    with pytest.raises(UserError, match="take it out by hand"):
+    with pytest.raises(UserError, match="remove it by hand"):
         edits.without_table(text, "networks", "one")
 
 

@@ -43,9 +43,9 @@ def model(
     initializers: Iterable[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
     graph = helper.make_graph(list(nodes), "graph", list(inputs), list(outputs), list(initializers))
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(made)
-    return made
+    onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(onnx_model)
+    return onnx_model
 
 
 def identity(data_type: str = "FP32", dims: Dims = ("n", 2)) -> onnx.ModelProto:
@@ -77,9 +77,9 @@ def plus(value: float, dims: Dims = ("n", 2)) -> onnx.ModelProto:
 
 def external(value: float) -> dict[str, bytes]:
     """A model whose weight lies in a file beside it."""
-    made = plus(value)
-    weight = made.graph.initializer[0]
+    onnx_model = plus(value)
+    weight = onnx_model.graph.initializer[0]
     weight.ClearField("float_data")
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="weights.bin")
-    return {"model.onnx": made.SerializeToString(), "weights.bin": struct.pack("<f", value)}
+    return {"model.onnx": onnx_model.SerializeToString(), "weights.bin": struct.pack("<f", value)}

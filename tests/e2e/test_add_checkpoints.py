@@ -86,36 +86,36 @@ def scores_by_pipeline(task: str, folder: Path, items: list[Any], labels: tuple[
 def test_an_image_network_answers_as_transformers_does(name: str, client: Client, folder: Path) -> None:
     files = pictures()
     opened = [Image.open(BytesIO(file)).convert("RGB") for file in files]
-    wanted = scores_by_pipeline("image-classification", folder / name, opened, checkpoints.ANIMALS)
+    expected = scores_by_pipeline("image-classification", folder / name, opened, checkpoints.ANIMALS)
     served = client.infer(f"score_{name}", {"image": bytes_array(files)}, ["scores"])["scores"]
-    np.testing.assert_allclose(served, wanted, atol=1e-4)
+    np.testing.assert_allclose(served, expected, atol=1e-4)
     labels = client.classify(files, f"classify_{name}")
-    assert [label.label for label in labels] == [checkpoints.ANIMALS[best] for best in wanted.argmax(axis=1)]
-    np.testing.assert_allclose([label.score for label in labels], wanted.max(axis=1), atol=1e-4)
+    assert [label.label for label in labels] == [checkpoints.ANIMALS[best] for best in expected.argmax(axis=1)]
+    np.testing.assert_allclose([label.score for label in labels], expected.max(axis=1), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["bert", "distilbert"])
 def test_a_text_network_answers_as_transformers_does(name: str, client: Client, folder: Path) -> None:
     # Cut to what the network reads, as the served ensemble does; the pipeline would fail on a longer text.
     texts = [text[:180] for text in TEXTS]
-    wanted = scores_by_pipeline("text-classification", folder / name, texts, checkpoints.MOODS)
+    expected = scores_by_pipeline("text-classification", folder / name, texts, checkpoints.MOODS)
     items = bytes_array([text.encode() for text in texts])
     served = client.infer(f"score_{name}", {"text": items}, ["scores"])["scores"]
-    np.testing.assert_allclose(served, wanted, atol=1e-4)
+    np.testing.assert_allclose(served, expected, atol=1e-4)
     labels = client.classify([text.encode() for text in texts], f"classify_{name}")
-    assert [label.label for label in labels] == [checkpoints.MOODS[best] for best in wanted.argmax(axis=1)]
+    assert [label.label for label in labels] == [checkpoints.MOODS[best] for best in expected.argmax(axis=1)]
 
 
 def test_a_token_network_tells_label_score_and_place_as_transformers_does(client: Client, folder: Path) -> None:
     with checkpoints.quiet():
         run = transformers.pipeline("token-classification", model=str(folder / "names"), ignore_labels=[])
         text = TEXTS[2][:59]
-        wanted = [(entry["entity"], entry["start"], entry["end"], float(entry["score"])) for entry in run(text)]
+        expected = [(entry["entity"], entry["start"], entry["end"], float(entry["score"])) for entry in run(text)]
     answer = client.infer("tag_names", {"text": bytes_array([text.encode()])})
     label, score, span = (answer[key][0] for key in ("label", "score", "span"))
     served = [(n.decode(), *map(int, s), float(p)) for n, p, s in zip(label, score, span, strict=True) if n]
-    assert [entry[:3] for entry in served] == [entry[:3] for entry in wanted]
-    np.testing.assert_allclose([entry[3] for entry in served], [entry[3] for entry in wanted], atol=1e-4)
+    assert [entry[:3] for entry in served] == [entry[:3] for entry in expected]
+    np.testing.assert_allclose([entry[3] for entry in served], [entry[3] for entry in expected], atol=1e-4)
 
 
 def test_an_embedder_gives_vectors_of_length_one(client: Client) -> None:

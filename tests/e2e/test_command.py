@@ -22,7 +22,7 @@ QUIET = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--allow-gpu-me
 
 
 def run(*arguments: str, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> tuple[int, str]:
-    found = subprocess.run(
+    done = subprocess.run(
         [COMMAND, *arguments],
         env=dict(environment),
         cwd=folder,
@@ -32,7 +32,7 @@ def run(*arguments: str, environment: Mapping[str, str] = os.environ, folder: Pa
         timeout=60,
         check=False,
     )
-    return found.returncode, found.stdout
+    return done.returncode, done.stdout
 
 
 def test_help_is_that_of_the_real_server() -> None:
@@ -72,7 +72,7 @@ def test_the_users_own_backend_directory_wins(tmp_path: Path) -> None:
 
 
 def test_a_home_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
-    (tmp_path / "home").write_text("a file where a folder is wanted")
+    (tmp_path / "home").write_text("a file instead of a folder")
     environment = os.environ | {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
     environment.pop("XDG_CACHE_HOME", None)
     _, log = run("--help", environment=environment)

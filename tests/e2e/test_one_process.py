@@ -29,24 +29,24 @@ def test_images_get_the_scores_of_the_steps_alone_or_many_at_once(client: Client
     pixels = client.infer("digits_decode", {"image": bytes_array(IMAGES)})
     scores = client.infer("digits_int8", {"pixels": pixels["pixels"]})["scores"]
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda item: client.infer("score_image", {"image": bytes_array([item])}), IMAGES))
-    np.testing.assert_allclose(np.concatenate([one["scores"] for one in found]), scores, atol=1e-6)
+        answers = list(pool.map(lambda item: client.infer("score_image", {"image": bytes_array([item])}), IMAGES))
+    np.testing.assert_allclose(np.concatenate([one["scores"] for one in answers]), scores, atol=1e-6)
     np.testing.assert_allclose(client.infer("score_image", {"image": bytes_array(IMAGES)})["scores"], scores, atol=1e-6)
 
 
 def test_texts_of_all_lengths_get_the_embeddings_of_the_steps(client: Client) -> None:
-    wanted = []
+    expected = []
     for text in TEXTS:
         tokens = client.infer("minilm_tokenize", {"text": bytes_array([text])})
-        asked = {name: tokens[name] for name in ("input_ids", "attention_mask")}
-        wanted.append(client.infer("minilm_int8", asked)["sentence_embedding"])
+        inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+        expected.append(client.infer("minilm_int8", inputs)["sentence_embedding"])
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda text: client.infer("embed_text", {"text": bytes_array([text])}), TEXTS))
+        answers = list(pool.map(lambda text: client.infer("embed_text", {"text": bytes_array([text])}), TEXTS))
     # Texts of one padded length run as one batch, whose sums have another order.
     np.testing.assert_allclose(
-        np.concatenate([one["sentence_embedding"] for one in found]), np.concatenate(wanted), atol=2e-2
+        np.concatenate([one["sentence_embedding"] for one in answers]), np.concatenate(expected), atol=2e-2
     )
-    assert {bool(one["truncated"].item()) for one in found} == {False}
+    assert {bool(one["truncated"].item()) for one in answers} == {False}
 
 
 def test_a_bad_image_is_refused_and_the_others_of_its_batch_are_answered(client: Client) -> None:
@@ -59,7 +59,7 @@ def test_a_bad_image_is_refused_and_the_others_of_its_batch_are_answered(client:
             return err.status
 
     with ThreadPoolExecutor(15) as pool:
-        found = list(pool.map(label, items))
-    assert found[7] == "INVALID_ARGUMENT"
-    assert found[:7] + found[8:] == [label(item) for item in IMAGES[:14]]
-    assert "INVALID_ARGUMENT" not in found[:7] + found[8:]
+        answers = list(pool.map(label, items))
+    assert answers[7] == "INVALID_ARGUMENT"
+    assert answers[:7] + answers[8:] == [label(item) for item in IMAGES[:14]]
+    assert "INVALID_ARGUMENT" not in answers[:7] + answers[8:]

@@ -1,4 +1,4 @@
-"""The ONNX Runtime backend inside a real server, asked over HTTP and gRPC."""
+"""The ONNX Runtime backend inside a real server, over HTTP and gRPC."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -116,18 +116,18 @@ class Caller:
         self.module, self.client = module, client
 
     def inputs(self, arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> list[Any]:
-        made = []
+        inputs = []
         for name, (data_type, array) in arrays.items():
-            made.append(self.module.InferInput(name, list(array.shape), data_type))
-            made[-1].set_data_from_numpy(array)
-        return made
+            inputs.append(self.module.InferInput(name, list(array.shape), data_type))
+            inputs[-1].set_data_from_numpy(array)
+        return inputs
 
     def infer(
-        self, name: str, arrays: Mapping[str, tuple[str, NDArray[Any]]], wanted: list[str], version: str = ""
+        self, name: str, arrays: Mapping[str, tuple[str, NDArray[Any]]], expected: list[str], version: str = ""
     ) -> dict[str, Any]:
-        outputs = [self.module.InferRequestedOutput(output) for output in wanted]
+        outputs = [self.module.InferRequestedOutput(output) for output in expected]
         result = self.client.infer(name, self.inputs(arrays), model_version=version, outputs=outputs)
-        return {output: result.as_numpy(output) for output in wanted}
+        return {output: result.as_numpy(output) for output in expected}
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +149,8 @@ def http(server: Server) -> Iterator[Caller]:
 
 @pytest.fixture(params=["http", "grpc"])
 def caller(request: pytest.FixtureRequest) -> Caller:
-    found: Caller = request.getfixturevalue(request.param)
-    return found
+    protocol_caller: Caller = request.getfixturevalue(request.param)
+    return protocol_caller
 
 
 def config_of(http: Caller, name: str) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def test_bfloat16_comes_back_as_it_was_sent_alone_and_batched(grpc: Caller) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [
         ("no_config", (6, True, [("x", "TYPE_FP32", ["2"])], [("y", "TYPE_FP32", ["2"])])),
         ("vector", (6, True, [("x", "TYPE_FP32", ["1"])], [("y", "TYPE_FP32", ["1"])])),
@@ -196,13 +196,13 @@ def test_bfloat16_comes_back_as_it_was_sent_alone_and_batched(grpc: Caller) -> N
         ("tuned", (6, True, [("x", "TYPE_FP32", ["2"])], [("y", "TYPE_FP32", ["2"])])),
     ],
 )
-def test_config_is_filled_in_from_the_file(http: Caller, name: str, wanted: tuple[Any, ...]) -> None:
+def test_config_is_filled_in_from_the_file(http: Caller, name: str, expected: tuple[Any, ...]) -> None:
     config = config_of(http, name)
     tensors = [
         [(t["name"], t["data_type"], [str(dim) for dim in t["dims"]]) for t in config[side]]
         for side in ("input", "output")
     ]
-    assert (config["max_batch_size"], "dynamic_batching" in config, *tensors) == wanted
+    assert (config["max_batch_size"], "dynamic_batching" in config, *tensors) == expected
 
 
 def test_models_with_one_dimension_or_none_are_served(caller: Caller) -> None:
@@ -242,9 +242,9 @@ def together(grpc: Caller, name: str, sent: list[dict[str, tuple[str, NDArray[An
     answers: list[Future[Any]] = [Future() for _ in sent]
     for arrays, answer in zip(sent, answers, strict=True):
         grpc.client.async_infer(name, grpc.inputs(arrays), partial(settle, answer))
-    found = [answer.result(timeout=20) for answer in answers]
+    results = [answer.result(timeout=20) for answer in answers]
     assert executions(grpc, name) - before <= 1, "the requests were not joined, so this test would prove nothing"
-    return found
+    return results
 
 
 def settle(answer: Future[Any], result: Any, error: Any) -> None:
@@ -315,8 +315,14 @@ def test_a_bad_request_is_answered_400_in_one_sentence(
     with pytest.raises(InferenceServerException) as caught:
         caller.infer(name, sent, [])
     message = caught.value.message()
-    told = (caught.value.status(), reason in message, "Traceback" in message, "\n" in message.strip(), "/" in message)
-    assert told in [
+    answer_facts = (
+        caught.value.status(),
+        reason in message,
+        "Traceback" in message,
+        "\n" in message.strip(),
+        "/" in message,
+    )
+    assert answer_facts in [
         ("400", True, False, False, False),
         ("StatusCode.INVALID_ARGUMENT", True, False, False, False),
     ], message

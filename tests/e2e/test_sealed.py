@@ -1,4 +1,4 @@
-"""Sealed payloads through a real server: the same answers, nothing in clear on the way, no request taken twice."""
+"""Sealed payloads through a real server: the same answers, nothing in clear on the way, no request accepted twice."""
 
 import http.client
 import re
@@ -202,7 +202,7 @@ def test_a_memory_that_another_user_spoilt_stops_neither_the_server_nor_says_mor
     tmp_path: Path, keys: KeyFolder, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = tmp_path / "seen"
-    seen.write_text("made first by somebody else")
+    seen.write_text("created by another user")
     monkeypatch.setenv("AI102_SEAL_KEYS", str(home / "keys"))
     monkeypatch.setenv("AI102_SEAL_SEEN", str(seen))
     free = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}

@@ -1,4 +1,4 @@
-"""A real server is started, told apart from its failures, and always stopped with all it started."""
+"""A real server is started, its failures are reported, and it is always stopped with all its processes."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def addition_config(max_batch_size: int = 4, data_type: str = "TYPE_FP32", dims:
 
 def group(leader: int) -> list[str]:
     """The names of the processes that live in the process group of `leader`."""
-    found = []
+    names = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             name, _, rest = status.read_text().rpartition(")")
@@ -60,8 +60,8 @@ def group(leader: int) -> list[str]:
             continue  # it ended while we looked
         state, _, process_group = rest.split()[:3]
         if int(process_group) == leader and state != "Z":
-            found.append(name.partition("(")[2])
-    return found
+            names.append(name.partition("(")[2])
+    return names
 
 
 def regions(starter: int) -> list[Path]:
@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
 
 @pytest.fixture(scope="module")
 def refusal(start_server: StartServer) -> str:
-    """What a user is told about a repository in which every model is wrong in its own way."""
+    """The error for a repository in which every model has another mistake."""
     with pytest.raises(UserError) as caught:
         start_server({name: files for name, (files, _) in REFUSED.items()})
     return str(caught.value)
@@ -170,10 +170,10 @@ def test_a_refusal_is_one_line_without_traceback(refusal: str) -> None:
 
 
 def test_a_busy_port_is_told_before_anything_starts(repository: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        probe.listen()
+        port = probe.getsockname()[1]
         with pytest.raises(UserError, match=f"127.0.0.1:{port} .*stop what listens there, .*--grpc-port"):
             Server(repository, **FREE_PORTS | {"grpc_port": port}).start()
     assert regions(os.getpid()) == []
@@ -203,12 +203,12 @@ def test_the_server_and_its_models_allocate_by_tcmalloc(repository: Path, monkey
     with Server(repository, **FREE_PORTS, models=["good"]) as server:
         leader = psutil.Process(server.pid)
         family = [leader, *leader.children(recursive=True)]
-        found = {
+        names = {
             process.name(): any("libtcmalloc" in mapped.path for mapped in process.memory_maps())
             for process in family
             if "triton" in process.name()
         }
-    assert found == {"tritonserver": True, "triton_python_backend_stub": True}
+    assert names == {"tritonserver": True, "triton_python_backend_stub": True}
 
 
 def test_a_server_that_hangs_is_killed_after_the_bound(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,8 +246,8 @@ def test_a_server_that_dies_by_itself_is_told_in_one_line(serving: tuple["subpro
     process, pid, _ = serving
     os.kill(pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=20)
-    told = "tritonserver ended by itself (status -9): it logged no error\n"
-    assert (process.returncode, errors, group(pid), regions(process.pid)) == (1, told, [], [])
+    message = "tritonserver ended by itself (status -9): it logged no error\n"
+    assert (process.returncode, errors, group(pid), regions(process.pid)) == (1, message, [], [])
 
 
 def test_the_server_ends_when_its_parent_is_killed(serving: tuple["subprocess.Popen[str]", int, str]) -> None:

@@ -106,12 +106,12 @@ def test_an_ensemble_is_tuned_by_the_network_inside_it_and_the_server_gets_its_c
         with_hops(project)
     before = (project / "models.toml").read_text(encoding="utf-8")
     with serving(project / "model_repository", ["classify_image"]) as server:
-        found = configs(server, *models)
+        original_configs = configs(server, *models)
         done = ai102(project, "tune", "classify_image", *QUICK, "--p99-ms", "200", "--url", f"grpc://{server.grpc_url}")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert configs(server, *models) == found
-    told = json.loads((project / "loadtest" / "capacity.json").read_text(encoding="utf-8"))["models"]
-    assert (told.keys(), told["classify_image"]["tuned_model"]) == ({"classify_image"}, "digits_int8")
+        assert configs(server, *models) == original_configs
+    capacity = json.loads((project / "loadtest" / "capacity.json").read_text(encoding="utf-8"))["models"]
+    assert (capacity.keys(), capacity["classify_image"]["tuned_model"]) == ({"classify_image"}, "digits_int8")
     assert (project / "models.toml").read_text(encoding="utf-8") == before
 
 
@@ -120,7 +120,7 @@ def test_an_interrupt_puts_the_server_back_and_writes_nothing(project: Path) -> 
     with_hops(project)
     before = (project / "models.toml").read_text(encoding="utf-8")
     with serving(project / "model_repository", ["classify_image"]) as server:
-        found = configs(server, *models)
+        original_configs = configs(server, *models)
         options = ("--p99-ms", "200", "--max-batch-size", "4", "--apply", "--url", f"grpc://{server.grpc_url}")
         running = subprocess.Popen(
             [sys.executable, "-c", INTERRUPTIBLE, "tune", "classify_image", *options],
@@ -130,13 +130,13 @@ def test_an_interrupt_puts_the_server_back_and_writes_nothing(project: Path) -> 
             cwd=project,
         )
         deadline = time.monotonic() + 60
-        while configs(server, *models) == found:  # until a candidate is served
+        while configs(server, *models) == original_configs:  # until a candidate is served
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < deadline
         os.kill(running.pid, signal.SIGINT)
-        _, told = running.communicate(timeout=60)
-        assert configs(server, *models) == found
-    assert (running.returncode, "Traceback" in told) == (130, False), told
+        _, message = running.communicate(timeout=60)
+        assert configs(server, *models) == original_configs
+    assert (running.returncode, "Traceback" in message) == (130, False), message
     assert (project / "models.toml").read_text(encoding="utf-8") == before
     assert not (project / "loadtest").exists()
 
@@ -150,9 +150,9 @@ def test_a_goal_out_of_reach_is_one_line_and_exit_3(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["tune", "nope"], "nope is no network and no ensemble of models.toml"),
+        (["tune", "nope"], "nope is neither a network nor an ensemble of models.toml"),
         (["tune", "digits", "--p99-ms", "0"], "--p99-ms is 0"),
         (["tune", "digits", "--threads", "1,x"], '--threads is "1,x": write whole numbers'),
         (["tune", "digits", "--url", "grpc://127.0.0.1:1"], "no Triton answers"),
@@ -161,9 +161,9 @@ def test_a_goal_out_of_reach_is_one_line_and_exit_3(project: Path) -> None:
         (["explain", "--seconds", "-1"], "--seconds is -1"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], told: str) -> None:
+def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], message: str) -> None:
     done = ai102(ROOT, *arguments)
-    assert (done.returncode, done.stderr.count("\n"), told in done.stderr) == (2, 1, True), done.stderr
+    assert (done.returncode, done.stderr.count("\n"), message in done.stderr) == (2, 1, True), done.stderr
 
 
 def test_a_server_that_lets_nobody_load_models_is_told_apart(project: Path) -> None:
@@ -180,21 +180,21 @@ def test_a_server_that_lets_nobody_load_models_is_told_apart(project: Path) -> N
 
 def test_explain_finds_a_client_that_waits_for_each_answer_and_clients_that_do_not(project: Path) -> None:
     items = read_samples(ROOT / "calibration" / "sets", "digits", "test").items[:50]
-    found = {}
+    explained = {}
     with serving(project / "model_repository", ["classify_image_steps"]) as server:
         url = f"grpc://{server.grpc_url}"
         for clients in (1, 24):
             with asked_by(clients, url, items):
                 done = ai102(ROOT, "explain", "classify_image_steps", "--url", url, "--seconds", "1.5", "--json")
             assert done.returncode == 0, done.stderr
-            (told,) = json.loads(done.stdout)
-            found[clients] = (told, {finding["rule"] for finding in told["findings"]})
+            (entry,) = json.loads(done.stdout)
+            explained[clients] = (entry, {finding["rule"] for finding in entry["findings"]})
         words = ai102(ROOT, "explain", "--url", f"http://{server.http_url}", "--seconds", "0")
-    assert "one_in_flight" in found[1][1]
-    assert "one_in_flight" not in found[24][1]
-    assert "one_process_is_faster" in found[1][1]
-    assert found[1][0]["steps"] == ["digits_decode", "digits_int8", "digits_label"]
-    assert min(told["requests"] for told, _ in found.values()) > 0
+    assert "one_in_flight" in explained[1][1]
+    assert "one_in_flight" not in explained[24][1]
+    assert "one_process_is_faster" in explained[1][1]
+    assert explained[1][0]["steps"] == ["digits_decode", "digits_int8", "digits_label"]
+    assert min(entry["requests"] for entry, _ in explained.values()) > 0
     assert words.returncode == 0, words.stderr
     assert "classify_image_steps:" in words.stdout
     assert "digits_int8" in words.stdout

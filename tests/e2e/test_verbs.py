@@ -48,10 +48,10 @@ def test_infer_prints_a_row_an_image(protocol: str, server: Server, images: list
 
 def test_infer_as_json_is_json(server: Server) -> None:
     done = ai102("infer", "embed_text", "hello", "wörld", "--json", "--address", server.grpc_url)
-    told = json.loads(done.stdout)
-    assert [entry["item"] for entry in told] == ["hello", "wörld"]
-    assert [len(entry["sentence_embedding"]) for entry in told] == [384, 384]
-    assert [entry["truncated"] for entry in told] == [False, False]
+    entries = json.loads(done.stdout)
+    assert [entry["item"] for entry in entries] == ["hello", "wörld"]
+    assert [len(entry["sentence_embedding"]) for entry in entries] == [384, 384]
+    assert [entry["truncated"] for entry in entries] == [False, False]
 
 
 def test_infer_answers_the_good_items_and_tells_the_bad_ones(server: Server, images: list[str]) -> None:

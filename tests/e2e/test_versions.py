@@ -91,18 +91,16 @@ def ai102(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def answer(server: Server) -> float:
     """Of the network, which an ensemble that runs it in its own process must give too."""
     with Client(f"grpc://{server.grpc_url}") as client:
-        found = [
-            client.infer(model, {"x": np.ones((1, 2), np.float32)})["y"][0, 0] for model in ("scale_fp32", "whole")
-        ]
-    assert found[0] == found[1]
-    return float(found[0])
+        rows = [client.infer(model, {"x": np.ones((1, 2), np.float32)})["y"][0, 0] for model in ("scale_fp32", "whole")]
+    assert rows[0] == rows[1]
+    return float(rows[0])
 
 
 def row(folder: Path, server: Server) -> dict[str, Any]:
     done = ai102(folder, "models", "--json", "--url", f"http://{server.http_url}")
     assert done.returncode == 0, done.stderr
-    found, _ = json.loads(done.stdout)
-    return {key: found[key] for key in ("versions", "rolled_back", "config_is_fresh", "engines", "server")}
+    rows, _ = json.loads(done.stdout)
+    return {key: rows[key] for key in ("versions", "rolled_back", "config_is_fresh", "engines", "server")}
 
 
 def test_a_running_server_follows_a_rollback_and_its_undoing(folder: Path, server: Server) -> None:

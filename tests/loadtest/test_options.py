@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ai102.errors import UserError
-from loadtest.options import OPTIONS, add_to, as_told, plan_from_options
+from loadtest.options import OPTIONS, add_to, effective_options, plan_from_options
 
 
 def options(*words: str) -> Any:
@@ -26,12 +26,12 @@ def test_the_address_decides_the_protocol() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [("--shape step", {"think_s", "parameters"}), ("--arrivals poisson", {"rate", "max_in_flight"})],
 )
-def test_what_had_no_effect_is_not_told(words: str, told: set[str]) -> None:
+def test_options_without_an_effect_are_not_reported(words: str, reported: set[str]) -> None:
     plan = plan_from_options(options(*words.split()), "grpc://a:1")
-    assert as_told(plan).keys() & {"rate", "think_s", "max_in_flight", "parameters"} == told
+    assert effective_options(plan).keys() & {"rate", "think_s", "max_in_flight", "parameters"} == reported
 
 
 @pytest.mark.parametrize(
@@ -45,28 +45,28 @@ def test_what_had_no_effect_is_not_told(words: str, told: set[str]) -> None:
         (
             "--protocol mixed",
             "grpc://a:1",
-            "--protocol is mixed, but no address speaks http: add --http-url http://127.0.0.1:8000",
+            "--protocol is mixed, but no address uses http: add --http-url http://127.0.0.1:8000",
         ),
         (
             "--protocol grpc",
             "http://a:1",
-            "--protocol is grpc, but no address speaks grpc: add --grpc-url grpc://127.0.0.1:8001",
+            "--protocol is grpc, but no address uses grpc: add --grpc-url grpc://127.0.0.1:8001",
         ),
         (
             "--http-url grpc://a:2",
             "grpc://a:1",
-            "--http-url is grpc://a:2: wanted an address that begins with http://",
+            "--http-url is grpc://a:2: write an address that begins with http://",
         ),
         (
             "--grpc-url grpc://a:2",
             "grpc://a:1",
             "--grpc-url is grpc://a:2, but --host is grpc://a:1: give one address for grpc",
         ),
-        ("--rate 0", "grpc://a:1", "--rate is 0.0: wanted more than 0"),
-        ("--rate nan", "grpc://a:1", "--rate is nan: wanted more than 0"),
-        ("--check-share 10", "grpc://a:1", "--check-share is 10.0: wanted a part from 0 to 1"),
-        ("--base-percent 200", "grpc://a:1", "--base-percent is 200.0: wanted from 0 to 100"),
-        ("--users -1", "grpc://a:1", "--users is -1: wanted at least 1"),
+        ("--rate 0", "grpc://a:1", "--rate is 0.0: expected more than 0"),
+        ("--rate nan", "grpc://a:1", "--rate is nan: expected more than 0"),
+        ("--check-share 10", "grpc://a:1", "--check-share is 10.0: expected a share from 0 to 1"),
+        ("--base-percent 200", "grpc://a:1", "--base-percent is 200.0: expected from 0 to 100"),
+        ("--users -1", "grpc://a:1", "--users is -1: expected at least 1"),
     ],
 )
 def test_a_mistake_is_one_line(words: str, host: str, sentence: str) -> None:

@@ -51,7 +51,7 @@ def test_a_contract_with_nothing_to_send_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "came", "right"),
+    ("expected", "actual", "right"),
     [
         (bytes_array([b"one"]), bytes_array([b"one"]), True),
         (bytes_array([b"one"]), bytes_array([b"two"]), False),
@@ -63,9 +63,9 @@ def test_a_contract_with_nothing_to_send_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_answer_is_right_when_it_is_that_of_the_idle_server(
-    wanted: np.ndarray, came: np.ndarray, right: bool
+    expected: np.ndarray, actual: np.ndarray, right: bool
 ) -> None:
-    assert is_right(Sample({}, {"x": wanted}), {"x": came}) is right
+    assert is_right(Sample({}, {"x": expected}), {"x": actual}) is right
 
 
 def test_the_size_of_an_answer_is_its_bytes() -> None:

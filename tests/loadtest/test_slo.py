@@ -20,39 +20,39 @@ P99 = {"images": 20.0, "texts": 100.0}
         (
             [IMAGES, TEXTS],
             Goals(P99 | {"images": 19.9}, None, None),
-            ["SLO MISSED: p99 of images over grpc: 20 ms, wanted at most 19.9 ms"],
+            ["SLO MISSED: p99 of images over grpc: 20 ms, goal at most 19.9 ms"],
         ),
         (
             [IMAGES, TEXTS],
             Goals(P99, 0.5, None),
-            ["SLO MISSED: failed requests: 0.667 % (10 of 1500), wanted at most 0.5 %"],
+            ["SLO MISSED: failed requests: 0.667 % (10 of 1500), goal at most 0.5 %"],
         ),
         (
             [IMAGES, TEXTS],
             Goals(P99, None, 150.0),
-            ["SLO MISSED: good answers: 149.0 per second, wanted at least 150 per second"],
+            ["SLO MISSED: good answers: 149.0 per second, goal at least 150 per second"],
         ),
         (
             [IMAGES],
             Goals(P99, None, None),
-            ["SLO MISSED: p99 of texts over http: not measured: no request was made, wanted at most 100 ms"],
+            ["SLO MISSED: p99 of texts over http: not measured: no request was sent, goal at most 100 ms"],
         ),
         (
             [IMAGES, SILENT],
             Goals(P99, None, None),
-            ["SLO MISSED: p99 of texts over http: not measured: no answer came, wanted at most 100 ms"],
+            ["SLO MISSED: p99 of texts over http: not measured: no answer, goal at most 100 ms"],
         ),
         (
             [replace(IMAGES, requests=60, failures=0)],
             Goals({"images": 5.0}, None, None),
-            ["SLO MISSED: p99 of images over grpc: 20 ms, the slowest of 60, wanted at most 5 ms"],
+            ["SLO MISSED: p99 of images over grpc: 20 ms, the slowest of 60, goal at most 5 ms"],
         ),
         (
             [],
             Goals({}, 1.0, 5.0),
             [
-                "SLO MISSED: failed requests: not measured: no request was made, wanted at most 1 %",
-                "SLO MISSED: good answers: not measured: no request was made, wanted at least 5 per second",
+                "SLO MISSED: failed requests: not measured: no request was sent, goal at most 1 %",
+                "SLO MISSED: good answers: not measured: no request was sent, goal at least 5 per second",
             ],
         ),
     ],
@@ -63,8 +63,8 @@ def test_a_missed_goal_says_what_came_and_what_was_wanted(rows: list[Row], goals
 
 
 def test_every_goal_has_a_gate() -> None:
-    found = gates([IMAGES, TEXTS], BOTH, Goals(P99, 1.0, 100.0))
-    assert [gate.what for gate in found] == [
+    checked = gates([IMAGES, TEXTS], BOTH, Goals(P99, 1.0, 100.0))
+    assert [gate.what for gate in checked] == [
         "p99 of images over grpc",
         "p99 of texts over http",
         "failed requests",

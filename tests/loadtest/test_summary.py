@@ -15,24 +15,24 @@ NONE = {"counts": {}, "errors": [], "load": {}, "servers": {}, "seconds": 0.0}
 def test_what_was_not_measured_says_why() -> None:
     expected = [("grpc", "images"), ("http", "texts"), ("http", "images")]
     gates = [Gate("p99", "little", "much", False)]
-    found = summary(rows=[ROW, SILENT], gates=gates, expected=expected, **NONE)
-    assert found["verdict"] == "failed"
-    assert found["results"]["grpc images"]["error_percent"] == 1.0
-    assert found["results"]["http texts"]["p99_ms"] == "not measured: no answer came"
-    assert found["results"]["http images"] == "not measured: no request was made"
+    values = summary(rows=[ROW, SILENT], gates=gates, expected=expected, **NONE)
+    assert values["verdict"] == "failed"
+    assert values["results"]["grpc images"]["error_percent"] == 1.0
+    assert values["results"]["http texts"]["p99_ms"] == "not measured: no answer"
+    assert values["results"]["http images"] == "not measured: no request was sent"
 
 
 def test_a_run_that_never_began_has_no_figures() -> None:
-    found = summary(rows=[], gates=[], expected=[("grpc", "images")], reason="no run was started", **NONE)
-    told = "not measured: no run was started"
-    assert [found[key] for key in ("verdict", "seconds", "counts")] == [told] * 3
-    assert found["results"] == {"grpc images": told}
+    values = summary(rows=[], gates=[], expected=[("grpc", "images")], reason="no run was started", **NONE)
+    reason = "not measured: no run was started"
+    assert [values[key] for key in ("verdict", "seconds", "counts")] == [reason] * 3
+    assert values["results"] == {"grpc images": reason}
 
 
 def test_it_names_machine_and_versions_and_is_json() -> None:
-    found = json.loads(text_of(summary(rows=[ROW], gates=[], expected=[], **NONE)))
-    assert found["machine"]["cores"] >= 1
-    assert {"python", "locust", "grpcio", "urllib3", "tritonclient"} <= found["versions"].keys()
+    values = json.loads(text_of(summary(rows=[ROW], gates=[], expected=[], **NONE)))
+    assert values["machine"]["cores"] >= 1
+    assert {"python", "locust", "grpcio", "urllib3", "tritonclient"} <= values["versions"].keys()
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_sample_of_both_splits_is_refused(line: str, refused: bool, sets: Path
         calibration_and_test(sets, "own")
     assert str(caught.value) == (
         "calibration set own: 1 samples are in both splits, the first is calibration sample 1 and test sample 0: "
-        "INT8 would be judged on what it was fitted to; take them out of one"
+        "INT8 would be measured on its own calibration data; remove them from one"
     )
 
 
@@ -152,7 +152,7 @@ def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
     assert read_samples(sets, "own", "test").labels == ()
     (tmp_path / "a" / "cat").mkdir()
     (tmp_path / "a" / "cat" / "2.png").write_bytes(png(2))
-    with pytest.raises(UserError, match="1 of 2 images are in no folder of a label"):
+    with pytest.raises(UserError, match="1 of 2 images are not in a label's folder"):
         read_samples(sets, "own", "test")
 
 

@@ -26,9 +26,9 @@ def resnet50(file: Path) -> Path:
         tensors.append(numpy_helper.from_array(values, name))
         return name
 
-    def convolution(name: str, taken: str, size: tuple[int, int, int], stride: int = 1) -> str:
+    def convolution(name: str, source: str, size: tuple[int, int, int], stride: int = 1) -> str:
         inputs, outputs, kernel = size
-        parts = [taken, constant(f"{name}.weight", outputs, inputs, kernel, kernel), constant(f"{name}.bias", outputs)]
+        parts = [source, constant(f"{name}.weight", outputs, inputs, kernel, kernel), constant(f"{name}.bias", outputs)]
         pads = [kernel // 2] * 4
         nodes.append(helper.make_node("Conv", parts, [name], name, pads=pads, strides=[stride, stride]))
         return name

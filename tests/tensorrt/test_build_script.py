@@ -19,7 +19,7 @@ ONNX = "build/digits/tensorrt.onnx"
 def test_the_steps_are_a_shell_script_that_reads_the_version_from_the_image(tmp_path: Path) -> None:
     steps = steps_in_image("digits", ONNX)
     subprocess.run(["bash", "-n", "-c", steps], check=True)
-    python = tmp_path / "python3"  # stands for the image's: it has no module tensorrt, and tells what it is asked
+    python = tmp_path / "python3"  # replaces the image's: it has no module tensorrt, and prints its arguments
     python.write_text('#!/bin/bash\n[ "$1" != -c ] || exit 1\necho "$PYTHONPATH $*"\n')
     python.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CUDA_VERSION": "13.0.2", "TRT_VERSION": "11.1.0.106+cuda13.0"}

@@ -1,4 +1,4 @@
-"""Whether a plan will load elsewhere is told from its manifest alone, with the command that rebuilds it."""
+"""Whether a plan loads on another machine follows from its manifest alone; the command that rebuilds it is printed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ SAME = Machine("10.16.1.11", "9.0", "NVIDIA H200", "580.65.06")
     [
         (manifest(), SAME, True, None),
         (manifest(), Machine("10.16", "9.0"), True, "given is 10.16: the rest of the version must be the same too"),
-        (manifest(), Machine("11.1.0.106", "9.0"), False, "a plan loads in its own version alone"),
-        (manifest(), Machine("10.16.1.12", "9.0"), False, "a plan loads in its own version alone"),
+        (manifest(), Machine("11.1.0.106", "9.0"), False, "a plan loads only in the version that built it"),
+        (manifest(), Machine("10.16.1.12", "9.0"), False, "a plan loads only in the version that built it"),
         (manifest(version_compatible=True), Machine("10.17.0.1", "9.0"), True, "version-compatible=true"),
         (manifest(version_compatible=True), Machine("10.15.0.1", "9.0"), False, "from TensorRT 10.16.1.11 on"),
         (manifest(version_compatible=True), Machine("11.1.0.1", "9.0"), False, "within 10.x"),
@@ -58,10 +58,10 @@ SAME = Machine("10.16.1.11", "9.0", "NVIDIA H200", "580.65.06")
 def test_a_plan_loads_where_its_manifest_fits(
     facts: dict[str, Any], machine: Machine, loads: bool | None, reason: str | None
 ) -> None:
-    found = diagnosis("digits_int8/1/model.plan", facts, machine, can_build=False)
-    assert (found.loads, found.rebuild is None) == (loads, bool(loads))
-    assert len(found.reasons) == (0 if reason is None else 1)
-    assert reason is None or reason in found.reasons[0]
+    result = diagnosis("digits_int8/1/model.plan", facts, machine, can_build=False)
+    assert (result.loads, result.rebuild is None) == (loads, bool(loads))
+    assert len(result.reasons) == (0 if reason is None else 1)
+    assert reason is None or reason in result.reasons[0]
 
 
 def test_the_command_builds_here_where_it_can_and_in_a_container_where_not() -> None:
@@ -78,20 +78,20 @@ def test_every_plan_of_a_repository_is_examined(tmp_path: Path) -> None:
     for model in ("digits_int8", "minilm_int8"):
         artifact.make(tmp_path / model / "1" / "model.plan", {}, write)
     (tmp_path / "minilm_int8" / "1" / "model.plan").write_bytes(b"another plan")
-    (tmp_path / "found_somewhere" / "1").mkdir(parents=True)
-    (tmp_path / "found_somewhere" / "1" / "model.plan").write_bytes(b"plan")
+    (tmp_path / "foreign_model" / "1").mkdir(parents=True)
+    (tmp_path / "foreign_model" / "1" / "model.plan").write_bytes(b"plan")
     assert examine(tmp_path, SAME) == [
         Diagnosis("digits_int8/1/model.plan", True, (), None),
         Diagnosis(
-            "found_somewhere/1/model.plan",
+            "foreign_model/1/model.plan",
             None,
-            ("no manifest model.plan.made.json beside it: where it was built is not known",),
-            "ai102 engine build-script found --image IMAGE | sh",
+            ("no manifest model.plan.made.json beside it: where it was built is unknown",),
+            "ai102 engine build-script foreign --image IMAGE | sh",
         ),
         Diagnosis(
             "minilm_int8/1/model.plan",
             None,
-            ("its bytes are not those that the manifest beside it speaks of",),
+            ("its sha256 is not the one in the manifest beside it",),
             "ai102 engine build-script digits --image IMAGE | sh",
         ),
     ]

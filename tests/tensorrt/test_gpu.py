@@ -1,4 +1,4 @@
-"""What this machine has is asked once and decides the target; without a GPU a check of one says so."""
+"""The TensorRT and GPU of this machine decide the target; a check that needs a GPU reports that there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The TensorRT graphs of the reference networks: within budget by ONNX Runtime, and taken by NVIDIA's compiler."""
+"""The TensorRT graphs of the reference networks: within budget in ONNX Runtime, and accepted by NVIDIA's compiler."""
 
 from __future__ import annotations
 

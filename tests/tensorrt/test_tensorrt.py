@@ -105,10 +105,10 @@ def test_every_error_of_the_parser_is_told_with_its_node(tmp_path: Path) -> None
     file = write(tmp_path / "net.onnx", nodes, weights, ("x", TensorProto.FLOAT, ["batch", 4]), ("y", ["batch", 4]))
     with pytest.raises(UserError) as refusal:
         build.plan_from_onnx(trt, file, {"x": Profile((1, 4), (1, 4), (1, 4))}, TensorRTOptions())
-    told = str(refusal.value)
-    assert told.startswith(f"{file}: TensorRT {trt.__version__} cannot read it: DynamicQuantizeLinear first: ")
-    assert "; MatMulInteger second: " in told
-    assert "\n" not in told
+    error = str(refusal.value)
+    assert error.startswith(f"{file}: TensorRT {trt.__version__} cannot read it: DynamicQuantizeLinear first: ")
+    assert "; MatMulInteger second: " in error
+    assert "\n" not in error
 
 
 def test_a_node_whose_types_disagree_is_named(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_node_whose_types_disagree_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("profiles", "message"),
     [
-        ({"pixels": Profile((1, 1, 8, 8), (9, 1, 8, 8), (8, 1, 8, 8))}, "wanted is smallest <= tuned for <= largest"),
+        ({"pixels": Profile((1, 1, 8, 8), (9, 1, 8, 8), (8, 1, 8, 8))}, "smallest <= tuned for <= largest must hold"),
         ({"pixels": Profile((1, 1, 9, 9), (1, 1, 9, 9), (1, 1, 9, 9))}, "pixels is .* models.toml says"),
         ({"pixels": Profile((1, 64), (1, 64), (1, 64))}, "pixels is .* models.toml says"),
         ({"image": Profile((1, 1, 8, 8), (1, 1, 8, 8), (1, 1, 8, 8))}, r"takes \['pixels'\], models.toml says"),
@@ -204,5 +204,5 @@ def test_a_mixed_fleet_has_a_plan_per_compute_capability(cnn: Path, tmp_path: Pa
         machine = Machine(tensorrt=trt.__version__, compute_capability=capability)
         build.install(trt, "digits", cnn, network(), folder, machine, per_compute_capability=True)
     assert build.cc_model_filenames(folder) == {"8.9": "model.sm89.plan", "12.0": "model.sm120.plan"}
-    with pytest.raises(UserError, match="no GPU is found"):
+    with pytest.raises(UserError, match="no GPU on this machine"):
         build.install(trt, "digits", cnn, network(), folder, Machine(), per_compute_capability=True)

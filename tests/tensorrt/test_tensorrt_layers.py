@@ -57,8 +57,8 @@ def test_the_inspectors_list_is_read_in_both_of_its_forms() -> None:
         },
         "a layer of a plan that was built without types",
     ]
-    found = layers_from_inspector(json.dumps({"Layers": layers, "Bindings": []}))
-    assert nodes_in_int8(found, ["conv", "gemm", "float"]) == ("conv", "gemm")
+    built_layers = layers_from_inspector(json.dumps({"Layers": layers, "Bindings": []}))
+    assert nodes_in_int8(built_layers, ["conv", "gemm", "float"]) == ("conv", "gemm")
 
 
 def test_profiles_span_batches_and_lengths_of_the_contract() -> None:

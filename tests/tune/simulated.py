@@ -25,12 +25,12 @@ class SimulatedServer:
     client_limit: float = float("inf")  # requests per second that the client can send
     noise: float = 0.0
     now: float = 0.0
-    asked: list[tuple[Candidate, float]] = field(default_factory=list)
+    windows: list[tuple[Candidate, float]] = field(default_factory=list)
 
     def window(self, candidate: Candidate, rate: float) -> Window:
-        self.asked.append((candidate, rate))
+        self.windows.append((candidate, rate))
         self.now += LENGTH_S
-        random = np.random.default_rng(len(self.asked) if self.noise else 7)
+        random = np.random.default_rng(len(self.windows) if self.noise else 7)
         arrivals = np.cumsum(random.exponential(1 / rate, int(rate * LENGTH_S) + 1)) * 1000
         if rate > self.client_limit:
             return Window(rate, (1000.0,) * 100, client_lag_ms=1000.0, was_cut=True)

@@ -32,8 +32,8 @@ def test_choices_are_powers_of_two_within_machine_and_goal() -> None:
 def test_more_busy_threads_than_the_machine_feeds_are_not_tried_unless_asked_for() -> None:
     best = Candidate(8, 0, (), 4, 1)
     assert along("threads", best, choices_for(DIGITS, 20, 2)) == []
-    asked = choices_for(DIGITS, 20, 2, instances=(4,), threads=(1, 8))
-    assert [one.threads for one in along("threads", best, asked)] == [8]
+    given_choices = choices_for(DIGITS, 20, 2, instances=(4,), threads=(1, 8))
+    assert [one.threads for one in along("threads", best, given_choices)] == [8]
 
 
 def test_preferred_sizes_are_tried_only_with_a_delay_and_go_with_it() -> None:
@@ -65,8 +65,8 @@ def test_a_candidate_is_written_with_every_comment_kept() -> None:
             "batching = { max_batch_size = 16, max_queue_delay_us = 1000, preferred_batch_sizes = [8] }",
         ),
         (
-            "warmup = { batch_sizes = [1, 64] }            # with real images, before the network counts as ready",
-            "warmup = { batch_sizes = [1, 16] }            # with real images, before the network counts as ready",
+            "warmup = { batch_sizes = [1, 64] }            # with real images, before the network is ready",
+            "warmup = { batch_sizes = [1, 16] }            # with real images, before the network is ready",
         ),
         ("instances = { count = 1, threads = 1 }", "instances = { count = 2, threads = 1 }"),
     ]
@@ -89,10 +89,10 @@ def test_a_candidate_is_written_with_every_comment_kept() -> None:
 def test_keys_that_were_not_told_are_added(before: str, after: str, written: str) -> None:
     text = TEXT.replace(before, after, 1)
     network = contract.contract_from_text(text, Path("models.toml")).networks["digits"]
-    wanted = Candidate(64, 100, (), 2, 1)
-    text = with_candidate(text, "digits", network, wanted)
+    candidate = Candidate(64, 100, (), 2, 1)
+    text = with_candidate(text, "digits", network, candidate)
     assert written in text
-    assert candidate_of(contract.contract_from_text(text, Path("models.toml")).networks["digits"]) == wanted
+    assert candidate_of(contract.contract_from_text(text, Path("models.toml")).networks["digits"]) == candidate
 
 
 def test_a_table_of_its_own_keeps_its_lines() -> None:
@@ -123,7 +123,7 @@ def test_what_cannot_be_tuned_is_told_with_what_can(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "told"),
+    ("wish", "message"),
     [
         ({"p99_ms": 0}, "--p99-ms is 0"),
         ({"p99_ms": float("nan")}, "--p99-ms is nan"),
@@ -133,8 +133,8 @@ def test_what_cannot_be_tuned_is_told_with_what_can(name: str) -> None:
         ({"instances": (1, 0)}, "--instances is 0"),
     ],
 )
-def test_a_wish_that_cannot_be_meant_is_refused(wish: dict[str, float], told: str) -> None:
-    with pytest.raises(UserError, match=f"{told}: write a number above 0"):
+def test_a_wish_that_cannot_be_meant_is_refused(wish: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=f"{message}: write a number above 0"):
         Wish(**wish)  # type: ignore[arg-type]
 
 

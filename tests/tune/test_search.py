@@ -25,21 +25,23 @@ def rate_of(trial: Trial) -> float:
 
 def test_the_highest_rate_is_found_to_the_tolerance_from_any_start() -> None:
     server = SimulatedServer()
-    found = [
+    best_windows = [
         highest_rate(lambda rate: server.window(replace(PRESENT, max_batch_size=8), rate), 20, start, 1).window
         for start in (5, 300, 5000)
     ]
-    assert all(window.holds(20) for window in found)
-    assert max(window.rate for window in found) / min(window.rate for window in found) < (1 + TOLERANCE) ** 2
-    above = server.window(replace(PRESENT, max_batch_size=8), found[0].rate * (1 + TOLERANCE) ** 2)
+    assert all(window.holds(20) for window in best_windows)
+    assert (
+        max(window.rate for window in best_windows) / min(window.rate for window in best_windows) < (1 + TOLERANCE) ** 2
+    )
+    above = server.window(replace(PRESENT, max_batch_size=8), best_windows[0].rate * (1 + TOLERANCE) ** 2)
     assert not above.holds(20)
 
 
 def test_a_goal_below_the_work_of_one_request_is_told_with_the_lowest_p99_seen() -> None:
     server = SimulatedServer(fixed_ms=30)
-    with pytest.raises(GoalNotReachedError, match=r"a p99 of 20 ms is out of reach: .* the lowest seen 3\d") as told:
+    with pytest.raises(GoalNotReachedError, match=r"a p99 of 20 ms is out of reach: .* the lowest seen 3\d") as refused:
         search(server).run(PRESENT)
-    assert told.value.exit_status == 3
+    assert refused.value.exit_status == 3
 
 
 def test_batching_that_pays_is_found_and_confirmed() -> None:
@@ -55,7 +57,11 @@ def test_a_present_config_that_is_best_already_is_kept_for_little_effort() -> No
     again = SimulatedServer()
     outcome = search(again).run(best)
     assert (outcome.chosen.candidate, outcome.is_changed) == (best, False)
-    windows = [sum(asked == trial.candidate for asked, _ in again.asked) for trial in outcome.trials if trial.is_beaten]
+    windows = [
+        sum(candidate == trial.candidate for candidate, _ in again.windows)
+        for trial in outcome.trials
+        if trial.is_beaten
+    ]
     assert max(windows) <= 2  # one that cannot win is looked at where it would have to be better, and no further
 
 
@@ -81,18 +87,20 @@ def test_a_present_config_that_misses_the_goal_is_replaced_by_one_that_keeps_it(
 def test_where_the_client_is_the_limit_that_is_said_and_nothing_is_compared() -> None:
     outcome = search(SimulatedServer(client_limit=200)).run(PRESENT)
     assert (outcome.chosen.is_client_bound, len(outcome.trials)) == (True, 1)
-    assert "the client can send no more" in outcome.verdict
+    assert "the client is the bottleneck" in outcome.verdict
 
 
 def test_a_config_the_server_refuses_loses_and_the_search_goes_on() -> None:
     class Choosy(SimulatedServer):
         def window(self, candidate: Candidate, rate: float) -> Window:
             if candidate.instances == 2:
-                raise ConfigRefusedError("no room for two")
+                raise ConfigRefusedError("too little memory for two")
             return super().window(candidate, rate)
 
     outcome = search(Choosy()).run(PRESENT)
-    assert [trial.note for trial in outcome.trials if trial.candidate.instances == 2][:1] == ["no room for two"]
+    assert [trial.note for trial in outcome.trials if trial.candidate.instances == 2][:1] == [
+        "too little memory for two"
+    ]
     assert outcome.is_changed
 
 

@@ -79,9 +79,9 @@ def sentence_embedder(folder: Path, pooling: str = "mean_tokens", *, is_normal: 
         for index, kind in enumerate(kinds)
     ]
     modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
-    told = {"word_embedding_dimension": 32} | {f"pooling_mode_{mode}": mode == pooling for mode in modes}
+    pooling_config = {"word_embedding_dimension": 32} | {f"pooling_mode_{mode}": mode == pooling for mode in modes}
     (folder / "1_Pooling").mkdir(exist_ok=True)
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(told))
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling_config))
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 48, "do_lower_case": False}))
     return folder
@@ -127,13 +127,13 @@ def _network(kind: Any, config: Any) -> PreTrainedModel:
 def tokenizer() -> Any:
     """BERT's, uncased, with a handful of words."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS.split())]
-    made = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer()
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    made.decoder = decoders.WordPiece()
+    word_piece = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    word_piece.normalizer = normalizers.BertNormalizer()
+    word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    word_piece.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    word_piece.decoder = decoders.WordPiece()
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=64, **names)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=word_piece, model_max_length=64, **names)
 
 
 def _vocabulary_size() -> int:

@@ -22,18 +22,18 @@ def proposed(folder: Path, task: Task, **wish: Any) -> Network:
     """The network that `ai102 add` would write into models.toml."""
     source = f"hf:{folder}"
     table = weights.propose(source, Wish("net", task, **wish))
-    told = {"source": source, "task": task, "allow_pickle": wish.get("allow_pickle", False)}
+    own_keys = {"source": source, "task": task, "allow_pickle": wish.get("allow_pickle", False)}
     rest = {"latency_goal": {"p99_ms": 100}, "batching": {"max_batch_size": 8}}
-    return Network.model_validate({**table, **told, **rest})
+    return Network.model_validate({**table, **own_keys, **rest})
 
 
-def found(network: Network) -> Source:
+def source_of(network: Network) -> Source:
     return weights.find("net", network, Path(), Path())
 
 
 def answers(network: Network, items: Sequence[bytes]) -> NDArray[np.float32]:
     """By PyTorch; what is exported from it."""
-    source = found(network)
+    source = source_of(network)
     assert source.module is not None
     tensors = tensors_of_items(network, items, source.tokenizer_file)
     with torch.no_grad():
@@ -46,7 +46,7 @@ def exported_answers(network: Network, items: Sequence[bytes], file: Path) -> ND
     """By ONNX Runtime, item by item and then all in one batch, which must be the same."""
     import onnxruntime
 
-    source = found(network)
+    source = source_of(network)
     assert source.module is not None
     examples = examples_for(network, source.tokenizer_file, 4)
     assert onnx_from_torch(source.module(lambda done, total: None), network, examples, file) < 1e-5

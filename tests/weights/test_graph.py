@@ -1,4 +1,4 @@
-"""Layers are found, and named as their author named them."""
+"""Layers are listed, with the names of the PyTorch modules."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_only_what_sees_nothing_but_convolutions_follows_them(tmp_path: Path) ->
     ]
     takes: Any = ("x", TensorProto.FLOAT, ["batch", 2, 8, 8])
     file = write(tmp_path / "net.onnx", nodes, weights, takes, ("y", ["batch", 8, 8, 8]))
-    assert [found.name for found in following_nodes(onnx.load(file))] == ["relu", "both"]
+    assert [following.name for following in following_nodes(onnx.load(file))] == ["relu", "both"]
 
 
 def test_products_of_two_activations_are_no_layers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from ai102.errors import UserError
 from ai102.samples.read import tensors_of_items
 from tests.weights import checkpoints
-from tests.weights.served import answers, exported_answers, found, proposed
+from tests.weights.served import answers, exported_answers, proposed, source_of
 
 pytestmark = pytest.mark.slow  # each makes, saves and exports a network
 
@@ -82,9 +82,9 @@ def test_scores_are_those_of_the_pipeline(
     make: Callable[..., Path], settings: dict[str, Any], options: dict[str, Any], tmp_path: Path
 ) -> None:
     network = proposed(make(tmp_path, **settings), "image-classification")
-    came, wanted = answers(network, images()), by_pipeline(tmp_path, images())
-    assert np.abs(came - wanted).max() < 1e-5
-    assert np.ptp(wanted, axis=0).max() > 1e-3, "the images are told apart"
+    served, expected = answers(network, images()), by_pipeline(tmp_path, images())
+    assert np.abs(served - expected).max() < 1e-5
+    assert np.ptp(expected, axis=0).max() > 1e-3, "the images have different scores"
     assert network.labels == checkpoints.ANIMALS
     given = network.image.model_dump(include=set(options))
     assert given == options
@@ -103,24 +103,24 @@ def test_pixels_are_those_of_the_image_processor_bit_for_bit(make: Callable[...,
     processor = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
     for item in images():
         rgb = transformers.image_utils.load_image(Image.open(BytesIO(item)))
-        wanted = np.asarray(processor(rgb, do_rescale=False, do_normalize=False)["pixel_values"])
-        assert np.array_equal(tensors_of_items(network, [item], None)["pixels"], wanted)
+        expected = np.asarray(processor(rgb, do_rescale=False, do_normalize=False)["pixel_values"])
+        assert np.array_equal(tensors_of_items(network, [item], None)["pixels"], expected)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [checkpoints.resnet, checkpoints.vit, checkpoints.convnext])
 def test_the_onnx_file_answers_as_the_pipeline(make: Callable[..., Path], tmp_path: Path) -> None:
     network = proposed(make(tmp_path), "image-classification")
-    came = exported_answers(network, images(), tmp_path / "x.onnx")
-    assert np.abs(came - by_pipeline(tmp_path, images())).max() < 1e-5
+    served = exported_answers(network, images(), tmp_path / "x.onnx")
+    assert np.abs(served - by_pipeline(tmp_path, images())).max() < 1e-5
 
 
 @pytest.mark.slow
 def test_a_cut_in_the_graph_is_exported(tmp_path: Path) -> None:
     network = proposed(checkpoints.vit(tmp_path, size={"height": 41, "width": 38}, **CROP), "image-classification")
     assert network.inputs[0].dims == (3, 41, 38)
-    came = exported_answers(network, images(), tmp_path / "x.onnx")
-    assert np.abs(came - by_pipeline(tmp_path, images())).max() < 1e-5
+    served = exported_answers(network, images(), tmp_path / "x.onnx")
+    assert np.abs(served - by_pipeline(tmp_path, images())).max() < 1e-5
 
 
 def test_images_that_are_not_scaled_are_served_at_the_networks_size(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_images_that_are_not_scaled_are_served_at_the_networks_size(tmp_path: Pa
 def test_scores_are_activated_as_the_pipeline_does(kind: str, tmp_path: Path) -> None:
     checkpoints.change(checkpoints.vit(tmp_path) / "config.json", problem_type=kind)
     network = proposed(tmp_path, "image-classification")
-    came, wanted = answers(network, images()[:2]), by_pipeline(tmp_path, images()[:2])
-    assert np.abs(came - wanted).max() < 1e-5
+    served, expected = answers(network, images()[:2]), by_pipeline(tmp_path, images()[:2])
+    assert np.abs(served - expected).max() < 1e-5
 
 
 def test_float_pixels_reach_the_network_as_the_contract_normalises_them(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_labels_of_a_person_take_the_place_of_the_checkpoints(tmp_path: Path) ->
 @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"], ids=["the config", "the image processor"])
 def test_the_identity_changes_with(file: str, tmp_path: Path) -> None:
     network = proposed(checkpoints.vit(tmp_path), "image-classification")
-    before = found(network).identity
-    assert found(network).identity == before
+    before = source_of(network).identity
+    assert source_of(network).identity == before
     checkpoints.change(tmp_path / file, note="another")
-    assert found(network).identity != before
+    assert source_of(network).identity != before
 
 
 REFUSED: dict[str, tuple[Callable[..., Path], dict[str, Any], str]] = {
@@ -226,13 +226,13 @@ def test_images_of_another_number_of_channels_are_one_line(tmp_path: Path) -> No
     checkpoints.vit(tmp_path)
     with checkpoints.quiet():
         transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"takes images of 1 channels, wanted 3 \(RGB\)"):
+    with pytest.raises(UserError, match=r"takes images of 1 channels, expected 3 \(RGB\)"):
         proposed(tmp_path, "image-classification")
 
 
 def test_an_image_processor_that_is_missing_is_one_line(tmp_path: Path) -> None:
     network = proposed(checkpoints.vit(tmp_path), "image-classification")
     (tmp_path / "preprocessor_config.json").unlink()
-    for ask in (lambda: proposed(tmp_path, "image-classification"), lambda: found(network)):
+    for ask in (lambda: proposed(tmp_path, "image-classification"), lambda: source_of(network)):
         with pytest.raises(UserError, match=r"preprocessor_config.json is missing in the checkpoint"):
             ask()

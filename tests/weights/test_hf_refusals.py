@@ -15,7 +15,7 @@ from ai102.contract import Task, Tensor
 from ai102.errors import UserError
 from ai102.weights.source import Wish
 from tests.weights import checkpoints
-from tests.weights.served import found, proposed
+from tests.weights.served import proposed, source_of
 
 
 def as_pickle(folder: Path) -> None:
@@ -41,13 +41,13 @@ def renamed(file: str, name: str) -> Callable[[Path], Any]:
 
 # Both when it is added and when it is built.
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no config": (without("config.json"), "config.json is missing in the checkpoint; wanted a complete one"),
+    "no config": (without("config.json"), "config.json is missing in the checkpoint; use a complete checkpoint"),
     "broken config": (with_text("config.json", "{"), "config.json is not JSON: "),
-    "a list": (with_text("config.json", "[]"), "config.json holds a list, wanted a table"),
+    "a list": (with_text("config.json", "[]"), "config.json holds a list, expected an object"),
     "no weights": (without("model.safetensors"), "model.safetensors is missing in the checkpoint"),
     "a pickle": (
         as_pickle,
-        "has its weights as pytorch_model.bin alone, a pickle, which runs code of its author's when it is opened: "
+        "has its weights as pytorch_model.bin alone, a pickle, which can run arbitrary code when it is opened: "
         "convert it to safetensors, or write --allow-pickle (allow_pickle = true) if you trust them",
     ),
     "several files": (
@@ -56,7 +56,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "code of its own": (
         with_keys("config.json", auto_map={"AutoModel": "modeling_own.OwnModel"}),
-        "config.json has an auto_map: it runs code that comes with the checkpoint, which is never done here",
+        "config.json has an auto_map: it would run code from the checkpoint, which is never done here",
     ),
     "a tokenizer's code": (
         with_keys("tokenizer_config.json", auto_map={"AutoTokenizer": ["own.Own", None]}),
@@ -83,15 +83,15 @@ REFUSED_WHEN_ADDED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "broken tokenizer": (with_text("tokenizer.json", "{}"), "cannot read its tokenizer: "),
     "other tokens": (
         with_keys("tokenizer_config.json", tokenizer_class="BertTokenizer", do_lower_case=False),
-        "tokenizer.json alone gives other tokens than transformers makes with the other files: save it anew, ",
+        "tokenizer.json alone gives other tokens than transformers with the other files: save it again, ",
     ),
     "labels with holes": (
         with_keys("config.json", id2label={"0": "a", "2": "b", "5": "c"}),
-        "id2label names [0, 2, 5]..., wanted 0, 1, 2 and so on",
+        "id2label has [0, 2, 5]..., expected 0, 1, 2 and so on",
     ),
     "labels of two lines": (
         with_keys("config.json", id2label={"0": "a", "1": "b\nc", "2": "d"}),
-        "a label is 'b\\nc': wanted each to be one line",
+        "a label is 'b\\nc', expected one line each",
     ),
 }
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_is_not_whole_or_safe_is_one_line(
     network = proposed(checkpoints.bert_classifier(tmp_path), "text-classification")
     spoil(tmp_path)
     assert words in refusal(lambda: proposed(tmp_path, "text-classification"), tmp_path)
-    assert words in refusal(lambda: found(network), tmp_path)
+    assert words in refusal(lambda: source_of(network), tmp_path)
 
 
 @pytest.mark.parametrize(("spoil", "words"), REFUSED_WHEN_ADDED.values(), ids=REFUSED_WHEN_ADDED)
@@ -143,10 +143,10 @@ def bert_without_head(folder: Path) -> Path:
         (
             bert_without_head,
             "text-classification",
-            "its network is BertModel, without classifier.bias, classifier.weight, which text-classification needs: "
-            "transformers would make them up at random",
+            "its network is BertModel and lacks classifier.bias, classifier.weight, which text-classification needs: "
+            "transformers would initialize them at random",
         ),
-        (bert_without_head, "token-classification", "its network is BertModel, without classifier.bias, classifier"),
+        (bert_without_head, "token-classification", "its network is BertModel and lacks classifier.bias, classifier"),
         (checkpoints.resnet, "text-classification", 'transformers has no network of type "resnet" for text-'),
         (checkpoints.bert_classifier, "image-classification", 'has no network of type "bert" for image-'),
         (checkpoints.bert_classifier, "tensors", "--task tensors is not for checkpoints"),
@@ -165,7 +165,7 @@ def test_an_image_network_without_its_head_is_one_line(tmp_path: Path) -> None:
     with checkpoints.quiet():
         transformers.ViTModel(config).save_pretrained(tmp_path)
     line = refusal(lambda: proposed(tmp_path, "image-classification"), tmp_path)
-    assert "its network is ViTModel, without classifier.bias, classifier.weight" in line
+    assert "its network is ViTModel and lacks classifier.bias, classifier.weight" in line
 
 
 class Touches:
@@ -183,7 +183,7 @@ def test_a_pickle_is_not_opened_unless_it_is_allowed(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({**weights, "extra": Touches(tmp_path / "touched")}))
-    assert "a pickle, which runs code" in refusal(lambda: proposed(folder, "text-classification"), folder)
+    assert "a pickle, which can run arbitrary code" in refusal(lambda: proposed(folder, "text-classification"), folder)
     assert not (tmp_path / "touched").exists()
 
 
@@ -193,7 +193,7 @@ def test_a_pickle_that_is_allowed_gives_the_same_network(tmp_path: Path) -> None
     second = proposed(tmp_path, "text-classification", allow_pickle=True)
     assert second.allow_pickle
     assert second == first.model_copy(update={"allow_pickle": True, "sha256": second.sha256})
-    assert found(second).module
+    assert source_of(second).module
 
 
 def test_tensors_and_labels_that_do_not_fit_are_one_line(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ai102.samples.read import tensors_of_items
 from ai102_runtime.transforms.scores import token_labels
 from ai102_runtime.transforms.texts import TextEncoder
 from tests.weights import checkpoints
-from tests.weights.served import answers, exported_answers, found, proposed
+from tests.weights.served import answers, exported_answers, proposed, source_of
 
 pytestmark = pytest.mark.slow  # each makes, saves and exports a network
 
@@ -53,7 +53,7 @@ def tokens_by_pipeline(folder: Path, text: str) -> list[tuple[str, float, int, i
 
 def tokens_served(network: Network, scores: NDArray[np.float32]) -> list[list[tuple[str, float, int, int]]]:
     """What the model behind the network makes of its scores, without the entries that stand for nothing."""
-    file = found(network).tokenizer_file
+    file = source_of(network).tokenizer_file
     assert file
     assert network.text
     encoder = TextEncoder(_tokenizer(file), network.text.lengths, network.text.pad_id)
@@ -92,9 +92,9 @@ def by_sentence_transformers(folder: Path, pooling: str, *, is_normal: bool) -> 
 @pytest.mark.parametrize("make", CLASSIFIERS)
 def test_scores_are_those_of_the_pipeline(make: Callable[..., Path], tmp_path: Path) -> None:
     network = proposed(make(tmp_path), "text-classification")
-    wanted = by_pipeline(tmp_path)
-    assert np.abs(answers(network, ITEMS) - wanted).max() < 1e-5
-    assert np.ptp(wanted, axis=0).max() > 0.1, "the texts are told apart"
+    expected = by_pipeline(tmp_path)
+    assert np.abs(answers(network, ITEMS) - expected).max() < 1e-5
+    assert np.ptp(expected, axis=0).max() > 0.1, "the texts have different scores"
     assert network.labels == checkpoints.MOODS
     assert network.text
     assert network.text.model_dump(include={"lengths", "pad_id"}) == {"lengths": (16, 32, 64), "pad_id": 0}
@@ -112,21 +112,21 @@ def test_a_single_score_is_a_sigmoid_as_the_pipeline_has_it(tmp_path: Path) -> N
     )
     with checkpoints.quiet():
         run = transformers.pipeline("text-classification", model=str(tmp_path))
-        wanted = [run(text)[0]["score"] for text in TEXTS]
-    assert np.abs(answers(network, ITEMS)[:, 0] - wanted).max() < 1e-5
+        expected = [run(text)[0]["score"] for text in TEXTS]
+    assert np.abs(answers(network, ITEMS)[:, 0] - expected).max() < 1e-5
     assert network.labels == ("relevant",)
 
 
 def test_tokens_are_labelled_as_by_the_pipeline(tmp_path: Path) -> None:
     network = proposed(checkpoints.token_classifier(tmp_path), "token-classification")
-    came = tokens_served(network, answers(network, ITEMS))
-    for text, served in zip(TEXTS, came, strict=True):
-        wanted = tokens_by_pipeline(tmp_path, text)
+    outputs = tokens_served(network, answers(network, ITEMS))
+    for text, served in zip(TEXTS, outputs, strict=True):
+        expected = tokens_by_pipeline(tmp_path, text)
         assert [(label, start, end) for label, _, start, end in served] == [
-            (label, start, end) for label, _, start, end in wanted
+            (label, start, end) for label, _, start, end in expected
         ]
-        assert [score for _, score, _, _ in served] == pytest.approx([score for _, score, _, _ in wanted], abs=1e-5)
-    assert len({label for served in came for label, *_ in served}) > 1
+        assert [score for _, score, _, _ in served] == pytest.approx([score for _, score, _, _ in expected], abs=1e-5)
+    assert len({label for served in outputs for label, *_ in served}) > 1
     assert network.outputs[0].dims == (-1, 5)
 
 
@@ -134,8 +134,8 @@ def test_tokens_are_labelled_as_by_the_pipeline(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pooling", ["mean_tokens", "cls_token", "max_tokens"])
 def test_embeddings_are_pooled_as_the_checkpoint_says(pooling: str, is_normal: bool, tmp_path: Path) -> None:
     network = proposed(checkpoints.sentence_embedder(tmp_path, pooling, is_normal=is_normal), "text-embedding")
-    wanted = by_sentence_transformers(tmp_path, pooling, is_normal=is_normal)
-    assert np.abs(answers(network, ITEMS) - wanted).max() < 1e-5
+    expected = by_sentence_transformers(tmp_path, pooling, is_normal=is_normal)
+    assert np.abs(answers(network, ITEMS) - expected).max() < 1e-5
     assert network.outputs[0].name == "sentence_embedding"
     assert network.text
     assert network.text.lengths == (16, 32, 48)
@@ -144,46 +144,46 @@ def test_embeddings_are_pooled_as_the_checkpoint_says(pooling: str, is_normal: b
 def test_without_files_of_sentence_transformers_the_mean_of_length_one_is_served(tmp_path: Path) -> None:
     checkpoints.bert_classifier(tmp_path)
     network = proposed(tmp_path, "text-embedding")
-    wanted = by_sentence_transformers(tmp_path, "mean_tokens", is_normal=True)
+    expected = by_sentence_transformers(tmp_path, "mean_tokens", is_normal=True)
     rows = [0, 1, 3, 4]  # without sentence_bert_config.json nothing cuts the long one at 48 tokens
-    assert np.abs(answers(network, ITEMS) - wanted)[rows].max() < 1e-5
+    assert np.abs(answers(network, ITEMS) - expected)[rows].max() < 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", CLASSIFIERS)
 def test_the_onnx_file_answers_as_the_pipeline(make: Callable[..., Path], tmp_path: Path) -> None:
     network = proposed(make(tmp_path), "text-classification")
-    came = exported_answers(network, ITEMS, tmp_path / "x.onnx")
-    assert np.abs(came - by_pipeline(tmp_path)).max() < 1e-5
+    outputs = exported_answers(network, ITEMS, tmp_path / "x.onnx")
+    assert np.abs(outputs - by_pipeline(tmp_path)).max() < 1e-5
 
 
 @pytest.mark.slow
 def test_the_onnx_file_labels_tokens_as_the_pipeline(tmp_path: Path) -> None:
     network = proposed(checkpoints.token_classifier(tmp_path), "token-classification")
-    came = tokens_served(network, exported_answers(network, ITEMS, tmp_path / "x.onnx"))
-    for text, served in zip(TEXTS, came, strict=True):
-        wanted = tokens_by_pipeline(tmp_path, text)
-        assert [entry[0] for entry in served] == [entry[0] for entry in wanted]
-        assert [entry[1:] for entry in served] == [pytest.approx(entry[1:], abs=1e-5) for entry in wanted]
+    outputs = tokens_served(network, exported_answers(network, ITEMS, tmp_path / "x.onnx"))
+    for text, served in zip(TEXTS, outputs, strict=True):
+        expected = tokens_by_pipeline(tmp_path, text)
+        assert [entry[0] for entry in served] == [entry[0] for entry in expected]
+        assert [entry[1:] for entry in served] == [pytest.approx(entry[1:], abs=1e-5) for entry in expected]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean_tokens", "cls_token", "max_tokens"])
 def test_the_onnx_file_embeds_as_sentence_transformers(pooling: str, tmp_path: Path) -> None:
     network = proposed(checkpoints.sentence_embedder(tmp_path, pooling), "text-embedding")
-    came = exported_answers(network, ITEMS, tmp_path / "x.onnx")
-    assert np.abs(came - by_sentence_transformers(tmp_path, pooling, is_normal=True)).max() < 1e-5
+    outputs = exported_answers(network, ITEMS, tmp_path / "x.onnx")
+    assert np.abs(outputs - by_sentence_transformers(tmp_path, pooling, is_normal=True)).max() < 1e-5
 
 
 @pytest.mark.slow
 def test_the_proposal_for_minilm_is_what_the_contract_says() -> None:
     contract = spec.load(Path(__file__).parent.parent.parent / "models.toml").networks["minilm"]
-    came = proposed(Path("sentence-transformers/all-MiniLM-L6-v2"), "text-embedding")
-    assert came.text
+    outputs = proposed(Path("sentence-transformers/all-MiniLM-L6-v2"), "text-embedding")
+    assert outputs.text
     assert contract.text
     same = ("source", "sha256", "task", "inputs", "outputs", "labels")
-    assert came.model_dump(include=set(same)) == contract.model_dump(include=set(same))
-    assert (came.text.lengths, came.text.pad_id) == (contract.text.lengths, 0)
+    assert outputs.model_dump(include=set(same)) == contract.model_dump(include=set(same))
+    assert (outputs.text.lengths, outputs.text.pad_id) == (contract.text.lengths, 0)
 
 
 def test_positions_behind_the_padding_token_are_not_counted(tmp_path: Path) -> None:
@@ -211,10 +211,10 @@ def test_a_tokenizer_that_pads_and_cuts_by_itself_changes_nothing(tmp_path: Path
 
 def test_the_identity_changes_with_the_pooling(tmp_path: Path) -> None:
     network = proposed(checkpoints.sentence_embedder(tmp_path), "text-embedding")
-    before = found(network).identity
-    assert found(network).identity == before
+    before = source_of(network).identity
+    assert source_of(network).identity == before
     checkpoints.change(tmp_path / "1_Pooling" / "config.json", pooling_mode_cls_token=True)
-    assert found(network).identity != before
+    assert source_of(network).identity != before
 
 
 def without(*files: str) -> Callable[[Path], None]:

@@ -32,35 +32,35 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def found(source: str, build: Path, sha256: str | None = None) -> networks.source.Source:
+def source_of(source: str, build: Path, sha256: str | None = None) -> networks.source.Source:
     network = CONTRACT.networks["minilm"].model_copy(update={"source": source, "sha256": sha256})
     return networks.find("minilm", network, ROOT, build)
 
 
 def from_checkpoint(folder: Path) -> SentenceEmbedder:
-    module = found(f"hf:{folder}", folder).module
+    module = source_of(f"hf:{folder}", folder).module
     assert module
-    made = module(lambda done, total: None)
-    assert isinstance(made, SentenceEmbedder)
-    return made
+    network_module = module(lambda done, total: None)
+    assert isinstance(network_module, SentenceEmbedder)
+    return network_module
 
 
 def test_a_local_checkpoint_is_pinned_by_its_weights(checkpoint: Path, tmp_path: Path) -> None:
-    source = found(f"hf:{checkpoint}", tmp_path)
+    source = source_of(f"hf:{checkpoint}", tmp_path)
     assert source.tokenizer_file == checkpoint / "tokenizer.json"
     weights = artifact.sha256_of_file(checkpoint / "model.safetensors")
-    assert found(f"hf:{checkpoint}", tmp_path, sha256=weights).identity == source.identity
+    assert source_of(f"hf:{checkpoint}", tmp_path, sha256=weights).identity == source.identity
 
 
 def test_other_weights_than_the_pinned_ones_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model.safetensors has sha256 [0-9a-f]{64}, but models.toml pins 000"):
-        found(f"hf:{checkpoint}", tmp_path, sha256="0" * 64)
+        source_of(f"hf:{checkpoint}", tmp_path, sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("hf:{tmp}", "config.json is missing in the checkpoint; wanted a complete one"),
+        ("hf:{tmp}", "config.json is missing in the checkpoint; use a complete checkpoint"),
         ("random:cats", 'source "random:cats" is unknown; there is random:resnet50'),
         ("train:cats", 'source "train:cats" is unknown; there is train:digits'),
         (
@@ -71,7 +71,7 @@ def test_other_weights_than_the_pinned_ones_are_refused(checkpoint: Path, tmp_pa
 )
 def test_a_source_that_is_none_is_one_line(source: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        found(source.format(tmp=tmp_path), tmp_path)
+        source_of(source.format(tmp=tmp_path), tmp_path)
     assert words in str(caught.value)
 
 
@@ -85,7 +85,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
         capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9"},
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("ai102: hf:nobody/nothing: neither a local folder nor to be had from the hub")
+    assert done.stderr.startswith("ai102: hf:nobody/nothing: not a local folder, and not available from the hub")
     assert done.stderr.count("\n") == 1
 
 
@@ -96,8 +96,8 @@ def test_the_embedder_masks_and_pools_as_the_library_does(checkpoint: Path) -> N
     with torch.no_grad():
         words = BertModel.from_pretrained(checkpoint, attn_implementation="eager").eval()(ids, mask).last_hidden_state
         mean = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        wanted = torch.nn.functional.normalize(mean, dim=1)
-        assert torch.allclose(embedder(ids, mask), wanted, atol=1e-6)
+        expected = torch.nn.functional.normalize(mean, dim=1)
+        assert torch.allclose(embedder(ids, mask), expected, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Files that are made whole or not at all, and not made again while what they are made from stays the same."""
+"""Build products: written atomically, and not rebuilt while their inputs stay the same."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def versions(*distributions: str) -> dict[str, str]:
 
 
 def megabytes(file: Path) -> str:
-    """A file's size for people."""
+    """A file's size for display."""
     return f"{file.stat().st_size / 1e6:.2f} MB"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; it takes the name `path` if the block ends well and is removed if not.
+    """A temporary path beside `path`: renamed to `path` when the block succeeds, removed when it raises.
 
-    Until then the file of before, if any, stays as it was.
+    Until then an existing `path` is unchanged.
     """
     try:
         with temporary_folder(path.parent) as folder:
             yield folder / path.name
             (folder / path.name).replace(path)
     except Exception as err:
-        # Every library tells of a full disk in its own way, and none of them names the file.
+        # Every library reports a full disk in its own way, and none of them names the file.
         if not isinstance(err, UserError) and shutil.disk_usage(path.parent).free < FULL_BELOW_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from err
         raise
@@ -98,7 +98,7 @@ def sweep(root: Path, places: Iterable[str]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `path` whole; does nothing when it already holds `text`."""
+    """Write `path` atomically; does nothing when it already holds `text`."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     with replacing(path) as temporary:
@@ -106,7 +106,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write `path` whole, with `mode` from the start, and on the disk before it takes its name."""
+    """Write `path` atomically: the file has `mode` from the start and is synced to disk before the rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
@@ -120,7 +120,7 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def make(path: Path, made_from: Mapping[str, str], write: Write) -> bool:
-    """Let `write(temporary)` make `path`, unless it was made from the same and is still intact.
+    """Build `path` with `write(temporary)`, unless it was built from the same inputs and is unchanged since.
 
     `made_from` names every input with its hash or version. What `write` returns is kept beside the hashes in the
     file's manifest and is read back by `facts_of`. Returns whether the file was written now.

@@ -17,7 +17,7 @@ LOADTEST = Path(__file__).parents[3] / "loadtest"
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "same"),
+    ("actual", "expected", "same"),
     [
         ("five", "five", True),
         ("six", "five", False),
@@ -28,8 +28,8 @@ LOADTEST = Path(__file__).parents[3] / "loadtest"
         (np.zeros(2), np.array([1.0, 0.0]), False),
     ],
 )
-def test_an_answer_counts_when_it_is_that_of_the_session(found: object, wanted: object, same: bool) -> None:
-    assert is_same(found, wanted) is same
+def test_an_answer_counts_when_it_is_that_of_the_session(actual: object, expected: object, same: bool) -> None:
+    assert is_same(actual, expected) is same
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_an_answer_counts_when_it_is_that_of_the_session(found: object, wanted: 
 def test_answers_of_peers_are_read_in_each_of_their_forms(
     body: bytes, media_type: str, kind: str, value: object
 ) -> None:
-    found = value_from_answer(Answer(body, {"Content-Type": media_type}), kind)
-    assert (found if isinstance(found, str) else found.tolist()) == value
+    answer_value = value_from_answer(Answer(body, {"Content-Type": media_type}), kind)
+    assert (answer_value if isinstance(answer_value, str) else answer_value.tolist()) == value
 
 
 def test_an_unknown_work_is_refused_in_one_line() -> None:

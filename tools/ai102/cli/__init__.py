@@ -1,1 +1,1 @@
-"""The command `ai102`: one module a verb."""
+"""The command `ai102`: one module per group of subcommands."""

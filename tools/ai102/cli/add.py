@@ -1,4 +1,4 @@
-"""The verbs that change what models.toml holds: add, remove."""
+"""Subcommands that change models.toml: add, remove."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ai102.cli.engine import CONTRACT, ContractFile
 from ai102.errors import UserError
 
 TENSOR = "NAME:TYPE[:DIMS]"
-INPUT = typer.Option("--input", metavar=TENSOR, help="Such as pixels:FP32:3,224,224; repeatable; -1 where it varies.")
-OUTPUT = typer.Option("--output", metavar=TENSOR, help="Likewise; neither has the batch dimension.")
+INPUT = typer.Option("--input", metavar=TENSOR, help="Such as pixels:FP32:3,224,224; repeatable; -1: varies.")
+OUTPUT = typer.Option("--output", metavar=TENSOR, help="The same form; neither has the batch dimension.")
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="What the network shall be called.")],
+    name: Annotated[str, typer.Argument(help="The network's name in models.toml.")],
     source: Annotated[
         str, typer.Option(help="hf:ID-or-folder, onnx:FILE, torch:MODULE:CALLABLE or sklearn:FILE.", metavar="SOURCE")
     ],
@@ -29,22 +29,22 @@ def add(
     inputs: Annotated[list[str] | None, INPUT] = None,
     outputs: Annotated[list[str] | None, OUTPUT] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A text file, one label a line, where the source has none.")
+        Path | None, typer.Option(help="A text file with one label per line, if the source has none.")
     ] = None,
     max_batch_size: Annotated[
-        int | None, typer.Option(min=0, help="Of Triton's dynamic batching; 0: there is no batch dimension.")
+        int | None, typer.Option(min=0, help="For Triton's dynamic batching; 0: no batch dimension.")
     ] = None,
     calibration_set: Annotated[
-        str | None, typer.Option(help="Of calibration/sets, to make INT8 with.", metavar="NAME")
+        str | None, typer.Option(help="A set of calibration/sets; adds an INT8 model.", metavar="NAME")
     ] = None,
     p99_ms: Annotated[float, typer.Option(min=0.001, help="The latency goal.")] = 100.0,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Open a pickle, which runs code of its author's.")
+        bool, typer.Option("--allow-pickle", help="Open a pickle, which can run arbitrary code.")
     ] = False,
     no_build: Annotated[bool, typer.Option("--no-build", help="Only write models.toml and the configs.")] = False,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """Bring a network of your own: into models.toml, built, configured, with an ensemble where the task has one."""
+    """Add a network to models.toml, build and configure it, with an ensemble if the task has one."""
     from ai102.build import add as adding
     from ai102.cli.screen import Screen
     from ai102.contract import TASKS
@@ -70,7 +70,7 @@ def add(
 def remove(
     name: Annotated[str, typer.Argument(help="A network of models.toml.")], contract: ContractFile = CONTRACT
 ) -> None:
-    """Take a network out of models.toml, with its ensembles and all that was built for it."""
+    """Remove a network from models.toml, with its ensembles and all files that were built for it."""
     from ai102.build.add import remove as remove_network
 
     for line in remove_network(contract, name):
@@ -78,7 +78,7 @@ def remove(
 
 
 def _tensor(option: str, text: str) -> Any:
-    """The spec's Tensor. The name may hold colons, as PyTorch's and TensorFlow's do."""
+    """The contract's Tensor. The name may hold colons, as in PyTorch and TensorFlow."""
     from pydantic import ValidationError
 
     from ai102.contract import Tensor

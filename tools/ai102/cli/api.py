@@ -1,4 +1,4 @@
-"""The verbs under `ai102 api`: serve."""
+"""Subcommands of `ai102 api`: serve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 @app.callback()
 def api() -> None:
-    """The friendly API in front of Triton."""
+    """The HTTP API for images and texts in front of Triton."""
 
 
 @app.command()
@@ -27,22 +27,26 @@ def serve(
             "where none of them answers."
         ),
     ] = "",
-    classify: Annotated[str, typer.Option(help="The ensemble that labels images; default: the contract's first.")] = "",
-    embed: Annotated[str, typer.Option(help="The ensemble that embeds texts; default: the contract's first.")] = "",
-    deadline_s: Annotated[float, typer.Option(help="From a whole request to its answer.", min=0.1, max=600)] = 10.0,
-    max_files: Annotated[int, typer.Option(help="Images in one request.", min=1)] = 32,
-    max_file_bytes: Annotated[int, typer.Option(help="Of one image.", min=1)] = 8 << 20,
-    max_upload_bytes: Annotated[int, typer.Option(help="Of all images of one request.", min=1)] = 32 << 20,
-    max_texts: Annotated[int, typer.Option(help="Texts in one request.", min=1)] = 32,
-    max_text_chars: Annotated[int, typer.Option(help="Of one text.", min=1)] = 16_384,
-    max_calls: Annotated[int, typer.Option(help="Requests that Triton is asked at once.", min=1)] = 16,
+    classify: Annotated[
+        str, typer.Option(help="The ensemble that labels images; default: the first in models.toml.")
+    ] = "",
+    embed: Annotated[str, typer.Option(help="The ensemble that embeds texts; default: the first in models.toml.")] = "",
+    deadline_s: Annotated[
+        float, typer.Option(help="Time from a complete request to its answer.", min=0.1, max=600)
+    ] = 10.0,
+    max_files: Annotated[int, typer.Option(help="Images per request.", min=1)] = 32,
+    max_file_bytes: Annotated[int, typer.Option(help="Bytes per image.", min=1)] = 8 << 20,
+    max_upload_bytes: Annotated[int, typer.Option(help="Bytes of all images of a request.", min=1)] = 32 << 20,
+    max_texts: Annotated[int, typer.Option(help="Texts per request.", min=1)] = 32,
+    max_text_chars: Annotated[int, typer.Option(help="Characters per text.", min=1)] = 16_384,
+    max_calls: Annotated[int, typer.Option(help="Concurrent requests to Triton.", min=1)] = 16,
     max_waiting: Annotated[
-        int, typer.Option(help="Requests beside those; further ones are answered 503.", min=0)
+        int, typer.Option(help="Requests that may wait; further ones are answered with 503.", min=0)
     ] = 112,
     gateway: Annotated[Path, typer.Option(help="The policy file.", metavar="FILE")] = Path("gateway.toml"),
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """POST /v1/classify and /v1/embed, a page at /, documents at /docs; one JSON line a request on stdout."""
+    """Serve /v1/classify, /v1/embed, a page at / and API documentation at /docs; log one JSON line per request."""
     from ai102 import contract as spec
     from ai102.api.limits import Limits
     from ai102.api.serve import serve as run
@@ -53,7 +57,7 @@ def serve(
     from ai102.masking import Masker
     from ai102.masking.logs import masked, uvicorn_log_config
 
-    asked = asked_from_contract(spec.load(contract), classify, embed)
+    ensembles = asked_from_contract(spec.load(contract), classify, embed)
     server = Choice(url, "")
     if not (listen and url):
         loaded = policy.load(gateway)
@@ -77,7 +81,7 @@ def serve(
     run(
         listen,
         server,
-        asked,
+        ensembles,
         limits,
         lambda line: print(masked(masker, line), flush=True),  # noqa: T201 - the access log
         lambda line: typer.echo(masked(masker, line), err=True),

@@ -1,4 +1,4 @@
-"""The verbs that ask a served pipeline: infer, verify, demo."""
+"""Subcommands that send requests to a served pipeline: infer, verify, demo."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ai102.cli.engine import CONTRACT, ContractFile
 def infer(
     ensemble: Annotated[str, typer.Argument(help="An ensemble of models.toml, such as classify_image.")],
     items: Annotated[list[str], typer.Argument(help="Image files, or texts.")],
-    protocol: Annotated[Literal["http", "grpc"], typer.Option(help="How to ask.")] = "grpc",
+    protocol: Annotated[Literal["http", "grpc"], typer.Option(help="The protocol.")] = "grpc",
     address: Annotated[
-        str | None, typer.Option(help="HOST:PORT of the server; default 127.0.0.1 and Triton's port.")
+        str | None, typer.Option(help="HOST:PORT of the server; default: 127.0.0.1 and Triton's port.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON array instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of a table.")] = False,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """Ask a served ensemble about images or texts."""
+    """Send images or texts to a served ensemble and print the answers."""
     from ai102.build.workspace import Workspace
     from ai102.cli import screen
     from ai102.client.ask import answers_from_items
@@ -42,12 +42,10 @@ def infer(
 
 def verify(
     network: Annotated[str, typer.Argument(help="A network of models.toml.")],
-    url: Annotated[
-        str | None, typer.Option(help="A running server, as grpc://HOST:PORT; default: one of its own.")
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="A running server, as grpc://HOST:PORT; default: start one.")] = None,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """The test split through the served ensemble and through PyTorch, side by side (they disagree: exit 1)."""
+    """Compare the served ensemble with PyTorch on the test split (exit 1 if they disagree)."""
     from ai102.build import verify as verification
     from ai102.build.workspace import Workspace
     from ai102.cli.screen import Screen
@@ -57,7 +55,7 @@ def verify(
 
 
 def demo(contract: ContractFile = CONTRACT) -> None:
-    """Build, serve and ask everything once, and sum up what was seen."""
+    """Build and serve the reference networks, send requests over HTTP and gRPC, and print a summary."""
     from ai102.build.workspace import Workspace
     from ai102.cli.demo import run
     from ai102.cli.screen import Screen

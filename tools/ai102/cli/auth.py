@@ -1,4 +1,4 @@
-"""The verbs under `ai102 auth`: serve, user, token, revoke, rotate-keys, explain."""
+"""Subcommands of `ai102 auth`: serve, user, token, revoke, rotate-keys, explain."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 user_app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-app.add_typer(user_app, name="user", help="Who may log in: add, role, attribute, password, disable, list.")
+app.add_typer(user_app, name="user", help="Manage users: add, role, attribute, password, disable, list.")
 
-PolicyFile = Annotated[Path, typer.Option("--gateway", help="The policy of the door.", metavar="FILE")]
-Home = Annotated[Path, typer.Option("--home", help="The folder of users, keys and audit log.", metavar="FOLDER")]
+PolicyFile = Annotated[Path, typer.Option("--gateway", help="The gateway's policy file.", metavar="FILE")]
+Home = Annotated[Path, typer.Option("--home", help="The folder with users, keys and audit log.", metavar="FOLDER")]
 Name = Annotated[str, typer.Argument(help="The user's name.", metavar="USER")]
 POLICY = Path("gateway.toml")
 HOME = Path("build/auth")
@@ -34,12 +34,12 @@ HOME = Path("build/auth")
 def serve(
     listen: Annotated[str, typer.Option(help="HOST:PORT; default: services.issuer of the policy.")] = "",
     proxies: Annotated[
-        str, typer.Option(help='Networks whose X-Forwarded-For is believed, with commas; "": nobody.')
+        str, typer.Option(help='Networks whose X-Forwarded-For is trusted, separated by commas; "": none.')
     ] = "127.0.0.0/8,::1/128",
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Issue tokens over HTTP, behind the door; Ctrl-C stops it."""
+    """Issue tokens over HTTP, behind the gateway; Ctrl-C stops it."""
     from ai102.host.listen import url_of
     from ai102.issuer import serve as service
     from ai102.issuer.settings import Settings
@@ -53,7 +53,7 @@ def serve(
     listener = service.listening(address)
     issuer = _issuer(rights, home, settings)
     if not service.is_loopback(listener):
-        typer.echo("warning: passwords travel here unencrypted: only the door may reach this address", err=True)
+        typer.echo("warning: passwords are sent to this address unencrypted: only the gateway may reach it", err=True)
 
     def ready() -> None:
         typer.echo(f"ready: {url_of(listener)} issues as {rights.ours.issuer} (Ctrl-C stops it)")
@@ -66,11 +66,11 @@ def serve(
 @app.command()
 def token(
     name: Name,
-    scope: Annotated[str, typer.Option(help="Only these roles, with spaces between them.")] = "",
+    scope: Annotated[str, typer.Option(help="Only these roles, separated by spaces.")] = "",
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """An access token for a script, alone on stdout; good for two hours."""
+    """Print an access token for a script; it is valid for two hours."""
     with (issuer := _issuer(_rights(gateway), home)).database:
         typer.echo(issuer.token_for(name, scope, _me()))
 
@@ -83,57 +83,61 @@ def revoke(
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """End a token, or all of a user's; the door refuses them within seconds."""
-    from ai102.issuer import revoke as ending
+    """Revoke a token, or all tokens of a user; the gateway refuses them within seconds."""
+    from ai102.issuer import revoke as revocation
 
-    if sum(one is not None for one in (token, user, jti)) != 1:
+    if sum(option is not None for option in (token, user, jti)) != 1:
         raise UserError("name what to revoke with one of --token, --user and --jti")
     with (issuer := _issuer(_rights(gateway), home)).database:
         if user is not None:
-            ended = ending.end_user(issuer, user, _me())
-            typer.echo(f"revoked all tokens of {user} and ended {ended} sessions")
+            session_count = revocation.end_user(issuer, user, _me())
+            typer.echo(f"revoked all tokens of {user} and ended {session_count} sessions")
         elif jti is not None:
-            ending.end_jti(issuer, jti, _me())
+            revocation.end_jti(issuer, jti, _me())
             typer.echo(f"revoked {jti}")
         else:
             assert token is not None
-            if not ending.end_token(issuer, sys.stdin.readline().strip() if token == "-" else token, _me()):
-                raise UserError("that is no token of this issuer, or one that is dead already: nothing was revoked")
+            if not revocation.end_token(issuer, sys.stdin.readline().strip() if token == "-" else token, _me()):
+                raise UserError(
+                    "that is no token of this issuer, or it is expired or revoked already: nothing was revoked"
+                )
             typer.echo("revoked")
 
 
 @app.command("rotate-keys")
 def rotate_keys(
-    drop_old: Annotated[bool, typer.Option("--drop-old", help="End all tokens of the old keys now.")] = False,
-    at_once: Annotated[bool, typer.Option("--at-once", help="Sign with it before verifiers have seen it.")] = False,
+    drop_old: Annotated[bool, typer.Option("--drop-old", help="Invalidate all tokens of the old keys now.")] = False,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Sign with the new key before verifiers have fetched it.")
+    ] = False,
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Make a new signing key; the former verifies until its last token has expired."""
+    """Create a signing key; the previous key verifies until its last token expires."""
     with (issuer := _issuer(_rights(gateway), home)).database:
         entry = issuer.keys.rotate(drop_old=drop_old, at_once=at_once)
         with issuer.database.change() as change:
             change.record("rotate keys", "", _me(), kid=entry.kid, dropped="yes" if drop_old else "no")
         wait_s = round(entry.signs_from_s - change.now_s)
-    typer.echo(f"{entry.kid} signs {f'in {wait_s} s, once verifiers have seen it' if wait_s > 0 else 'from now on'}")
+    typer.echo(f"{entry.kid} signs {f'in {wait_s} s, once verifiers have fetched it' if wait_s > 0 else 'from now on'}")
 
 
 @app.command()
 def explain(
     name: Name,
     model: Annotated[str, typer.Argument(help="A model or ensemble.")],
-    verb: Annotated[Literal["infer", "describe", "administer"], typer.Option(help="What to do with it.")] = "infer",
+    verb: Annotated[Literal["infer", "describe", "administer"], typer.Option(help="The action.")] = "infer",
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Why a user may ask a model, or why not (exit 1)."""
+    """Explain why a user may use a model, or why not (exit 1 if not)."""
     from ai102.gateway import grants
     from ai102.issuer import users
 
     with (issuer := _issuer(_rights(gateway), home)).database, issuer.database.reading() as connection:
         user = users.needed(connection, name)
     if user.is_disabled:
-        typer.echo(f"no: {name} is disabled; `ai102 auth user disable --undo {name}` ends that")
+        typer.echo(f"no: {name} is disabled; `ai102 auth user disable --undo {name}` enables the user")
         raise typer.Exit(1)
     decision = grants.explain(issuer.rights.gateway, name, user.roles, user.attributes, model, verb)
     typer.echo(decision)
@@ -149,7 +153,7 @@ def user_add(
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Add a user; the password is asked for, or is the first line of stdin."""
+    """Add a user; the password is prompted for, or read from the first line of stdin."""
     from ai102.issuer import administer
 
     with (issuer := _issuer(_rights(gateway), home)).database:
@@ -161,11 +165,11 @@ def user_add(
 def user_role(
     name: Name,
     roles: Annotated[list[str], typer.Argument(help="Roles of the policy.", metavar="ROLE...")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take them away instead.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the roles instead.")] = False,
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Give a user roles, or take them away."""
+    """Add roles to a user, or remove them."""
     from ai102.issuer import administer
 
     with (issuer := _issuer(_rights(gateway), home)).database:
@@ -176,11 +180,11 @@ def user_role(
 @user_app.command("attribute")
 def user_attribute(
     name: Name,
-    pairs: Annotated[list[str], typer.Argument(help="KEY=VALUE; KEY= takes it away.", metavar="KEY=VALUE...")],
+    pairs: Annotated[list[str], typer.Argument(help="KEY=VALUE; KEY= removes it.", metavar="KEY=VALUE...")],
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Set what grants with a `user` condition look at."""
+    """Set user attributes, which grants with a `user` condition compare."""
     from ai102.issuer import administer
 
     with (issuer := _issuer(_rights(gateway), home)).database:
@@ -190,7 +194,7 @@ def user_attribute(
 
 @user_app.command("password")
 def user_password(name: Name, gateway: PolicyFile = POLICY, home: Home = HOME) -> None:
-    """Change a password, asked for or the first line of stdin; all that was issued on the former one ends."""
+    """Change a password, from a prompt or the first line of stdin; the user's tokens and sessions end."""
     from ai102.issuer import administer
 
     with (issuer := _issuer(_rights(gateway), home)).database:
@@ -205,7 +209,7 @@ def user_disable(
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Refuse a user from now on, tokens that are out included."""
+    """Disable a user, including tokens that were issued already."""
     from ai102.issuer import administer
 
     with (issuer := _issuer(_rights(gateway), home)).database:
@@ -215,25 +219,25 @@ def user_disable(
 
 @user_app.command("list")
 def user_list(
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON array instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of lines.")] = False,
     gateway: PolicyFile = POLICY,
     home: Home = HOME,
 ) -> None:
-    """Who there is, with roles and attributes."""
+    """List the users with their roles and attributes."""
     from ai102.issuer import users
 
     with (issuer := _issuer(_rights(gateway), home)).database, issuer.database.reading() as connection:
-        everybody = users.all_users(connection)
+        all_users = users.all_users(connection)
     rows = [
-        {"name": one.name, "roles": one.roles, "attributes": one.attributes, "disabled": one.is_disabled}
-        for one in everybody
+        {"name": user.name, "roles": user.roles, "attributes": user.attributes, "disabled": user.is_disabled}
+        for user in all_users
     ]
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return
-    for one in everybody:
-        words = [*one.roles, *(f"{key}={value}" for key, value in one.attributes.items())]
-        typer.echo(f"{one.name}: {' '.join(words) or 'no role'}{' (disabled)' if one.is_disabled else ''}")
+    for user in all_users:
+        words = [*user.roles, *(f"{key}={value}" for key, value in user.attributes.items())]
+        typer.echo(f"{user.name}: {' '.join(words) or 'no role'}{' (disabled)' if user.is_disabled else ''}")
 
 
 def _rights(gateway: Path) -> Rights:
@@ -271,13 +275,13 @@ def _password() -> str:
 
 
 def _attributes(pairs: list[str]) -> dict[str, str]:
-    found = {}
+    attributes = {}
     for pair in pairs:
         key, is_pair, value = pair.partition("=")
         if not is_pair:
-            raise UserError(f'"{pair}" is no attribute: write KEY=VALUE, or KEY= to take it away')
-        found[key] = value
-    return found
+            raise UserError(f'"{pair}" is no attribute: write KEY=VALUE, or KEY= to remove it')
+        attributes[key] = value
+    return attributes
 
 
 def _networks(text: str) -> tuple[Network, ...]:

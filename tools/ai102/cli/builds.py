@@ -1,4 +1,4 @@
-"""The verbs about what is already built: models, rollback."""
+"""Subcommands about existing builds: models, rollback."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ URL = typer.Option(help="A running server, as grpc://HOST:PORT or http://HOST:PO
 
 def models(
     url: Annotated[str | None, URL] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON array instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of a table.")] = False,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """What there is: builds, sizes, budgets, engines, fresh configs, and what a server has loaded."""
+    """List the models: builds, sizes, budgets, engines, whether configs are current, and what a server has loaded."""
     from ai102.build import inventory
     from ai102.build.workspace import Workspace
     from ai102.cli import screen
@@ -31,11 +31,11 @@ def models(
 
 def rollback(
     network: Annotated[str, typer.Argument(help="A network of models.toml.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Put the build that was taken out last back.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Restore the build that was rolled back last.")] = False,
     url: Annotated[str | None, URL] = None,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """Serve the build before the newest again; a server that polls, or the one at --url, follows at once."""
+    """Serve the previous build; a server in poll mode, or the one at --url, loads it at once."""
     from ai102.build import in_one_process
     from ai102.build.lock import opened
     from ai102.client import Client

@@ -1,4 +1,4 @@
-"""Build, serve and ask everything once, and sum up what was seen."""
+"""Build and serve the reference networks, send requests over HTTP and gRPC, and print a summary."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A held-out digit as someone would send it."""
+    """A held-out digit as a client sends it."""
 
     name: str
     data: bytes
@@ -50,10 +50,10 @@ class Picture:
 
 
 def run(workspace: Workspace, report: Reporter) -> None:
-    """Walk the whole road, then ask a server of its own over HTTP and gRPC and print what came back.
+    """Run every build step, start a server, send requests over HTTP and gRPC, and print the results.
 
-    Asks `classify_image` and `embed_text`, so it is about the reference networks only. Raises UserError
-    where a step of the road or the server does.
+    Uses `classify_image` and `embed_text`, so it works for the reference networks only. Raises UserError
+    where a build step or the server does.
     """
     began = time.monotonic()
     for path in configure.write(workspace.contract, workspace.repository):
@@ -76,24 +76,24 @@ def run(workspace: Workspace, report: Reporter) -> None:
     console = Console(highlight=False)
     for table in (
         _built(workspace),
-        _seen(pictures, answers),
+        _labelled(pictures, answers),
         _neighbours(answers["grpc"].embeddings),
         _times(answers),
     ):
         console.print()
         console.print(table)
     same = np.array_equal(answers["http"].embeddings, answers["grpc"].embeddings)
-    console.print(f"\nHTTP and gRPC gave {'the same' if same else 'DIFFERENT'} embeddings to the last bit.")
+    console.print(f"\nHTTP and gRPC gave {'the same' if same else 'DIFFERENT'} embeddings, bit for bit.")
     console.print(f"Images with their labels: {sheet.relative_to(workspace.root)}")
     console.print(f"Done in {time.monotonic() - began:.0f} s. Next:", soft_wrap=True)
-    console.print("  make serve                                    the same server, to stay")
-    console.print("  . .venv/bin/activate; ai102 infer embed_text 'your text'   ask it")
+    console.print("  make serve                                    the same server, until Ctrl-C")
+    console.print("  . .venv/bin/activate; ai102 infer embed_text 'your text'   send a request")
     console.print("  README.md, CONTRIBUTING.md                    your own model: one table in models.toml")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one protocol brought back."""
+    """The results of one protocol."""
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
@@ -118,7 +118,7 @@ def _pictures(workspace: Workspace) -> list[Picture]:
 def _ask(url: str, pictures: Sequence[Picture], report: Reporter) -> Answers:
     texts = [sentence.encode() for sentence in SENTENCES]
     with Client(url) as client, report.step(f"asking over {url.partition(':')[0]}"):
-        seen = [client.infer("classify_image", {"image": bytes_array([p.data])}) for p in pictures]
+        classified = [client.infer("classify_image", {"image": bytes_array([p.data])}) for p in pictures]
         vectors = [client.infer("embed_text", {"text": bytes_array([t])})["sentence_embedding"][0] for t in texts]
         ids = np.ones((1, 32), np.int64)
         calls: dict[str, Callable[[int], Any]] = {
@@ -129,8 +129,8 @@ def _ask(url: str, pictures: Sequence[Picture], report: Reporter) -> Answers:
         }
         times = {model: _timed(client, model, inputs) for model, inputs in calls.items()}
     return Answers(
-        tuple(answer["label"][0, 0].decode() for answer in seen),
-        tuple(float(answer["score"][0, 0]) for answer in seen),
+        tuple(answer["label"][0, 0].decode() for answer in classified),
+        tuple(float(answer["score"][0, 0]) for answer in classified),
         np.stack(vectors),
         times,
     )
@@ -160,7 +160,7 @@ def _built(workspace: Workspace) -> Table:
     return table
 
 
-def _seen(pictures: Sequence[Picture], answers: dict[str, Answers]) -> Table:
+def _labelled(pictures: Sequence[Picture], answers: dict[str, Answers]) -> Table:
     table = Table(
         "image",
         "is",
@@ -171,11 +171,11 @@ def _seen(pictures: Sequence[Picture], answers: dict[str, Answers]) -> Table:
         box=None,
     )
     columns = [zip(a.labels, a.scores, strict=True) for a in (answers["http"], answers["grpc"])]
-    right = 0
+    correct = 0
     for picture, (http, http_score), (grpc, grpc_score) in zip(pictures, *columns, strict=True):
-        right += picture.truth == http == grpc
+        correct += picture.truth == http == grpc
         table.add_row(picture.name, picture.truth, f"{http} {http_score:.3f}", f"{grpc} {grpc_score:.3f}")
-    table.caption = f"{right} of {len(pictures)} right over both protocols"
+    table.caption = f"{correct} of {len(pictures)} right over both protocols"
     return table
 
 
@@ -209,7 +209,7 @@ def _times(answers: dict[str, Answers]) -> Table:
 
 
 def _draw(pictures: Sequence[Picture], labels: Sequence[str], file: Path) -> None:
-    """A sheet of the images, each above the label it was given; a wrong one in red."""
+    """A contact sheet of the images, each above its predicted label; wrong labels are red."""
     across, cell_width, cell_height = 8, 96, 96
     down = -(-len(pictures) // across)
     sheet = Image.new("RGB", (across * cell_width, down * cell_height), "white")

@@ -1,4 +1,4 @@
-"""The verbs under `ai102 engine`: build (the default), doctor, build-script, verify-gpu."""
+"""Subcommands of `ai102 engine`: build (the default), doctor, build-script, verify-gpu."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _BuildByDefault(TyperGroup):
 
 app = typer.Typer(cls=_BuildByDefault, add_completion=False, rich_markup_mode=None)
 
-ContractFile = Annotated[Path, typer.Option("--contract", help="The contract to work from.", metavar="FILE")]
+ContractFile = Annotated[Path, typer.Option("--contract", help="The contract file.", metavar="FILE")]
 Network = Annotated[str, typer.Argument(help="A network of models.toml.")]
 Networks = Annotated[list[str] | None, typer.Argument(help="Networks of models.toml; all when none is named.")]
 CONTRACT = Path("models.toml")
@@ -32,17 +32,17 @@ CONTRACT = Path("models.toml")
 def build(
     networks: Networks = None,
     target: Annotated[
-        Literal["auto", "onnxruntime", "tensorrt"], typer.Option(help="auto: TensorRT where it and a GPU are present.")
+        Literal["auto", "onnxruntime", "tensorrt"], typer.Option(help="auto: TensorRT if it and a GPU are present.")
     ] = "auto",
     per_compute_capability: Annotated[
-        bool, typer.Option("--per-compute-capability", help="Name the plan model.smXX.plan, for fleets of mixed GPUs.")
+        bool, typer.Option("--per-compute-capability", help="Name the plan model.smXX.plan, for mixed GPUs.")
     ] = False,
     onnx: Annotated[
-        Path | None, typer.Option(help="Build TensorRT's plan from this file alone, without the steps before.")
+        Path | None, typer.Option(help="Build only the TensorRT plan, from this ONNX file; skip the other steps.")
     ] = None,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """All steps: everything that tritonserver needs to serve model_repository."""
+    """Run every step from weights to model_repository: export, calibrate, quantize, configure, TensorRT plans."""
     from ai102.build import plans
     from ai102.build.lock import opened
     from ai102.cli.screen import Screen
@@ -56,7 +56,7 @@ def build(
         names = networks or list(workspace.contract.networks)
         if onnx is not None:
             if len(names) != 1:
-                raise UserError("--onnx is one network's file: name that network")
+                raise UserError("--onnx is the file of one network: name that network")
             plans.build(workspace, names[0], onnx, screen, per_compute_capability=per_compute_capability)
             return
         from ai102.build import verbs
@@ -75,36 +75,40 @@ def build(
 
 @app.command()
 def doctor(
-    repository: Annotated[Path, typer.Argument(help="The model repository to look at.")] = Path("model_repository"),
+    repository: Annotated[Path, typer.Argument(help="The model repository to examine.")] = Path("model_repository"),
     tensorrt: Annotated[str | None, typer.Option(help="The serving TensorRT's version, such as 11.1.")] = None,
     compute_capability: Annotated[str | None, typer.Option(help="The serving GPU's, such as 9.0.")] = None,
 ) -> None:
-    """Will each TensorRT plan load here, or where the options say (exit 1: one will not)?"""
+    """Check whether each TensorRT plan loads on this machine, or on the one that the options name (exit 1 if not)."""
     from ai102.tensorrt.doctor import examine
     from ai102.tensorrt.gpu import Machine
 
-    found = examine(repository, Machine(tensorrt=tensorrt, compute_capability=compute_capability))
-    if not found:
-        typer.echo(f"{repository}: no TensorRT plans; what is served by ONNX Runtime loads on any machine")
-    for one in found:
-        says = {True: "loads", False: "will not load", None: "cannot be told"}[one.loads]
-        typer.echo(f"{one.plan}: {': '.join([says, '; '.join(one.reasons)]) if one.reasons else says}")
-        if one.rebuild:
-            typer.echo(f"  {one.rebuild}")
-    if any(one.loads is False for one in found):
+    diagnoses = examine(repository, Machine(tensorrt=tensorrt, compute_capability=compute_capability))
+    if not diagnoses:
+        typer.echo(f"{repository}: no TensorRT plans; models for ONNX Runtime load on any machine")
+    for diagnosis in diagnoses:
+        verdict = {True: "loads", False: "will not load", None: "unknown"}[diagnosis.loads]
+        typer.echo(": ".join([diagnosis.plan, verdict, *(["; ".join(diagnosis.reasons)] if diagnosis.reasons else [])]))
+        if diagnosis.rebuild:
+            typer.echo(f"  {diagnosis.rebuild}")
+    if any(diagnosis.loads is False for diagnosis in diagnoses):
         raise typer.Exit(1)
 
 
 @app.command("build-script")
 def build_script(
     network: Network,
-    image: Annotated[str, typer.Option(help="The serving image: a plan loads in the TensorRT that built it.")],
-    kubernetes: Annotated[bool, typer.Option("--kubernetes", help="A Job's YAML instead of a docker command.")] = False,
+    image: Annotated[
+        str, typer.Option(help="The serving image: a plan loads only in the TensorRT version that built it.")
+    ],
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Print a Job's YAML instead of a docker command.")
+    ] = False,
     claim: Annotated[str, typer.Option(help="The PersistentVolumeClaim that holds this repository.")] = "ai102",
     gpu: Annotated[str | None, typer.Option(help="Value of the node label nvidia.com/gpu.product to run on.")] = None,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """The command that builds the plan where it will be served."""
+    """Print the command that builds the plan on the serving machine."""
     from ai102.build.workspace import Workspace
     from ai102.tensorrt.build_script import docker_command, kubernetes_job
 
@@ -119,7 +123,7 @@ def build_script(
 
 @app.command("verify-gpu")
 def verify_gpu(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
-    """Build the plans on this machine's GPU, run them, and compare with ONNX Runtime (they disagree: exit 1)."""
+    """Build the plans on this machine's GPU, run them, and compare with ONNX Runtime (exit 1 if they disagree)."""
     from ai102.build import plans
     from ai102.build.workspace import Workspace
     from ai102.cli.screen import Screen

@@ -1,4 +1,4 @@
-"""The verbs about the door in front of Triton: ai102 gateway render, certs, run, reload, drain, undrain, status."""
+"""Subcommands of `ai102 gateway`, the proxy in front of Triton: render, certs, run, reload, drain, undrain, status."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Policy = Annotated[Path, typer.Option("--policy", help="The policy file; its folder holds build/gateway.")]
 POLICY = Path("gateway.toml")
-Proxy = Annotated[Literal["haproxy", "nginx"], typer.Option(help="Which proxy.")]
+Proxy = Annotated[Literal["haproxy", "nginx"], typer.Option(help="The proxy.")]
 Replica = Annotated[str, typer.Argument(help="A replica of gateway.toml.")]
 
 
 @app.command()
 def render(proxy: Proxy = "haproxy", policy: Policy = POLICY) -> None:
-    """Write the whole configuration of a proxy from gateway.toml: build/gateway/PROXY."""
+    """Write a proxy's whole configuration from gateway.toml to build/gateway/PROXY."""
     from ai102.gateway import running
     from ai102.gateway.policy import load
 
@@ -28,23 +28,28 @@ def render(proxy: Proxy = "haproxy", policy: Policy = POLICY) -> None:
 
 @app.command()
 def certs(
-    name: Annotated[list[str] | None, typer.Option(help="Another host name or address of the door.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Another host name or address of the gateway; repeatable.")
+    ] = None,
     client: Annotated[str, typer.Option(help="The name in the client's certificate, for mutual TLS.")] = "client",
-    force: Annotated[bool, typer.Option("--force", help="Make all anew; clients need the new CA.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace existing files; clients then need the new CA.")
+    ] = False,
     policy: Policy = POLICY,
 ) -> None:
-    """Make a test CA, the door's certificate, and one for a client: build/gateway/certs."""
+    """Create a test CA, a server certificate for the gateway and a client certificate in build/gateway/certs."""
     from ai102.gateway import certs as certificates
 
     folder = policy.absolute().parent / "build" / "gateway" / "certs"
-    for made in certificates.make(folder, name or (), client=client, force=force):
-        verb = "wrote" if made.is_new else "kept"
-        typer.echo(f"{verb} {made.path} for {', '.join(made.names)}, until {made.expires:%Y-%m-%d}")
+    for certificate in certificates.make(folder, name or (), client=client, force=force):
+        verb = "wrote" if certificate.is_new else "kept"
+        expires = f"{certificate.expires:%Y-%m-%d}"
+        typer.echo(f"{verb} {certificate.path} for {', '.join(certificate.names)}, until {expires}")
 
 
 @app.command()
 def run(proxy: Proxy = "haproxy", policy: Policy = POLICY) -> None:
-    """Open the door: render, check, start the proxy and keep it up; Ctrl-C closes it."""
+    """Render and check the configuration, start the proxy and restart it if it fails; Ctrl-C stops it."""
     from ai102.gateway import watch
     from ai102.gateway.policy import load
 
@@ -53,14 +58,14 @@ def run(proxy: Proxy = "haproxy", policy: Policy = POLICY) -> None:
 
 @app.command()
 def reload(policy: Policy = POLICY) -> None:
-    """Let the running door take gateway.toml, without losing a request."""
+    """Apply gateway.toml to the running gateway without losing a request."""
     from ai102.gateway import running
     from ai102.gateway.policy import load
 
     home = policy.absolute().parent
     proxy = running.running_proxy(home)
     running.reload(load(policy), home, proxy)
-    typer.echo(f"{proxy} took {policy}")
+    typer.echo(f"{proxy} runs with {policy}")
 
 
 @app.command()
@@ -69,7 +74,7 @@ def drain(
     wait: Annotated[float, typer.Option(help="Seconds to wait for its last request.", min=0)] = 30.0,
     policy: Policy = POLICY,
 ) -> None:
-    """No new requests for a replica, and wait until it has none: then it can be stopped."""
+    """Stop sending new requests to a replica, and wait until it has none: then it can be stopped."""
     from ai102.gateway import running, watch
     from ai102.gateway.policy import load
 
@@ -80,7 +85,7 @@ def drain(
 
 @app.command()
 def undrain(replica: Replica, policy: Policy = POLICY) -> None:
-    """Requests for a drained replica again."""
+    """Send requests to a drained replica again."""
     from ai102.gateway import running
     from ai102.gateway.policy import load
 
@@ -91,7 +96,7 @@ def undrain(replica: Replica, policy: Policy = POLICY) -> None:
 
 @app.command()
 def status(policy: Policy = POLICY) -> None:
-    """The replicas as the running door sees them (one is down: exit 1)."""
+    """Print the replicas' state as the running gateway sees them (exit 1 if one is down)."""
     from rich.console import Console
     from rich.table import Table
 

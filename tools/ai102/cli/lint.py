@@ -1,4 +1,4 @@
-"""The verb lint: any Triton model repository, checked without a server."""
+"""The subcommand lint: checks any Triton model repository without a server."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def lint(
     format: Annotated[
         Literal["text", "json", "sarif", "github"], typer.Option(help="How to print the findings.")
     ] = "text",
-    fix: Annotated[bool, typer.Option("--fix", help="Repair what has one safe answer.")] = False,
-    triton: Annotated[str, typer.Option(help="The server's version.")] = "2.51",
+    fix: Annotated[bool, typer.Option("--fix", help="Repair findings that have one safe repair.")] = False,
+    triton: Annotated[str, typer.Option(help="The tritonserver version.")] = "2.51",
     no_files: Annotated[
-        bool, typer.Option("--no-files", help="Leave out what depends on files that are built, such as model.onnx.")
+        bool, typer.Option("--no-files", help="Skip checks of files that are built, such as model.onnx.")
     ] = False,
-    explain: Annotated[str | None, typer.Option(help="Say what a code means, such as MR305.", metavar="CODE")] = None,
+    explain: Annotated[str | None, typer.Option(help="Explain a code, such as MR305.", metavar="CODE")] = None,
 ) -> None:
-    """Check a Triton model repository without a server (exit 1 with any finding).
+    """Check a Triton model repository without a server (exit 1 if there is any finding).
 
     An error is a config that the server refuses, a warning is a config that loads but will cause trouble.
     """
@@ -58,7 +58,7 @@ def lint(
 
 
 def _repository_and_model(path: Path) -> tuple[Path, str | None]:
-    """The folder of one model is judged among its neighbours, which an ensemble needs."""
+    """The folder of one model is checked within its repository, since an ensemble needs the other models."""
     if not path.is_dir():
         raise UserError(f"there is no folder {path}: name a model repository, or the folder of one model in it")
     if (path / "config.pbtxt").is_file():

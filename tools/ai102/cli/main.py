@@ -1,4 +1,4 @@
-"""The command `ai102`: its verbs, and how a mistake ends."""
+"""The command `ai102`: its subcommands, and how errors end it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from ai102.cli import add, api, ask, auth, builds, engine, gateway, lint, masking, networks, seal, serve, tune
 from ai102.errors import UserError
 
-# The verbs import everything else of ours when they are called: `ai102 --help` must not wait for a framework.
+# Subcommands import the rest of ai102 when they are called: `ai102 --help` must not wait for a framework.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -19,7 +19,7 @@ app.command()(networks.export)
 app.command()(networks.calibrate)
 app.command()(networks.quantize)
 app.add_typer(
-    engine.app, name="engine", help="Every step from weights to model_repository; or: doctor, build-script, verify-gpu."
+    engine.app, name="engine", help="All steps from weights to model_repository; or: doctor, build-script, verify-gpu."
 )
 app.command("check-qdq")(networks.check_qdq)
 app.command()(networks.report)
@@ -37,15 +37,15 @@ app.command()(tune.tune)
 app.command()(tune.explain)
 app.add_typer(gateway.app, name="gateway", help="The gateway: render, certs, run, reload, drain, status.")
 app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
-app.add_typer(api.app, name="api", help="The friendly API and its page: serve.")
+app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
-app.add_typer(masking.app, name="masking", help="What logs must not show: check, apply, reveal.")
+app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
 
 
 def main() -> None:
-    """Entry point: a mistake of the user's is one line on stderr and exit 2, ours a traceback."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what was begun is undone
+    """Entry point: a user error prints one line on stderr and exits with 2, a bug prints a traceback."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that cleanup runs
     try:
         app()
     except UserError as err:

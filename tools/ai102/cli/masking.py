@@ -1,4 +1,4 @@
-"""The verbs of masking: check, apply, reveal, new-key."""
+"""Subcommands of `ai102 masking`: check, apply, reveal, new-key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Input = Annotated[str, typer.Argument(help="A file, or - for standard input.")]
 
 @app.command()
 def check(file: Input = "-", rules: RulesFile = RULES) -> None:
-    """What would be masked in a file, place by place and by rule; it prints the values themselves."""
+    """Print each place that would be masked in a file, and its rule; the output holds the unmasked values."""
     from ai102.masking import Masker, stream
 
     masker, counts = Masker.of(rules), Counter[str]()
@@ -35,7 +35,7 @@ def check(file: Input = "-", rules: RulesFile = RULES) -> None:
 
 @app.command()
 def apply(file: Input = "-", rules: RulesFile = RULES) -> None:
-    """A pipe for any program and before any log shipper: every line masked and passed on at once, JSON as JSON.
+    """Mask every line of a stream and write it at once; JSON stays JSON.
 
     `program 2>&1 | ai102 masking apply`
     """
@@ -48,7 +48,7 @@ def apply(file: Input = "-", rules: RulesFile = RULES) -> None:
 
 @app.command()
 def reveal(file: Input = "-", rules: RulesFile = RULES) -> None:
-    """Open the sealed marks of a log, for who has the keys (one that does not open: exit 1)."""
+    """Decrypt the sealed marks in a log with the keys (exit 1 if one cannot be decrypted)."""
     from ai102.masking import keys, load, marks
 
     seal, known, failed = load(rules).seal, dict[str, bytes](), 0
@@ -65,7 +65,10 @@ def reveal(file: Input = "-", rules: RulesFile = RULES) -> None:
             sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
             sys.stdout.flush()
     if failed:
-        typer.echo(f"ai102: {failed} marks do not open with the key they name: altered, or another key", err=True)
+        typer.echo(
+            f"ai102: {failed} marks do not open with the key that they name: they were altered, or the key differs",
+            err=True,
+        )
         raise typer.Exit(1)
 
 
@@ -73,7 +76,7 @@ def reveal(file: Input = "-", rules: RulesFile = RULES) -> None:
 def new_key(
     name: Annotated[str, typer.Argument(help="salt, or the id of a key, such as k1.")], rules: RulesFile = RULES
 ) -> None:
-    """Make a salt or a key, in the private file where masking.toml says."""
+    """Create a salt or a key, in the private file that masking.toml names."""
     from ai102.masking import keys, load
     from ai102.masking.rules import KEY_ID
 
@@ -101,7 +104,7 @@ def _lines(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _as_pipe() -> Iterator[None]:
-    """A reader that leaves early, such as `head`, ends the work without a word."""
+    """When the reader of stdout exits early, such as `head`, the command ends without an error."""
     try:
         yield
     except BrokenPipeError:

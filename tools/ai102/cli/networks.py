@@ -1,4 +1,4 @@
-"""The verbs that make and judge files: export, calibrate, quantize, report, check-qdq, configure."""
+"""Subcommands of the build steps: export, calibrate, quantize, report, check-qdq, configure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ai102.errors import UserError
 
 
 def export(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
-    """Weights to FP32 ONNX, checked against PyTorch."""
+    """Export weights to FP32 ONNX and compare it with PyTorch."""
     from ai102.build import verbs
 
     _each(verbs.export, networks, contract)
@@ -21,12 +21,12 @@ def export(networks: Networks = None, contract: ContractFile = CONTRACT) -> None
 def calibrate(
     networks: Networks = None,
     method: Annotated[
-        Literal["minmax", "percentile", "entropy"] | None, typer.Option(help="Another method than the recipe's.")
+        Literal["minmax", "percentile", "entropy"] | None, typer.Option(help="Overrides the recipe's method.")
     ] = None,
-    percentile: Annotated[float, typer.Option(help="For the method of that name.")] = 99.999,
+    percentile: Annotated[float, typer.Option(help="For --method percentile.")] = 99.999,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """Find the range of every activation on the calibration set."""
+    """Compute the range of every activation on the calibration set."""
     from ai102.build import verbs
     from ai102.contract import Recipe
 
@@ -39,11 +39,11 @@ def calibrate(
 def quantize(
     networks: Networks = None,
     search: Annotated[
-        bool, typer.Option("--search", help="First find the recipe: calibration/recipes/NET.toml.")
+        bool, typer.Option("--search", help="Search for the recipe first: calibration/recipes/NET.toml.")
     ] = False,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """Ranges to an INT8 ONNX file, judged against the accuracy budget (over it: exit 3)."""
+    """Build an INT8 ONNX file and compare its accuracy with the budget (exit 3 if over the budget)."""
     from ai102.build import verbs
 
     if search:
@@ -53,9 +53,9 @@ def quantize(
 
 def check_qdq(
     file: Annotated[Path, typer.Argument(help="An ONNX file with QuantizeLinear and DequantizeLinear.")],
-    verbose: Annotated[bool, typer.Option("--verbose", help="A line for every node.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print a line for every node.")] = False,
 ) -> None:
-    """What TensorRT would refuse in a Q/DQ graph, or quietly run otherwise than meant (found any: exit 1)."""
+    """Report what TensorRT would refuse in a Q/DQ graph, or run in another precision than meant (exit 1 if any)."""
     from ai102.int8.qdq.report import report_lines
 
     lines, is_broken = report_lines(file, verbose=verbose)
@@ -66,14 +66,14 @@ def check_qdq(
 
 
 def report(networks: Networks = None, contract: ContractFile = CONTRACT) -> None:
-    """What quantization did, as a page: calibration/reports/NET.html, and as JSON beside it."""
+    """Write a report on the quantization: calibration/reports/NET.html, and a JSON file beside it."""
     from ai102.build.report.write import write
 
     _each(write, networks, contract)
 
 
 def configure(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is stale.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is stale.")] = False,
     target: Annotated[
         Literal["onnxruntime", "tensorrt"], typer.Option(help="tensorrt: INT8 networks as plans on a GPU.")
     ] = "onnxruntime",

@@ -1,4 +1,4 @@
-"""What a person sees: progress bars while steps run, tables when they are done."""
+"""Terminal output: progress bars while steps run, tables of their results."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def answer_as_dict(answer: Answer) -> dict[str, Any]:
 
 
 def print_answers(answers: Sequence[Answer]) -> None:
-    """A row an item; a refused one shows its error."""
+    """One row per item; a refused item shows its error."""
     columns = list(dict.fromkeys(key for answer in answers for key in answer.outputs))
     table = Table("item", *columns, "ms", box=None)
     for answer in answers:
@@ -63,12 +63,12 @@ def print_answers(answers: Sequence[Answer]) -> None:
 
 
 def print_models(rows: Sequence[Row]) -> None:
-    """A row a model; what does not apply is left blank."""
+    """One row per model; a cell that does not apply is blank."""
     columns = ("model", "version", "served as", "size", "budget", "engine", "config")
     table = Table(*columns, *(["server"] if any(row.server for row in rows) else []), box=None)
     for column in table.columns:
         column.no_wrap = True
-    table.add_column("made from", no_wrap=True)
+    table.add_column("source", no_wrap=True)
     for row in rows:
         state = [row.server] if len(table.columns) > len(columns) + 1 else []
         table.add_row(
@@ -82,7 +82,7 @@ def print_models(rows: Sequence[Row]) -> None:
             *state,
             row.source or row.kind,
         )
-    Console(highlight=False, width=1000).print(table)  # a long line is the terminal's to wrap
+    Console(highlight=False, width=1000).print(table)  # the terminal wraps long lines
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The verbs under `ai102 keys` and `ai102 bundle`: keys of sealed payloads, encrypted model repositories."""
+"""Subcommands of `ai102 keys` and `ai102 bundle`: keys of sealed payloads, encrypted model repositories."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ keys = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=
 bundle = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 HOME = Path("build/gateway/keys")
-Home = Annotated[Path, typer.Option("--home", help="The folder of the keys.", metavar="FOLDER")]
+Home = Annotated[Path, typer.Option("--home", help="The key folder.", metavar="FOLDER")]
 BundleFile = Annotated[Path, typer.Argument(help="The bundle.", metavar="FILE")]
 
 
 @keys.command()
 def new(
-    key_id: Annotated[str, typer.Argument(help="Its id; default: after the day.", metavar="[ID]")] = "",
+    key_id: Annotated[str, typer.Argument(help="The key's id; default: derived from the date.", metavar="[ID]")] = "",
     home: Home = HOME,
 ) -> None:
-    """Make a key; the first one seals at once, the next after `rotate`."""
+    """Create a key; the first one is active at once, later ones after `rotate`."""
     from ai102.seal import key_files
 
     key_id = key_files.new(home, key_id, _now())
@@ -40,11 +40,11 @@ def new(
 
 @keys.command()
 def rotate(
-    key_id: Annotated[str, typer.Argument(help="The key to seal with from now on; default: a new one.")] = "",
-    retire: Annotated[str, typer.Option(help="A key that from now on opens nothing.", metavar="ID")] = "",
+    key_id: Annotated[str, typer.Argument(help="The new active key; default: a new one.")] = "",
+    retire: Annotated[str, typer.Option(help="A key that no longer opens envelopes.", metavar="ID")] = "",
     home: Home = HOME,
 ) -> None:
-    """Seal with another key; servers notice within a second."""
+    """Make another key the active one; servers use it within a second."""
     from ai102.seal import key_files
 
     active, before = key_files.rotate(home, key_id, retire, _now())
@@ -52,12 +52,12 @@ def rotate(
         still = f"; {before} still opens" if before and before != retire else ""
         typer.echo(f"{active} seals from now on{still}")
     if retire:
-        typer.echo(f"{retire} opens nothing any more; remove {home}/{retire}.key to be rid of it for good")
+        typer.echo(f"{retire} opens nothing any more; remove {home}/{retire}.key to delete it permanently")
 
 
 @keys.command("list")
 def list_(home: Home = HOME) -> None:
-    """Every key: id, fingerprint, status, age; never the key."""
+    """List the keys: id, fingerprint, status, age; never the key itself."""
     from rich.console import Console
     from rich.table import Table
 
@@ -77,14 +77,14 @@ def seal(
     key: Annotated[str, typer.Option("--key", help="The key's id; default: the active one.", metavar="ID")] = "",
     home: Home = HOME,
 ) -> None:
-    """Encrypt what Triton reads of a model repository into one file."""
+    """Encrypt the files of a model repository that Triton reads into one file."""
     from ai102.cli.screen import Screen
     from ai102.seal import bundle as bundles
 
     ring = ring_of(home)
     chosen = ring.opening(key) if key else _active(ring)
     if chosen is None:
-        raise UserError(f"no open key {key} in {home}: `ai102 keys list` shows those there are")
+        raise UserError(f"no open key {key} in {home}: `ai102 keys list` lists the keys")
     screen = Screen()
     with screen.step(f"sealing {repository} (MB)") as progress:
         header = bundles.seal(repository, file, chosen, progress)
@@ -96,9 +96,11 @@ def seal(
 @bundle.command("open")
 def open_(
     file: BundleFile,
-    folder: Annotated[Path | None, typer.Argument(help="Where to; it must not exist.", metavar="[FOLDER]")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="The target folder; it must not exist.", metavar="[FOLDER]")
+    ] = None,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Into a private folder in memory, until Ctrl-C or TERM.")
+        bool, typer.Option("--memory", help="Decrypt into a private folder in memory, until Ctrl-C or TERM.")
     ] = False,
     home: Home = HOME,
 ) -> None:
@@ -120,7 +122,7 @@ def open_(
 
 
 def ring_of(home: Path) -> Keys | KeyFolder:
-    """The keys of the environment if it has any, else those of the folder."""
+    """The keys in the environment if it has any, else those in the folder."""
     from ai102_runtime.seal.keys import KeyFolder, KeysError, keys_from_environment
 
     try:

@@ -1,4 +1,4 @@
-"""The verb serve: one tritonserver, the replicas behind a gateway, or a sealed bundle."""
+"""The subcommand serve: one tritonserver, the replicas behind a gateway, or a sealed bundle."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ def serve(
     http_port: Annotated[int, typer.Option(help="HTTP port; 0: any free one.", min=0, max=65535)] = 8000,
     grpc_port: Annotated[int, typer.Option(help="gRPC port; 0: any free one.", min=0, max=65535)] = 8001,
     metrics_port: Annotated[int, typer.Option(help="Prometheus port; 0: any free one.", min=0, max=65535)] = 8002,
-    model: Annotated[list[str] | None, typer.Option(help="Load only this model; may be repeated.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Load only this model; repeatable.")] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Serve this bundle, opened in memory, instead of --repository.")
+        Path | None, typer.Option(help="Serve this bundle, decrypted in memory, instead of --repository.")
     ] = None,
-    keys: Annotated[Path, typer.Option(help="The folder of the bundle's key.")] = seal.HOME,
+    keys: Annotated[Path, typer.Option(help="The folder with the bundle's key.")] = seal.HOME,
     replicas: Annotated[
-        int, typer.Option(help="This many servers, at the addresses of gateway.toml, behind a gateway.", min=0)
+        int, typer.Option(help="Start this many servers, at the addresses of gateway.toml.", min=0)
     ] = 0,
-    gateway: Annotated[Path, typer.Option(help="Where --replicas finds its addresses.")] = Path("gateway.toml"),
+    gateway: Annotated[Path, typer.Option(help="The policy file with the addresses for --replicas.")] = Path(
+        "gateway.toml"
+    ),
     triton: Annotated[
         list[str] | None, typer.Argument(help="Arguments for tritonserver itself, after --.", metavar="[-- ARG...]")
     ] = None,

@@ -1,4 +1,4 @@
-"""The verbs about how a model runs: tune, explain."""
+"""Subcommands about serving performance: tune, explain."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 def tune(
     model: Annotated[str, typer.Argument(help="A network, one of its models, or an ensemble of models.toml.")],
-    p99_ms: Annotated[float | None, typer.Option(help="The goal; default: the network's latency_goal.")] = None,
-    seconds: Annotated[float, typer.Option(help="Length of one measurement.")] = 2.0,
-    budget_minutes: Annotated[float, typer.Option(help="It stops by itself after about so long.")] = 5.0,
+    p99_ms: Annotated[float | None, typer.Option(help="The p99 goal; default: the network's latency_goal.")] = None,
+    seconds: Annotated[float, typer.Option(help="Duration of one measurement.")] = 2.0,
+    budget_minutes: Annotated[float, typer.Option(help="Approximate limit of the whole run.")] = 5.0,
     max_batch_size: Annotated[int | None, typer.Option(help="The largest batch to try.")] = None,
     instances: Annotated[str, typer.Option(help="Instance counts to try, such as 1,2.")] = "",
-    threads: Annotated[str, typer.Option(help="Threads an instance to try, such as 1,2.")] = "",
+    threads: Annotated[str, typer.Option(help="Threads per instance to try, such as 1,2.")] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Write a better config into models.toml.")] = False,
     url: Annotated[
         str | None,
-        typer.Option(help="A server in explicit mode, as grpc://HOST:PORT; default: one of its own."),
+        typer.Option(help="A server in explicit mode, as grpc://HOST:PORT; default: start one."),
     ] = None,
     contract: ContractFile = CONTRACT,
 ) -> None:
-    """The batching, instances and threads that serve most under a p99 goal (out of reach: exit 3)."""
+    """Find the batching, instances and threads with the highest rate under a p99 goal (exit 3 if none reaches it)."""
     from ai102.build.workspace import Workspace
     from ai102.cli.screen import Screen
     from ai102.tune import capacity
@@ -53,12 +53,14 @@ def tune(
     tuned = tuning.tune(workspace, model, wish, screen, finish)
     file = workspace.home / "loadtest" / "capacity.json"
     command = ["ai102", *map(shlex.quote, sys.argv[1:])]
-    capacity.write(file, tuned.subject.asked, tuning.capacity_entry(tuned, is_applied=bool(written), command=command))
+    capacity.write(
+        file, tuned.subject.requested, tuning.capacity_entry(tuned, is_applied=bool(written), command=command)
+    )
     screen.console.print()
     screen.console.print(table_of(tuned))
     screen.say(f"{tuned.outcome.verdict}; {tuned.where}; {tuned.samples}; {tuned.took_s:.0f} s")
     if tuned.outcome.chosen.is_client_bound:
-        screen.say("the client is at its limit here, not the server: the rate is at least that")
+        screen.say("the client is the bottleneck here, not the server: the server's rate is at least that")
     for path in [*written, str(file.relative_to(workspace.home))]:
         screen.say(f"wrote {path}")
     if tuned.outcome.is_changed and not apply:
@@ -66,17 +68,17 @@ def tune(
 
 
 def explain(
-    model: Annotated[str | None, typer.Argument(help="A model of the server; all when none is named.")] = None,
+    model: Annotated[str | None, typer.Argument(help="A model of the server; default: all.")] = None,
     url: Annotated[
         str, typer.Option(help="The server, as grpc://HOST:PORT or http://HOST:PORT.")
     ] = "grpc://127.0.0.1:8001",
     metrics_url: Annotated[
-        str | None, typer.Option(help="Its metrics, which tell why requests failed, as http://HOST:8002.")
+        str | None, typer.Option(help="Its metrics, which say why requests failed, as http://HOST:8002.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How long to watch; 0: all since the models were loaded.")] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of words.")] = False,
+    seconds: Annotated[float, typer.Option(help="How long to observe; 0: since the models were loaded.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Where time goes in a running server, whether batches form, and what to change."""
+    """Report how a running server spends its time, whether batches form, and what to change."""
     from ai102.cli.screen import Screen
     from ai102.explain import words
     from ai102.explain.run import explain as explained_server

@@ -1,1 +1,1 @@
-"""model_repository: what Triton reads, written from the contract."""
+"""Writes the text files of model_repository from the contract."""

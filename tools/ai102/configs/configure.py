@@ -18,15 +18,15 @@ from ai102.errors import UserError
 # By model: the plan's file name for each compute capability.
 Plans = Mapping[str, Mapping[str, str]]
 NO_PLANS: Plans = {}
-# Kinds of models that have the labels of their network beside them.
+# Kinds of models that have a labels.txt with the labels of their network.
 LABELLED = ("onnx", "label_scores", "label_tokens")
 
 
 def files_from_contract(contract: Contract, target: Target = "onnxruntime", plans: Plans = NO_PLANS) -> dict[str, str]:
     """{path inside model_repository: content} of every generated file, in a fixed order.
 
-    For the target "tensorrt" the INT8 networks are plans on a GPU; all else stays as it is. `plans` names, by
-    model, the plan of each compute capability, where there is one for each.
+    For the target "tensorrt" the INT8 networks are plans on a GPU; everything else is the same. `plans` names, by
+    model, the plan of each compute capability, if there are several.
     """
     files: dict[str, str] = {}
     models = {model.name: model for model in contract.served_models}
@@ -42,13 +42,13 @@ def files_from_contract(contract: Contract, target: Target = "onnxruntime", plan
             files[f"{model.name}/labels.txt"] = "".join(f"{label}\n" for label in labels)
         if code := code_for(model.kind, is_one_process=is_one_process):
             files[f"{model.name}/1/model.py"] = code
-        if model.kind == "ensemble":  # Triton wants a version folder, and git keeps no empty one
+        if model.kind == "ensemble":  # Triton requires a version folder, and git keeps no empty one
             files[f"{model.name}/1/.keep"] = ""
     return files
 
 
 def write(contract: Contract, repository: Path, target: Target = "onnxruntime", plans: Plans = NO_PLANS) -> list[str]:
-    """Bring `repository` up to date; returns the paths that changed, those of models that went too."""
+    """Update `repository`; returns the paths that changed, including those of removed models."""
     changed = drift(contract, repository, target, plans)
     for path, text in files_from_contract(contract, target, plans).items():
         if path in changed:
@@ -61,25 +61,25 @@ def write(contract: Contract, repository: Path, target: Target = "onnxruntime", 
 
 
 def write_models(contract: Contract, repository: Path, models: Collection[str]) -> None:
-    """Write the files of these models alone; the others stay as they are, for whatever target they are."""
+    """Write only the files of these models; those of other models stay, whatever their target."""
     for path, text in files_from_contract(contract).items():
         if Path(path).parts[0] in models:
             artifact.write_text(repository / path, text)
 
 
 def stale_models(contract: Contract, repository: Path) -> list[Path]:
-    """Folders that an earlier contract had generated and this one does not have."""
+    """Folders that were generated from an earlier contract and are not in this one."""
     served = {model.name for model in contract.served_models}
-    mark = GENERATED.format(source="models.toml")
+    header = GENERATED.format(source="models.toml")
     return [
         config.parent
         for config in sorted(repository.glob("*/config.pbtxt"))
-        if config.parent.name not in served and config.read_text(encoding="utf-8", errors="replace").startswith(mark)
+        if config.parent.name not in served and config.read_text(encoding="utf-8", errors="replace").startswith(header)
     ]
 
 
 def leftovers(contract: Contract, repository: Path, target: Target = "onnxruntime") -> list[str]:
-    """Code in version 1 of a model that was generated for another target, or by an earlier contract."""
+    """Code in version 1 of a model that was generated for another target, or from an earlier contract."""
     files = files_from_contract(contract, target)
     return [
         path
@@ -90,7 +90,7 @@ def leftovers(contract: Contract, repository: Path, target: Target = "onnxruntim
 
 
 def clear_model(folder: Path) -> None:
-    """Remove the model's folder with all that was generated or built in it; a file of another's making stays."""
+    """Remove the model's folder with all generated or built files; other files stay."""
     for file in [file for file in folder.rglob("*") if file.is_file() and is_ours(file)]:
         file.unlink()
     for place in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):
@@ -99,7 +99,7 @@ def clear_model(folder: Path) -> None:
 
 
 def is_ours(file: Path) -> bool:
-    """Generated, or built: with a manifest beside it, or a manifest itself."""
+    """Whether the file is generated, or built (it has a manifest), or a manifest itself."""
     if file.name in ("labels.txt", ".keep") or file.name.endswith(".made.json") or "__pycache__" in file.parts:
         return True
     if artifact.inputs_of(file):
@@ -108,7 +108,7 @@ def is_ours(file: Path) -> bool:
 
 
 def drift(contract: Contract, repository: Path, target: Target = "onnxruntime", plans: Plans = NO_PLANS) -> list[str]:
-    """The generated files that are missing in `repository`, differ from the contract, or have no place in it."""
+    """The generated files that are missing in `repository`, differ from the contract, or are not in it."""
     differ = [
         path
         for path, text in files_from_contract(contract, target, plans).items()
@@ -121,12 +121,12 @@ def drift(contract: Contract, repository: Path, target: Target = "onnxruntime", 
 def check(contract: Contract, repository: Path, target: Target = "onnxruntime", plans: Plans = NO_PLANS) -> None:
     """Raises UserError when a generated file is missing or differs from the contract."""
     if stale := drift(contract, repository, target, plans):
-        raise UserError(f"{', '.join(stale)}: not what models.toml says; run `ai102 configure`")
+        raise UserError(f"{', '.join(stale)}: differs from models.toml; run `ai102 configure`")
 
 
 def pbtxt_from_config(config: pb.ModelConfig) -> str:
     text: str = text_format.MessageToString(config)
     if not config.max_batch_size:
-        # Triton fills a silent max_batch_size in by itself; protobuf prints no zero.
+        # Triton sets a missing max_batch_size by itself, and protobuf prints no zero.
         text = text.replace("\n", "\nmax_batch_size: 0\n", 1)
     return GENERATED.format(source="models.toml") + text

@@ -1,4 +1,4 @@
-"""The contract's models as Triton's own protobuf: tensors, platforms, ensembles."""
+"""The contract's models as Triton's ModelConfig protobuf: tensors, platforms, ensembles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Target = Literal["onnxruntime", "tensorrt"]
 def config_from_model(
     model: ServedModel, contract: Contract, models: Mapping[str, ServedModel], target: Target
 ) -> pb.ModelConfig:
-    """The model's config for that target; `models` are all of the contract, by name."""
+    """The model's config for that target; `models` holds all models of the contract, by name."""
     if runs_in_one_process(model, contract, target):
         return _config_of_one_process(model, contract, models)
     if model.kind == "sealed":
@@ -29,7 +29,7 @@ def config_from_model(
 
 
 def runs_in_one_process(model: ServedModel, contract: Contract, target: Target) -> bool:
-    """Whether the model is an ensemble that this target serves as one Python model."""
+    """Whether the model is an ensemble that is served as one Python model for this target."""
     return target == "onnxruntime" and model.kind == "ensemble" and contract.ensembles[model.name].in_one_process
 
 
@@ -48,14 +48,14 @@ def _config_of_network(model: ServedModel, network: Network, target: Target, tri
     else:
         config.backend = "python"
         config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
-        config.dynamic_batching.SetInParent()  # batch what has queued up, wait for nothing
+        config.dynamic_batching.SetInParent()  # batch the queued requests, without a delay
     for key, value in ({} if is_plan else parameters(model, network)).items():
         config.parameters[key].string_value = value
     return config
 
 
 def parameters(model: ServedModel, network: Network) -> dict[str, str]:
-    """The parameters of that model's backend, beside its tensors."""
+    """The `parameters` of the model's config, which its backend reads."""
     match model.kind:
         case "onnx":
             threads = {"intra_op_thread_count": str(network.instances.threads)}
@@ -148,7 +148,7 @@ def _config_of_sealed(model: ServedModel, models: Mapping[str, ServedModel]) -> 
     )
     config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
     if model.max_batch_size:
-        config.dynamic_batching.SetInParent()  # what has queued up is opened and asked at once
+        config.dynamic_batching.SetInParent()  # queued requests are decrypted and run as one batch
     inside = models[model.name.removeprefix(SEALED)]
     config.parameters["model"].string_value = inside.name
     config.parameters["outputs"].string_value = ",".join(tensor.name for tensor in inside.outputs)
@@ -156,7 +156,7 @@ def _config_of_sealed(model: ServedModel, models: Mapping[str, ServedModel]) -> 
 
 
 def _described_step(step: Step, model: ServedModel, network: Network) -> dict[str, Any]:
-    """What the one process must know of a step; of a network also the arrays that warm it up."""
+    """The description of a step for the one process; for a network also the arrays that warm it up."""
     step_parameters: dict[str, Any] = {
         "model": model.name,
         "kind": model.kind,
@@ -193,6 +193,6 @@ def _output(tensor: Tensor, label_filename: str = "", *, is_outer: bool = False)
         data_type=data_type(tensor),
         dims=tensor.dims or [1],
         label_filename=label_filename,
-        # Triton knows no tensor without dimensions: a single value travels as [1] and reaches the network as [].
+        # Triton has no tensors without dimensions: a scalar is sent as [1] and reshaped to [] for the network.
         reshape=None if tensor.dims or is_outer else pb.ModelTensorReshape(),
     )

@@ -1,4 +1,4 @@
-"""How a network's model is served, in Triton's protobuf: batching, queues, instances, warm-up, versions, metrics."""
+"""The serving options of a network's model as protobuf: batching, queues, instances, warm-up, versions, metrics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ai102_runtime.data_types import BY_NAME
 
 # Triton's only latency histogram; it has one for all models from release 2.65 on, for decoupled ones before.
 HISTOGRAM = "nv_inference_first_response_histogram_ms"
-# Bounds of its buckets as multiples of the latency goal: the goal itself is one, so that misses can be counted.
+# Bounds of its buckets as multiples of the latency goal; the goal itself is a bound, so that misses can be counted.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 
 
 def serve_network(config: pb.ModelConfig, network: Network, *, is_plan: bool, target: str, triton: str) -> None:
-    """Fill in all but the tensors, the platform and the parameters of a network's own model."""
+    """Set everything except the tensors, the platform and the parameters of a network's model."""
     if network.batching.max_batch_size:
         _batch(config.dynamic_batching, network.batching)
     config.instance_group.extend(_instances(network.instances, is_plan=is_plan, has_gpu=target == "tensorrt"))
@@ -27,7 +27,7 @@ def serve_network(config: pb.ModelConfig, network: Network, *, is_plan: bool, ta
     if network.response_cache:
         config.response_cache.enable = True
     if is_plan and network.tensorrt.cuda_graphs:
-        _catch_graphs(config.optimization.cuda, network)
+        _set_cuda_graphs(config.optimization.cuda, network)
     if has_field(triton, "model_metrics"):
         control = config.model_metrics.metric_control.add()
         control.metric_identifier.family = HISTOGRAM
@@ -35,7 +35,7 @@ def serve_network(config: pb.ModelConfig, network: Network, *, is_plan: bool, ta
 
 
 def serve_in_one_process(config: pb.ModelConfig, network: Network) -> None:
-    """Batching and instances of an ensemble that runs in one process: those of its network, on the CPU."""
+    """Set batching and instances of an ensemble that runs in one process: those of its network, on the CPU."""
     if network.batching.max_batch_size:
         _batch(config.dynamic_batching, network.batching)
     config.instance_group.extend(_instances(network.instances, is_plan=False, has_gpu=False))
@@ -65,7 +65,7 @@ def _policy(queue: Queue) -> pb.ModelQueuePolicy:
 
 
 def _instances(instances: Instances, *, is_plan: bool, has_gpu: bool) -> Iterator[pb.ModelInstanceGroup]:
-    """A plan runs on GPUs alone; an ONNX file on the CPU, and on GPUs too where the contract gives it some."""
+    """A plan runs only on GPUs; an ONNX file runs on the CPU, and also on GPUs if the contract assigns some."""
     group = pb.ModelInstanceGroup
     if not is_plan:
         yield _limited(group(kind=group.KIND_CPU, count=instances.count), instances)
@@ -87,18 +87,18 @@ def _limited(group: pb.ModelInstanceGroup, instances: Instances) -> pb.ModelInst
 
 
 def warm_lengths(network: Network) -> tuple[int, ...]:
-    """The sizes that dims of -1 take when the network is warmed up."""
+    """The sizes of dims of -1 in the network's warm-up."""
     return network.text.lengths if network.text else (1,)
 
 
 def warmup_file(tensor: Tensor, length: int) -> str:
-    """The file in the model's folder `warmup` with one sample of that tensor, at that length."""
+    """The name of the file in the model's folder `warmup` with one sample of the tensor at that length."""
     name = tensor.name.replace("/", "_")
     return f"{name}.{length}" if -1 in tensor.dims else name
 
 
 def warm_runs(network: Network) -> Iterator[tuple[int, int]]:
-    """(length, batch size) of each run that warms the network up; the length is that of dims of -1."""
+    """(length, batch size) of each warm-up run; the length is the size of dims of -1."""
     for length in warm_lengths(network) if _has_lengths(network) else (1,):
         for batch in network.warmup.batch_sizes if network.warmup else ():
             yield length, batch
@@ -125,7 +125,7 @@ def _warmup(network: Network) -> Iterator[pb.ModelWarmup]:
         yield added
 
 
-def _catch_graphs(cuda: pb.ModelOptimizationPolicy.Cuda, network: Network) -> None:
+def _set_cuda_graphs(cuda: pb.ModelOptimizationPolicy.Cuda, network: Network) -> None:
     cuda.graphs = True
     for length, batch in warm_runs(network):
         spec = cuda.graph_spec.add(batch_size=batch)
@@ -134,6 +134,6 @@ def _catch_graphs(cuda: pb.ModelOptimizationPolicy.Cuda, network: Network) -> No
 
 
 def data_type(tensor: Tensor) -> int:
-    """Triton's number for the type."""
+    """Triton's number of the type."""
     number: int = pb.DataType.Value(BY_NAME[tensor.type].config_name)
     return number

@@ -1,4 +1,4 @@
-"""The contract: models.toml and what follows from it."""
+"""The contract: models.toml, and the models and pipelines that follow from it."""
 
 from ai102.contract.contract import Contract, contract_from_text, load
 from ai102.contract.ensemble import Ensemble, Step

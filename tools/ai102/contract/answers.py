@@ -1,4 +1,4 @@
-"""Which of the contract's ensembles the API asks, and what they take and give."""
+"""Which of the contract's ensembles the API uses, and their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Scores(NamedTuple):
 
 
 class Classifier(NamedTuple):
-    """An ensemble that takes an encoded image: its best label by `label` and `score`, or all of them by `scores`.
+    """An ensemble that takes an encoded image and returns the best label and its score, or the scores of all labels.
 
-    `scores` may be another ensemble over the same network, asked when more than the best label is wanted.
+    `scores` may be another ensemble over the same network; it serves requests for more than the best label.
     """
 
     model: str
@@ -34,12 +34,12 @@ class Classifier(NamedTuple):
 
     @property
     def max_top(self) -> int:
-        """How many of the best labels an answer can hold."""
+        """The largest number of labels in an answer."""
         return len(self.scores.labels) if self.scores else 1
 
 
 class Embedder(NamedTuple):
-    """An ensemble that takes a text; `truncated` is empty where it does not say whether the text was cut."""
+    """An ensemble that takes a text; `truncated` is empty if no output says whether the text was truncated."""
 
     model: str
     input: str
@@ -52,23 +52,23 @@ _Kind = TypeVar("_Kind", Classifier, Embedder)
 
 
 class Asked(NamedTuple):
-    """What the API offers; one of them may be missing."""
+    """The ensembles behind the API; one of them may be missing."""
 
     classifier: Classifier | None
     embedder: Embedder | None
 
 
 def asked_from_contract(contract: Contract, classify: str = "", embed: str = "") -> Asked:
-    """The first ensemble of each kind, or those named. Raises UserError when one named is no such ensemble."""
+    """The first ensemble of each kind, or those named. Raises UserError when a named one is not of its kind."""
     pipelines = tuple(pipelines_of(contract).values())
     classifiers, embedders = tuple(_classifiers(pipelines, contract)), tuple(_embedders(pipelines, contract))
-    asked = Asked(
+    ensembles = Asked(
         _chosen("--classify", classify, classifiers, "takes an encoded image and gives label and score, or scores"),
         _chosen("--embed", embed, embedders, "takes a text and gives an embedding"),
     )
-    if asked == (None, None):
+    if ensembles == (None, None):
         raise UserError("models.toml: no ensemble takes an image and gives labels, or a text and gives an embedding")
-    return asked
+    return ensembles
 
 
 def _chosen(option: str, name: str, known: tuple[_Kind, ...], what: str) -> _Kind | None:

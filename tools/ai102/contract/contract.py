@@ -1,4 +1,4 @@
-"""models.toml, read once: the whole contract, or one line for each mistake in it."""
+"""models.toml as one checked object, or one error line for each mistake in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ai102.contract.table import Name, Table
 
 
 class Server(Table):
-    """The tritonserver that the configs are for."""
+    """The tritonserver that loads the configs."""
 
     triton: str = Field("2.51", pattern=r"^[0-9]+\.[0-9]+$", examples=['"2.51"'])
 
@@ -29,7 +29,7 @@ class Contract(Table):
 
     @model_validator(mode="after")
     def _names_and_flow(self) -> Self:
-        models = self.served_models  # raises where an ensemble does not flow
+        models = self.served_models  # raises if an ensemble's tensors do not match
         names = [model.name for model in models]
         if double := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f'two models would be called "{double}": rename a network or an ensemble')
@@ -51,9 +51,9 @@ class Contract(Table):
 
     @property
     def pipelines(self) -> list[tuple[str, Ensemble]]:
-        """The ensembles in the order in which one is chosen where none is named.
+        """The ensembles in order of preference, for callers that name none.
 
-        The contract's order, but an ensemble whose steps another one runs in one process comes after all others.
+        The contract's order, except that an ensemble whose steps another one runs in one process comes last.
         """
         joined = [ensemble for ensemble in self.ensembles.values() if ensemble.in_one_process]
 
@@ -72,5 +72,5 @@ def load(path: Path) -> Contract:
 
 
 def contract_from_text(text: str, path: Path) -> Contract:
-    """The contract that `text` is; `path` names it in errors, which are those of `load`."""
+    """The contract in `text`; `path` names it in errors, which are those of `load`."""
     return table_from_text(text, path, Contract)

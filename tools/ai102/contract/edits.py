@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 def with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """`text` and, after it, a table [KIND.NAME] for each (KIND, NAME); keys whose value is empty are left out."""
+    """`text` with a table [KIND.NAME] appended for each (KIND, NAME); keys with an empty value are left out."""
     blocks = [(text or HEADER).rstrip("\n") + "\n"]
     for (kind, name), values in tables.items():
         table = tomlkit.table()
@@ -43,9 +43,9 @@ def with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) 
 
 
 def without_table(text: str, kind: str, name: str) -> str:
-    """`text` without [KIND.NAME] and the comment that stands right above it.
+    """`text` without [KIND.NAME] and the comment directly above it.
 
-    Comments between it and the next table stay, since they speak of that one. Raises UserError when the table is
+    Comments between it and the next table stay, since they describe that one. Raises UserError when the table is
     not written as one block that begins with its header.
     """
     document = tomlkit.parse(text)
@@ -87,7 +87,7 @@ def with_values(text: str, kind: str, name: str, tables: Mapping[str, Mapping[st
 
 
 def _by_hand(kind: str, name: str) -> UserError:
-    return UserError(f"models.toml: {kind}.{name} is not written as one table [{kind}.{name}]: take it out by hand")
+    return UserError(f"models.toml: {kind}.{name} is not written as one table [{kind}.{name}]: remove it by hand")
 
 
 def _take_out(document: Body, parent: Body, table: Table) -> None:

@@ -11,7 +11,7 @@ from ai102.contract.tables import TensorName
 
 
 class Step(Table):
-    """One model of an ensemble; maps are {the model's tensor: the ensemble's tensor}, same name where silent."""
+    """One model of an ensemble; maps are {the model's tensor: the ensemble's tensor}; by default names are equal."""
 
     model: Name = Field(examples=['"digits_int8"'])
     inputs: dict[TensorName, TensorName] = Field({}, examples=['{ pixels = "pixels" }'])
@@ -24,17 +24,17 @@ class Step(Table):
 
 
 class Ensemble(Table):
-    """Models run in order, tensors handed on by name."""
+    """Models that run in order and pass tensors by name."""
 
     steps: tuple[Step, ...] = Field(min_length=1, examples=['["digits_decode", "digits_int8"]'])
     inputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["image"]'])
     outputs: tuple[TensorName, ...] = Field(min_length=1, examples=['["label", "score"]'])
-    # On ONNX Runtime all steps run in one model, which spares the hops between them; on TensorRT nothing changes.
+    # On ONNX Runtime all steps run in one model, which avoids calls between models; no effect on TensorRT.
     in_one_process: bool = Field(False, examples=["true"])
-    # Also serve sealed_NAME, which takes and gives sealed payloads: no proxy, log or queue sees what they hold.
+    # Also serve sealed_NAME, which takes and returns encrypted payloads: no proxy, log or queue sees the plaintext.
     sealed: bool = Field(False, examples=["true"])
     response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
 
     def answers_like(self, other: Ensemble) -> bool:
-        """Whether both run the same steps on the same tensors, in whatever form."""
+        """Whether both run the same steps on the same tensors, in one process or not."""
         return (self.steps, self.inputs, self.outputs) == (other.steps, other.inputs, other.outputs)

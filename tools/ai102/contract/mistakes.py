@@ -1,4 +1,4 @@
-"""TOML files that people write: read into a checked object, or one line for each mistake in them."""
+"""Reads a TOML file into a checked object, or raises one error line for each mistake in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 def table_from_file(path: Path, root: type[T]) -> T:
-    """All of the file as a `root`. Raises UserError with one line per mistake: table and key, what is wrong, what to
+    """The file as a `root`. Raises UserError with one line per mistake: table and key, what is wrong, what to
     write.
     """
     try:
@@ -30,7 +30,7 @@ def table_from_file(path: Path, root: type[T]) -> T:
 
 
 def table_from_text(text: str, path: Path, root: type[T]) -> T:
-    """The same of a text; `path` names it in errors."""
+    """The same for a text; `path` names it in errors."""
     try:
         return root.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as err:
@@ -44,7 +44,7 @@ def lines_from_validation(err: ValidationError, root: type[BaseModel]) -> Iterat
     problems = err.errors()
     for problem in problems:
         if any(other["loc"][: len(problem["loc"])] == problem["loc"] for other in problems if other is not problem):
-            continue  # a list is "too short" only because its entry was refused: that entry has its own line
+            continue  # a list is "too short" because its entry was refused: the entry has its own line
         where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in problem["loc"]).lstrip(".")
         where = where.removesuffix(".[key]")
         field, siblings = _field_at(problem["loc"], root)
@@ -63,13 +63,13 @@ def lines_from_validation(err: ValidationError, root: type[BaseModel]) -> Iterat
 
 
 def _plain(message: str) -> str:
-    """Pydantic's sentence without its vocabulary."""
+    """Pydantic's message without Python's type names."""
     message = re.sub(r"^(Input|String|Tuple|Dictionary) should", "it should", message)
     return message.removesuffix(" after validation, not 0").replace("valid dictionary or instance of", "table like")
 
 
 def _field_at(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[Any, list[str]]:
-    """The pydantic field an error's location names (None if there is none), and the keys that its table has."""
+    """The pydantic field at an error's location (None if there is none), and the keys of its table."""
     model: type[BaseModel] | None = root
     field, siblings, is_entry = None, list[str](), False
     for key in loc:

@@ -1,4 +1,4 @@
-"""A network of models.toml: where it comes from, what goes in and out, and what it must reach."""
+"""A network of models.toml: its source, inputs and outputs, accuracy and latency goals."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ai102.contract.tables import Budget, ImageOptions, Precision, Recipe, Tenso
 from ai102.contract.tasks import Task
 
 LEAST_MEGAPIXELS, MOST_TIMES_NEEDED = 4.0, 16
-# Written by us for every network; each has a key of its own in models.toml.
+# Parameters that every network's config gets; each has its own key in models.toml.
 OWN_PARAMETERS = {"intra_op_thread_count": "instances.threads", "refuse_nonfinite": "allow_nonfinite"}
 
 
 class Network(Table):
-    """One network: where it comes from, what goes in and out, and what it must reach."""
+    """One network: its source, inputs and outputs, accuracy and latency goals."""
 
     source: str = Field(pattern=r"^[a-z]+:.+$", examples=['"hf:sentence-transformers/all-MiniLM-L6-v2"'])
-    # A pickle runs code of its author's when it is opened: only with this, and only from a source that is trusted.
+    # Opening a pickle can run arbitrary code: set this only for trusted sources.
     allow_pickle: bool = Field(False, examples=["false"])
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", examples=['"<64 hex digits>" of the weights file'])
     task: Task = Field(examples=['"image-classification"'])
@@ -40,8 +40,10 @@ class Network(Table):
     versions: Versions = Field(Versions(), examples=["{ keep = 2 }"])
     warmup: Warmup | None = Field(None, examples=["{ batch_sizes = [1, 8] }"])
     response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
-    parameters: dict[str, str] = Field({}, examples=['{ execution_mode = "1" }'])  # for Triton's backend, as they are
-    # None: what the search found (calibration/recipes), or the default Recipe where it never ran.
+    parameters: dict[str, str] = Field(
+        {}, examples=['{ execution_mode = "1" }']
+    )  # passed to Triton's backend unchanged
+    # None: the result of the search (calibration/recipes), or the default Recipe without a search.
     quantization: Recipe | None = Field(None, examples=["{}"])
     tensorrt: TensorRTOptions = Field(TensorRTOptions(), examples=["{ opt_batch_size = 8 }"])
     allow_nonfinite: bool = Field(False, examples=["false"])
@@ -62,15 +64,15 @@ class Network(Table):
             )
         if self.tensorrt.cuda_graphs and self.warmup is None:
             raise ValueError(
-                "tensorrt.cuda_graphs is true but there is no warmup: a graph is caught for each shape of it; "
+                "tensorrt.cuda_graphs is true but there is no warmup: a graph is captured for each warm-up shape; "
                 "write warmup = { batch_sizes = [1, 8] }"
             )
         if own := [key for key in self.parameters if key in OWN_PARAMETERS]:
             raise ValueError(f"parameters holds {own[0]}, which follows from {OWN_PARAMETERS[own[0]]}: set that")
         if self.calibration_set and self.budget is None:
             raise ValueError(
-                f'calibration_set is "{self.calibration_set}" but there is no budget: INT8 would be served unjudged; '
-                f"write budget = {tasks.budget_example(self.task)}"
+                f'calibration_set is "{self.calibration_set}" but there is no budget: INT8 would be served '
+                f"without an accuracy check; write budget = {tasks.budget_example(self.task)}"
             )
         if self.budget and not self.calibration_set:
             raise ValueError("budget is set but there is no calibration_set to make INT8 with; name a set or drop it")
@@ -78,19 +80,19 @@ class Network(Table):
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """What is built: FP32 always, INT8 where there is data to calibrate it."""
+        """The precisions that are built: FP32 always, INT8 if there is calibration data."""
         return ("fp32", "int8") if self.calibration_set else ("fp32",)
 
     @property
     def max_warm_batch(self) -> int:
-        """The largest request a warm-up may send; one without a batch dimension counts as one."""
+        """The largest batch of a warm-up; 1 without a batch dimension."""
         return max(1, self.batching.max_batch_size)
 
     @property
     def max_megapixels(self) -> float:
-        """The largest image that is decoded: 16 times the pixels that the network needs, and at least 4 million.
+        """The largest image that is decoded: 16 times the pixels that the network needs, at least 4 million.
 
-        Decoding costs up to 20 ms a million pixels of one CPU, whatever the size of the network.
+        Decoding takes up to 20 ms of CPU time per million pixels, independent of the network's input size.
         """
         if self.image.max_megapixels is not None:
             return self.image.max_megapixels

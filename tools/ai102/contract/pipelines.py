@@ -1,4 +1,4 @@
-"""Which ensembles of the contract take an image or a text, and which model each of their outputs comes from."""
+"""The contract's ensembles that take an image or a text, and the model that each of their outputs comes from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FRONTS: Mapping[str, Takes] = {"decode_image": "image", "tokenize_text": "text"
 
 
 class Origin(NamedTuple):
-    """The step that an ensemble's output comes from, and that step's own name for it."""
+    """The step that produces an ensemble's output, and the step's name for that tensor."""
 
     model: ServedModel
     tensor: str
@@ -26,7 +26,7 @@ class Pipeline(NamedTuple):
     name: str
     input: str
     takes: Takes
-    inner: ServedModel | None  # the model of its network; None where it has none, or several
+    inner: ServedModel | None  # the model of its network; None if it has none, or several
     outputs: Mapping[str, Origin]
 
     @property
@@ -35,7 +35,7 @@ class Pipeline(NamedTuple):
 
 
 def pipelines_of(contract: Contract) -> dict[str, Pipeline]:
-    """By name, the preferred one of several that answer alike first."""
+    """The pipelines by name; of several with the same answers the preferred one comes first."""
     models = {model.name: model for model in contract.served_models}
     pipelines = {}
     for name, ensemble in contract.pipelines:

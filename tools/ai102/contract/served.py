@@ -1,4 +1,4 @@
-"""Which models a contract makes Triton serve, and whether an ensemble's tensors flow."""
+"""The models that Triton serves for a contract, and whether an ensemble's tensors match."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ai102.contract.network import Network
 from ai102.contract.tables import Tensor
 from ai102_runtime.data_types import TypeName
 
-# What runs a model: the ONNX file itself, one of our Python models, or Triton's ensemble scheduler.
+# How a model is run: as an ONNX file, as one of our Python models, or by Triton's ensemble scheduler.
 Kind = Literal["onnx", "decode_image", "tokenize_text", "label_scores", "label_tokens", "ensemble", "sealed"]
 
 
-# What the name of the model that seals an ensemble begins with.
+# The name prefix of the model that decrypts requests for an ensemble and encrypts its answers.
 SEALED = "sealed_"
-# The first and the past-the-last character of each token in the text, both 0 for tokens that stand for none.
+# Begin and end (exclusive) of each token in the text, in characters; both 0 for special tokens.
 TOKEN_SPANS = Tensor(name="spans", type="INT32", dims=(-1, 2))
 
 
@@ -28,7 +28,7 @@ class ServedModel(NamedTuple):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     max_batch_size: int
-    network: str | None  # None for an ensemble, which may join several, and for what seals one
+    network: str | None  # None for an ensemble, which may join several, and for a model that seals one
 
 
 def _one(name: str, kind: TypeName) -> Tensor:
@@ -40,7 +40,7 @@ def _each_token(name: str, kind: TypeName) -> Tensor:
 
 
 def models_of_network(name: str, net: Network) -> list[ServedModel]:
-    """The network in each precision, and the Python models that stand before and behind it."""
+    """The network in each precision, and its Python models for pre- and postprocessing."""
 
     def served(suffix: str, kind: Kind, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> ServedModel:
         return ServedModel(f"{name}_{suffix}", kind, inputs, outputs, net.batching.max_batch_size, name)
@@ -69,10 +69,10 @@ def models_of_network(name: str, net: Network) -> list[ServedModel]:
 
 
 def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, ServedModel]) -> ServedModel:
-    """The ensemble as a model: its outer tensors and the smallest batch of its steps.
+    """The ensemble as a model: its inputs and outputs, and the smallest max_batch_size of its steps.
 
-    Raises ValueError, beginning with the key that is wrong, when a step names an unknown model, takes a
-    tensor that nothing before it makes, makes one twice, or is handed another type or shape than it takes.
+    Raises ValueError, beginning with the wrong key, when a step names an unknown model, takes a tensor that no step
+    before it makes, makes a tensor a second time, or gets another type or shape than it takes.
     """
     _check_batches(ensemble, models)
     flowing: dict[str, Tensor] = {}
@@ -85,28 +85,28 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
             raise ValueError(f'{where} is "{step.model}": no such model; there are {", ".join(sorted(models))}')
         _check_map(where, "inputs", step.inputs, model.inputs)
         _check_map(where, "outputs", step.outputs, model.outputs)
-        for taken in model.inputs:
-            outer = step.inputs.get(taken.name, taken.name)
+        for needed in model.inputs:
+            outer = step.inputs.get(needed.name, needed.name)
             if outer in declared:
-                flowing.setdefault(outer, taken.model_copy(update={"name": outer}))
+                flowing.setdefault(outer, needed.model_copy(update={"name": outer}))
             if outer not in flowing:
                 raise ValueError(
                     f'{where} ("{step.model}") takes "{outer}", which no step before it makes; '
-                    f'add it to inputs, or map it: inputs = {{ {taken.name} = "..." }}'
+                    f'add it to inputs, or map it: inputs = {{ {needed.name} = "..." }}'
                 )
             used.add(outer)
             if outer in ensemble.outputs:
-                # Triton 2.51 and its open issue 7482: a caller who asks for some outputs but not this one gets the
-                # error of a deadlock, since the server then also withholds it from the step.
+                # Triton 2.51 and its open issue 7482: a request for other outputs without this one fails with a
+                # deadlock error, since the server then does not pass it to the step either.
                 raise ValueError(
                     f'{where} ("{step.model}") takes "{outer}", which is also in outputs: a request for the other '
                     "outputs alone would fail; offer it by an ensemble of its own that ends with the step that makes it"
                 )
-            given = flowing[outer]
-            if (given.type, given.dims) != (taken.type, taken.dims):
+            source = flowing[outer]
+            if (source.type, source.dims) != (needed.type, needed.dims):
                 raise ValueError(
-                    f'{where} ("{step.model}") takes {taken.name} as {taken.type} {list(taken.dims)} '
-                    f'but "{outer}" is {given.type} {list(given.dims)}; put a step between that converts it'
+                    f'{where} ("{step.model}") takes {needed.name} as {needed.type} {list(needed.dims)} '
+                    f'but "{outer}" is {source.type} {list(source.dims)}; put a step between that converts it'
                 )
         for output in model.outputs:
             outer = step.outputs.get(output.name, output.name)
@@ -133,9 +133,9 @@ def model_of_ensemble(name: str, ensemble: Ensemble, models: Mapping[str, Served
 
 
 def model_that_seals(ensemble: ServedModel) -> ServedModel:
-    """Opens a sealed request, asks the ensemble from inside the server, seals its answer.
+    """The model that decrypts a request, calls the ensemble inside the server and encrypts its answer.
 
-    One model and not three steps: a step that opens, served by itself, would decrypt for whoever reaches Triton.
+    It is one model, not three steps: a decrypting step, served by itself, would decrypt for every client of Triton.
     """
     envelope = _one("envelope", "BYTES")
     return ServedModel(SEALED + ensemble.name, "sealed", (envelope,), (envelope,), ensemble.max_batch_size, None)
@@ -146,14 +146,14 @@ def network_step(ensemble: Ensemble, models: Mapping[str, ServedModel]) -> Serve
     networks = [models[step.model] for step in ensemble.steps if models[step.model].kind == "onnx"]
     if len(networks) != 1:
         names = ", ".join(model.name for model in networks) or "none"
-        raise ValueError(f"in_one_process wants exactly one network among the steps, there is {names}; drop the key")
+        raise ValueError(f"in_one_process needs exactly one network among the steps, there is {names}; drop the key")
     if odd := [tensor.name for tensor in (*networks[0].inputs, *networks[0].outputs) if tensor.type == "BF16"]:
         raise ValueError(f'in_one_process: "{odd[0]}" of {networks[0].name} is BF16, which numpy lacks; drop the key')
     return networks[0]
 
 
 def _check_batches(ensemble: Ensemble, models: Mapping[str, ServedModel]) -> None:
-    """Raises ValueError where a step has a batch dimension and another has none: their tensors never fit."""
+    """Raises ValueError if a step has a batch dimension and another has none: their tensors never match."""
     known = [(place, models[step.model]) for place, step in enumerate(ensemble.steps) if step.model in models]
     batched = [model.name for _, model in known if model.max_batch_size]
     if plain := [(place, model.name) for place, model in known if not model.max_batch_size and batched]:

@@ -1,4 +1,4 @@
-"""How Triton serves a network: batching, queues, instances, versions; one table of models.toml each."""
+"""The tables of models.toml for serving a network: batching, queues, instances, versions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class LatencyGoal(Table):
 
 
 class Queue(Table):
-    """What may wait for a place in a batch, and for how long."""
+    """How many requests may wait for a batch, and for how long."""
 
-    max_size: int = Field(0, ge=0, examples=["128"])  # further requests are refused; 0: any number may wait
-    timeout_us: int = Field(0, ge=0, examples=["200000"])  # 0: a request may wait for ever
+    max_size: int = Field(0, ge=0, examples=["128"])  # further requests are refused; 0: no limit
+    timeout_us: int = Field(0, ge=0, examples=["200000"])  # 0: no limit
     on_timeout: Literal["reject", "delay"] = Field("reject", examples=['"reject"'])
-    callers_may_shorten: bool = Field(False, examples=["true"])  # by the timeout that a request carries
+    callers_may_shorten: bool = Field(False, examples=["true"])  # with the request's timeout parameter
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -29,7 +29,7 @@ class Queue(Table):
 
 
 class Priorities(Table):
-    """Levels of requests, 1 the most urgent; a request that names none has the level `default`."""
+    """Priority levels of requests; 1 is the highest. A request without one has the level `default`."""
 
     levels: int = Field(ge=2, examples=["2"])
     default: Positive = Field(2, examples=["2"])
@@ -52,14 +52,14 @@ class Batching(Table):
     max_batch_size: int = Field(ge=0, examples=["32"])
     max_queue_delay_us: int = Field(0, ge=0, examples=["500"])
     preferred_batch_sizes: tuple[Positive, ...] = Field((), examples=["[8, 16]"])
-    preserve_ordering: bool = Field(False, examples=["true"])  # answers leave in the order of their requests
+    preserve_ordering: bool = Field(False, examples=["true"])  # answers are sent in the order of their requests
     queue: Queue | None = Field(None, examples=["{ max_size = 128, timeout_us = 200000 }"])
     priorities: Priorities | None = Field(None, examples=["{ levels = 2, default = 2 }"])
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.max_batch_size == 0:
-            # Without a batch dimension Triton has no dynamic batcher, and all of this is the batcher's.
+            # Without a batch dimension Triton has no dynamic batcher, and these are the batcher's options.
             useless = [
                 key
                 for key in ("max_queue_delay_us", "preserve_ordering", "queue", "priorities")
@@ -77,7 +77,7 @@ class Batching(Table):
             )
         if self.priorities and self.preserve_ordering:
             raise ValueError(
-                "preserve_ordering is true and priorities are set: a request cannot both overtake and keep its place; "
+                "preserve_ordering is true and priorities are set: a request cannot both overtake and keep its order; "
                 "drop one of them"
             )
         if self.priorities and self.max_batch_size < 8:
@@ -89,14 +89,14 @@ class Batching(Table):
 
 
 class Gpu(Table):
-    """Copies of the network on GPUs: of its plan, and of its ONNX file where that is served beside it."""
+    """Instances on GPUs: of the network's plan, and of its ONNX file if that is served too."""
 
     count: Positive = Field(1, examples=["1"])  # on each of the devices
     devices: tuple[Annotated[int, Field(ge=0)], ...] = Field((), examples=["[0, 1]"])  # empty: every GPU
 
 
 class Resource(Table):
-    """What an instance holds while it runs; the rate limiter runs no more of them than there is of it."""
+    """A rate limiter resource that an instance occupies while it runs."""
 
     name: str = Field(min_length=1, examples=['"memory"'])
     count: Positive = Field(examples=["4"])
@@ -104,14 +104,14 @@ class Resource(Table):
 
 
 class RateLimiter(Table):
-    """Order among models where `tritonserver --rate-limit=execution_count` is on."""
+    """Options for `tritonserver --rate-limit=execution_count`."""
 
-    priority: Positive = Field(1, examples=["2"])  # an instance of priority 2 runs half as often as one of 1
+    priority: Positive = Field(1, examples=["2"])  # an instance of priority 2 runs half as often as one of priority 1
     resources: tuple[Resource, ...] = Field((), examples=['[{ name = "memory", count = 4 }]'])
 
 
 class Instances(Table):
-    """How many copies of the network run at once, and on how many threads each."""
+    """The number of concurrent instances of the network, and of threads of each."""
 
     count: int = Field(1, ge=1, examples=["1"])
     threads: int = Field(1, ge=1, examples=["1"])
@@ -120,20 +120,20 @@ class Instances(Table):
 
 
 class Versions(Table):
-    """How many builds of a network stay in model_repository, and how many of the newest are served at once."""
+    """How many builds of a network stay in model_repository, and how many of the newest are served together."""
 
-    keep: Positive = Field(2, examples=["2"])  # those that are not served wait for a rollback
+    keep: Positive = Field(2, examples=["2"])  # those that are not served are kept for a rollback
     serve: Positive = Field(1, examples=["1"])
 
     @model_validator(mode="after")
     def _served_are_kept(self) -> Self:
         if self.serve > self.keep:
-            raise ValueError(f"serve is {self.serve} but keep is {self.keep}: a build that is gone cannot be served")
+            raise ValueError(f"serve is {self.serve} but keep is {self.keep}: a deleted build cannot be served")
         return self
 
 
 class Warmup(Table):
-    """Requests with real data that run before a network counts as ready, one for each batch size and padded length."""
+    """Requests with real data before a network becomes ready, one for each batch size and padded length."""
 
     batch_sizes: tuple[Positive, ...] = Field(min_length=1, examples=["[1, 8, 32]"])
 

@@ -1,4 +1,4 @@
-"""The base of every table of models.toml, and the kinds of values that several of them hold."""
+"""The base class of the tables of models.toml, and value types that several of them use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-# Letters, digits and _ only: a name becomes a folder, a Python keyword-free identifier and a metric label.
+# Letters, digits and _ only: a name becomes a folder, an identifier and a metric label.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -17,7 +17,7 @@ class Table(BaseModel):
 
 
 def checked_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
-    """For a validator of address ranges, of IPv4 and IPv6. Raises ValueError for what is none."""
+    """For validators of IPv4 and IPv6 networks. Raises ValueError for anything else."""
     for network in networks:
         try:
             ipaddress.ip_network(network)

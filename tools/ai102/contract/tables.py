@@ -19,7 +19,7 @@ LayerPattern = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Tensor(Table):
-    """One input or output, without the batch dimension. -1 is a dimension that varies; no dims: one value."""
+    """One input or output, without the batch dimension. A dim of -1 varies; no dims: a scalar."""
 
     name: TensorName = Field(examples=['"pixels"'])
     type: TypeName = Field(examples=['"FP32"'])
@@ -29,29 +29,31 @@ class Tensor(Table):
     @model_validator(mode="after")
     def _layout_fits(self) -> Self:
         if 0 in self.dims:
-            raise ValueError("dims holds a 0: nothing would fit in; write the size, or -1 where it varies")
+            raise ValueError("dims holds a 0: the tensor would be empty; write the size, or -1 where it varies")
         if self.layout and len(self.dims) != 3:
             raise ValueError(f'layout is "{self.layout}" but dims has {len(self.dims)} entries: an image has 3')
         return self
 
 
 class Budget(Table):
-    """How much accuracy the INT8 network may lose; over it, nothing is served."""
+    """How much accuracy the INT8 network may lose; over the budget it is not served."""
 
     min_top1_percent: float | None = Field(None, ge=0, le=100, examples=["98.5"])
     max_top1_drop_points: float | None = Field(None, ge=0, le=100, examples=["0.5"])
     min_mean_cosine: float | None = Field(None, ge=0, le=1, examples=["0.99"])
-    min_cosine: float | None = Field(None, ge=0, le=1, examples=["0.98"])  # of the worst sample
+    min_cosine: float | None = Field(None, ge=0, le=1, examples=["0.98"])  # the smallest over all samples
     min_nearest_neighbour_percent: float | None = Field(None, ge=0, le=100, examples=["93"])
-    min_token_agreement_percent: float | None = Field(None, ge=0, le=100, examples=["99"])  # of FP32's best labels
+    min_token_agreement_percent: float | None = Field(
+        None, ge=0, le=100, examples=["99"]
+    )  # tokens whose best label is FP32's
 
 
 class Recipe(Table):
-    """How INT8 is made. The default quantizes every layer that has weights, by the extreme values seen."""
+    """How INT8 is built. By default every layer with weights is quantized, with min-max ranges."""
 
     method: Method = Field("minmax", examples=['"minmax"'])
     percentile: float | None = Field(None, gt=50, lt=100, examples=["99.999"])
-    # SmoothQuant's alpha: how much of an activation's outliers moves into the weights that meet it.
+    # SmoothQuant's alpha: how much of an activation's outliers moves into the weights it is multiplied by.
     smoothing: float | None = Field(None, ge=0, le=1, examples=["0.8"])
     keep_float: tuple[LayerPattern, ...] = Field((), examples=['["*.output.dense"]'])
 
@@ -71,28 +73,30 @@ class Recipe(Table):
 class ImageOptions(Table):
     """How an encoded image becomes the network's pixels."""
 
-    # The shorter side is scaled to this and the middle cut out; None: the whole image is scaled to the network's size.
+    # The shorter side is scaled to this, then the center is cropped; None: the image is scaled to the network's size.
     shortest_edge: Positive | None = Field(None, examples=["256"])
     resample: Literal["bilinear", "bicubic", "box", "nearest", "lanczos"] = Field("bilinear", examples=['"bilinear"'])
-    # The largest image that is decoded; None: what follows from the network's size, Network.max_megapixels.
+    # The largest image that is decoded; None: computed from the network's size, Network.max_megapixels.
     max_megapixels: float | None = Field(None, gt=0, examples=["12.0"])
-    # Where pixels travel as FP32: (pixel / 255 - mean) / std of each channel. UINT8 pixels travel as they are.
+    # For FP32 pixels: (pixel / 255 - mean) / std of each channel. UINT8 pixels are sent unchanged.
     mean: tuple[float, ...] = Field((), examples=["[0.485, 0.456, 0.406]"])
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((), examples=["[0.229, 0.224, 0.225]"])
 
     @model_validator(mode="after")
     def _mean_and_std_agree(self) -> Self:
         if len(self.mean) != len(self.std):
-            raise ValueError(f"mean has {len(self.mean)} entries and std {len(self.std)}: write one a channel in both")
+            raise ValueError(
+                f"mean has {len(self.mean)} entries and std {len(self.std)}: write one per channel in both"
+            )
         return self
 
 
 class TextOptions(Table):
-    """How a text becomes tokens: padded to the shortest of `lengths` that holds it, cut at the longest."""
+    """How a text becomes tokens: padded to the smallest sufficient of `lengths`, truncated at the largest."""
 
     lengths: tuple[Positive, ...] = Field(min_length=1, examples=["[16, 32, 64, 128]"])
     max_bytes: int = Field(4_000_000, ge=1, examples=["4000000"])
-    pad_id: int | None = Field(None, ge=0, examples=["0"])  # None: what tokenizer.json says, or 0
+    pad_id: int | None = Field(None, ge=0, examples=["0"])  # None: tokenizer.json's, or 0
 
     @model_validator(mode="after")
     def _lengths_rise(self) -> Self:
@@ -102,12 +106,14 @@ class TextOptions(Table):
 
 
 class TensorRTOptions(Table):
-    """How TensorRT builds the plan; what a plan is tied to is widened here."""
+    """How TensorRT builds the plan, and with which versions and GPUs it is compatible."""
 
-    opt_batch_size: Positive | None = Field(None, examples=["8"])  # the batch it is tuned for; None: the largest
+    opt_batch_size: Positive | None = Field(
+        None, examples=["8"]
+    )  # the batch size the plan is tuned for; None: the largest
     workspace_mb: Positive = Field(2048, examples=["2048"])
     optimization_level: int = Field(3, ge=0, le=5, examples=["3"])
-    float_precision: Literal["fp32", "fp16"] = Field("fp16", examples=['"fp16"'])  # of all that is not INT8
+    float_precision: Literal["fp32", "fp16"] = Field("fp16", examples=['"fp16"'])  # of everything that is not INT8
     hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = Field(
         "none", examples=['"none"']
     )

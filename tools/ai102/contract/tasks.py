@@ -1,4 +1,4 @@
-"""What each task asks of a network's tensors, labels, text and budget."""
+"""What each task requires of a network's tensors, labels, text and budget."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLOATS = tuple(kind.name for kind in DATA_TYPES if kind.is_float)
 
 
 class Network(Protocol):
-    """What a task looks at in a network."""
+    """The properties of a network that its task checks."""
 
     @property
     def task(self) -> Task: ...
@@ -41,13 +41,13 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class _Rule:
-    check: Callable[[Network], None]  # raises ValueError that begins with the key
-    budget_keys: tuple[str, ...]  # the bounds that mean something here; the first must be there
+    check: Callable[[Network], None]  # raises a ValueError that begins with the key
+    budget_keys: tuple[str, ...]  # the bounds that apply to the task; the first is required
     budget_example: str
 
 
 def check(net: Network) -> None:
-    """Raises ValueError, beginning with the key that is wrong, when the network is not what its task says."""
+    """Raises ValueError, beginning with the wrong key, when the network does not fit its task."""
     rule = _RULES[net.task]
     rule.check(net)
     is_text = net.task in TEXT_TASKS
@@ -88,12 +88,12 @@ def _check_image_classification(net: Network) -> None:
     if channels not in (1, 3):
         raise ValueError(f"inputs[0].dims has {channels} channels: write 1 (grey) or 3 (RGB)")
     if (net.image.mean or net.image.std) and tensor.type == "UINT8":
-        raise ValueError('image.mean and std are set but the pixels travel as UINT8: drop them or write type = "FP32"')
+        raise ValueError('image.mean and std are set but the pixels are UINT8: drop them or write type = "FP32"')
     if net.image.mean and len(net.image.mean) != channels:
         raise ValueError(f"image.mean has {len(net.image.mean)} entries for {channels} channels: write one for each")
     if net.image.shortest_edge and net.image.shortest_edge < max(height, width):
         raise ValueError(
-            f"image.shortest_edge is {net.image.shortest_edge}, less than the {height}x{width} that are cut out: "
+            f"image.shortest_edge is {net.image.shortest_edge}, less than the crop of {height}x{width}: "
             "write at least that"
         )
     _check_scores(net)
@@ -115,7 +115,7 @@ def _check_token_classification(net: Network) -> None:
     output = net.outputs[0]
     if len(net.outputs) != 1 or len(output.dims) != 2 or output.dims[0] != -1 or output.type != "FP32":
         raise ValueError(
-            'outputs must be one row of scores a token: write [{ name = "scores", type = "FP32", dims = [-1, 9] }]'
+            'outputs must be one row of scores per token: write [{ name = "scores", type = "FP32", dims = [-1, 9] }]'
         )
     _check_labels(net)
 
@@ -147,7 +147,7 @@ def _check_token_inputs(net: Network) -> None:
 def _check_tensors(net: Network) -> None:
     if net.labels and (len(net.outputs) != 1 or net.outputs[0].dims[-1:] != (len(net.labels),)):
         raise ValueError(
-            f"labels has {len(net.labels)} entries but no one output has that as its last dimension: "
+            f"labels has {len(net.labels)} entries but no single output has that as its last dimension: "
             "write one label per score, or drop labels"
         )
     if net.budget and net.outputs[0].type not in FLOATS:

@@ -1,1 +1,1 @@
-"""Data sets as calibration/sets declares them, and values where there is none."""
+"""Data sets that calibration/sets declares, and generated values for networks without one."""

@@ -1,4 +1,4 @@
-"""Inputs made up for a network that has no samples: to compare two forms of it, never to calibrate or judge."""
+"""Generated inputs for a network without samples: for comparing two forms of it, never for calibration or accuracy."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TEXTS = (
     "Ada Lovelace wrote to Charles Babbage from London in 1843.",
     "ok",
 )
-# What stands for a dimension that varies.
+# The size of dimensions that vary.
 LENGTH = 5
 
 
 def examples_for(network: Network, tokenizer_file: Path | None, count: int) -> dict[str, NDArray[Any]]:
-    """The network's inputs for `count` samples, or for one where it has no batch dimension."""
+    """The network's inputs for `count` samples, or for one if it has no batch dimension."""
     if network.text:
         texts = [TEXTS[position % len(TEXTS)].encode() for position in range(count)]
         return tensors_of_items(network, texts, tokenizer_file)
@@ -32,9 +32,9 @@ def examples_for(network: Network, tokenizer_file: Path | None, count: int) -> d
 
 
 def example_tensors(tensors: Sequence[Tensor], count: int | None, length: int = LENGTH) -> dict[str, NDArray[Any]]:
-    """Values for each tensor [count, ...], without that dimension where `count` is None; the same at every call.
+    """Values for each tensor [count, ...], without that dimension if `count` is None; the same at every call.
 
-    `length` stands for every dimension that varies. Integers are 0 or 1, since they may count into a table of
+    `length` replaces every dimension that varies. Integers are 0 or 1, since they may be indices into a table of
     any size.
     """
     random = np.random.default_rng(102)

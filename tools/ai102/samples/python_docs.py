@@ -1,4 +1,4 @@
-"""Sentences of the documentation that ships with Python itself: real text on every machine, nothing to download."""
+"""Sentences of the documentation that ships with Python: real text on every machine, without a download."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-# Prose with the names it speaks of, but no line of code: no operator, no bracket but the round one.
+# Prose that may mention names, but no code: no operators, and no brackets other than round ones.
 _PROSE = re.compile(r"[A-Z][A-Za-z0-9 ,;:'\"`()./_-]+[.?!]")
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
 _LENGTHS = range(30, 301)  # characters
@@ -14,10 +14,10 @@ _MIN_WORDS = 6
 
 
 def sentences(count: int) -> tuple[bytes, ...]:
-    """`count` sentences, each once, from the topics that `help()` explains.
+    """`count` different sentences from the topics that `help()` explains.
 
-    Those with the smallest sha256 are taken, in its order: another release of Python, which rewords some of
-    them, changes some of the chosen. Python 3.11 has 1,280; fewer than `count` come where they were stripped.
+    They are those with the smallest sha256, in that order: another release of Python changes some sentences, and
+    only those. Python 3.11 has 1,280; fewer than `count` are returned if the documentation was removed.
     """
     from pydoc_data.topics import topics
 

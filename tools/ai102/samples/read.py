@@ -1,4 +1,4 @@
-"""Calibration and test samples as calibration/sets declares them: real data, split once, checked by hash."""
+"""Calibration and test samples that calibration/sets declares: real data, with fixed splits, checked by hash."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ BATCH = 32
 def read_samples(sets: Path, name: str, split: Split) -> Samples:
     """One split of the set `sets`/`name`.toml.
 
-    Raises UserError when the set is not there or not well-formed, or when the samples found are not those
-    whose count and sha256 the set declares.
+    Raises UserError when the set is missing or malformed, or when the samples' count and sha256 are not those that
+    the set declares.
     """
     file = sets / f"{name}.toml"
     try:
@@ -45,7 +45,7 @@ def read_samples(sets: Path, name: str, split: Split) -> Samples:
     if part.count not in (None, len(samples.items)) or part.sha256 not in (None, samples.sha256):
         raise UserError(
             f"{file}: {split} declares {part.count} samples with sha256 {str(part.sha256)[:12]}..., "
-            f"found {len(samples.items)} with {samples.sha256}; restore the data, or declare what is there"
+            f"found {len(samples.items)} with {samples.sha256}; restore the data, or declare the present data"
         )
     more = declared.more(split)
     if not more:
@@ -55,7 +55,7 @@ def read_samples(sets: Path, name: str, split: Split) -> Samples:
 
 
 def calibration_and_test(sets: Path, name: str) -> tuple[Samples, Samples]:
-    """The two splits that INT8 is made and judged on.
+    """The splits for building an INT8 network and for measuring its accuracy.
 
     Raises UserError where `read_samples` does, and when a calibration sample is also a test sample; texts that
     differ in case and spacing alone are the same.
@@ -70,8 +70,8 @@ def calibration_and_test(sets: Path, name: str) -> tuple[Samples, Samples]:
     if shared:
         raise UserError(
             f"calibration set {name}: {len(shared)} samples are in both splits, the first is calibration sample "
-            f"{shared[0][0]} and test sample {shared[0][1]}: INT8 would be judged on what it was fitted to; "
-            "take them out of one"
+            f"{shared[0][0]} and test sample {shared[0][1]}: INT8 would be measured on its own calibration data; "
+            "remove them from one"
         )
     return calibration, test
 
@@ -81,7 +81,7 @@ def _content(item: bytes, is_text: bool) -> bytes:
 
 
 def tensors_of_items(network: Network, items: Sequence[bytes], tokenizer_file: Path | None) -> dict[str, NDArray[Any]]:
-    """The network's inputs for `items`, all in one batch, by the very functions that Triton's Python models run."""
+    """The network's inputs for `items`, in one batch, computed by the functions that Triton's Python models run."""
     if network.task == "image-classification":
         from ai102_runtime.transforms.images import pixels_from_image
 
@@ -123,7 +123,7 @@ def _arrays_of_items(network: Network, items: Sequence[bytes]) -> dict[str, NDAr
 
 
 def label_numbers(network: Network, samples: Samples) -> NDArray[np.int64]:
-    """Each sample's label as a place in the network's labels. Raises UserError for a name that is none of them."""
+    """Each sample's label as an index into the network's labels. Raises UserError for an unknown label."""
     number_of = {label: number for number, label in enumerate(network.labels)}
     if unknown := next((label for label in samples.labels if isinstance(label, str) and label not in number_of), None):
         raise UserError(f'the calibration set has the label "{unknown}", the network has {", ".join(network.labels)}')

@@ -22,10 +22,10 @@ IMAGES = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class Samples:
-    """One split, as a caller of the served ensemble would send it; arrays of a network of tensors as an .npz each."""
+    """One split, as clients send it to the served ensemble; for a network of tensors, one .npz per sample."""
 
     items: tuple[bytes, ...]  # encoded images, texts in UTF-8, or .npz files
-    labels: tuple[int | str, ...]  # the right answer of each item, its number or name; empty where there is none
+    labels: tuple[int | str, ...]  # each item's correct label, as number or name; empty without labels
     sha256: str
     are_texts: bool = False
 
@@ -44,13 +44,13 @@ class _File(_Part):
 
 
 class _TextFile(_File):
-    # So many sentences of Python's own documentation after those of the file. They differ a little from one release
-    # of Python to the next, so `count` and `sha256` speak of the file alone.
+    # The number of sentences of Python's documentation that follow those of the file. They differ slightly between
+    # releases of Python, so `count` and `sha256` are the file's alone.
     python_docs: int = Field(0, ge=0)
 
 
 class _Folder(_Table):
-    """A folder has no hash that a shell could tell: pin it when it is known."""
+    """A folder of samples. Its hash is optional, since no shell command computes it."""
 
     folder: str
     count: int | None = Field(None, ge=1)
@@ -58,7 +58,7 @@ class _Folder(_Table):
 
 
 class DigitsSet(_Table):
-    """scikit-learn's handwritten digits, shuffled by `seed` and cut into train, calibration, test."""
+    """scikit-learn's handwritten digits, shuffled by `seed` and split into train, calibration, test."""
 
     kind: Literal["digits"]
     seed: int
@@ -90,7 +90,7 @@ class DigitsSet(_Table):
 
 
 class LinesSet(_Table):
-    """Text files with one text a line."""
+    """Text files with one text per line."""
 
     kind: Literal["lines"]
     calibration: _TextFile
@@ -101,19 +101,19 @@ class LinesSet(_Table):
         return Samples(tuple(data.splitlines()), (), hashlib.sha256(data).hexdigest(), are_texts=True)
 
     def more(self, split: Split) -> tuple[bytes, ...]:
-        """What comes with the split but is not pinned. Raises UserError where this Python ships fewer."""
+        """Items of the split that are not pinned. Raises UserError if this Python ships fewer."""
         count = getattr(self, split).python_docs
         sentences = python_docs.sentences(count) if count else ()
         if len(sentences) != count:
             raise UserError(
                 f"python_docs is {count}, but the documentation of this Python holds {len(sentences)} sentences: "
-                "it was stripped; use a complete Python or a smaller number"
+                "it was removed; use a complete Python or a smaller number"
             )
         return sentences
 
 
 class LabelledLinesSet(_Table):
-    """Text files with one text a line and, behind its last tab, the name of its label."""
+    """Text files with one text per line and, after its last tab, the name of its label."""
 
     kind: Literal["labelled-lines"]
     calibration: _File
@@ -136,7 +136,7 @@ class LabelledLinesSet(_Table):
 
 
 class ImagesSet(_Table):
-    """Folders of PNG and JPEG files, in one folder for each label, or all in one where nobody knows the labels."""
+    """Folders of PNG and JPEG files: one folder for each label, or one folder for unlabelled images."""
 
     kind: Literal["images"]
     calibration: _Folder
@@ -149,7 +149,7 @@ class ImagesSet(_Table):
             raise UserError(f"{place}: no PNG or JPEG files in it")
         labels = [file.parent.name for file in files if file.parent != place]
         if labels and len(labels) != len(files):
-            raise UserError(f"{place}: {len(files) - len(labels)} of {len(files)} images are in no folder of a label")
+            raise UserError(f"{place}: {len(files) - len(labels)} of {len(files)} images are not in a label's folder")
         items, digest = tuple(file.read_bytes() for file in files), hashlib.sha256()
         for file, item in zip(files, items, strict=True):
             digest.update(f"{file.relative_to(place).as_posix()} {len(item)}\n".encode() + item)

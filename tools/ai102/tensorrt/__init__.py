@@ -1,1 +1,1 @@
-"""From a checked ONNX file to what a target runs; one module per target."""
+"""TensorRT: plans from ONNX files, where they load, and what they compute in INT8."""

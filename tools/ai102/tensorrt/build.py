@@ -1,7 +1,7 @@
-"""The TensorRT target: an ONNX file with Q/DQ pairs becomes a plan. One code path for TensorRT 10 and 11.
+"""Builds a TensorRT plan from an ONNX file with Q/DQ pairs. TensorRT 10 and 11 share one code path.
 
-The module is handed in as `trt`, so that NVIDIA's `tensorrt_rtx`, which compiles without a GPU, is driven by the very
-same code. Where TensorRT loads plans: ai102.tensorrt.doctor.
+The module is a parameter, `trt`: NVIDIA's `tensorrt_rtx`, which compiles without a GPU, runs through the same code.
+ai102.tensorrt.doctor says where TensorRT loads a plan.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ TIMING_CACHE = "model.timing_cache"
 
 
 class Plan(NamedTuple):
-    """What the builder made."""
+    """The builder's result."""
 
     data: bytes
-    layers: tuple[BuiltLayer, ...]  # empty where the builder did not list them and there is no GPU to load the plan
+    layers: tuple[BuiltLayer, ...]  # empty if the builder did not list them and no GPU can load the plan
     timing_cache: bytes
 
 
@@ -51,19 +51,19 @@ def install(
 ) -> bool:
     """Build `onnx_file` into `version_folder` as model.plan with its manifest; returns whether it was built now.
 
-    `per_compute_capability` names it model.sm90.plan or so, for cc_model_filenames in config.pbtxt. The manifest
-    (model.plan.made.json) holds all that decides where the plan loads. `name` is the network's in models.toml.
-    `timing_cache` is what earlier builds learnt about layers; by default a file in the same folder.
-    Raises UserError with every error of TensorRT's in one line.
+    `per_compute_capability` names it like model.sm90.plan, for cc_model_filenames in config.pbtxt. The manifest
+    (model.plan.made.json) holds everything that decides where the plan loads. `name` is the network's in models.toml.
+    `timing_cache` holds the timings of earlier builds; by default it is a file in the same folder.
+    Raises UserError with every TensorRT error in one line.
     """
     capability = machine.compute_capability
     if per_compute_capability and capability is None:
-        raise UserError(f"{name}: no GPU is found, so there is no compute capability to name the plan by")
+        raise UserError(f"{name}: no GPU on this machine, so there is no compute capability to name the plan by")
     file = version_folder / (plan_filename(str(capability)) if per_compute_capability else "model.plan")
     cache = timing_cache or version_folder / TIMING_CACHE
     options, profiles = network.tensorrt, profiles_of_network(network)
     flags = options.model_dump(mode="json", exclude={"opt_batch_size", "float_precision", "cuda_graphs"})
-    decides = {
+    origin = {
         "product": str(trt.__name__),
         "tensorrt": str(trt.__version__),
         "compute_capability": capability or "",
@@ -78,7 +78,7 @@ def install(
             temporary_cache.write_bytes(plan.timing_cache)
         meant = nodes_meant_for_int8(onnx_file)
         in_int8 = nodes_in_int8(plan.layers, meant)
-        return decides | {
+        return origin | {
             "compute_capability": capability,
             "network": name,
             "gpu": machine.gpu,
@@ -91,7 +91,7 @@ def install(
             "layers_not_in_int8": [node for node in meant if node not in in_int8] if plan.layers else None,
         }
 
-    return artifact.make(file, decides | {"profiles": repr(profiles), "flags": repr(flags)}, write)
+    return artifact.make(file, origin | {"profiles": repr(profiles), "flags": repr(flags)}, write)
 
 
 def plan_filename(compute_capability: str) -> str:
@@ -100,7 +100,7 @@ def plan_filename(compute_capability: str) -> str:
 
 
 def cc_model_filenames(version_folder: Path) -> dict[str, str]:
-    """config.pbtxt's entries of that name: the plan of each compute capability for which one was built here."""
+    """The entries of cc_model_filenames in config.pbtxt: by compute capability, the plan that was built for it."""
     plans = [*version_folder.glob("model.sm*.plan")]
     named = {str(artifact.facts_of(plan)["compute_capability"]): plan.name for plan in plans}
     return dict(sorted(named.items(), key=lambda entry: float(entry[0])))
@@ -119,7 +119,7 @@ def plan_from_onnx(
     logger, messages = logger_of(trt)
     messages.clear()
     builder = trt.Builder(logger)
-    # Strongly typed: the graph's own types hold. From 11 on there is no other way; the flag's bit differs.
+    # Strongly typed: the graph's own types apply. TensorRT 11 has no other mode; the flag's bit differs.
     definition = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(trt, definition, logger, messages, onnx_file)
     config = builder.create_builder_config()
@@ -147,14 +147,16 @@ def _parse(trt: Any, definition: Any, logger: Any, messages: Messages, onnx_file
     if parser.parse_from_file(str(onnx_file)) and not parser.num_errors:
         return
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
-    told = [f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors]
-    raise UserError(f"{onnx_file}: TensorRT {trt.__version__} cannot read it: {_joined(told or messages.errors)}")
+    descriptions = [f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors]
+    raise UserError(
+        f"{onnx_file}: TensorRT {trt.__version__} cannot read it: {_joined(descriptions or messages.errors)}"
+    )
 
 
 def _set_options(trt: Any, config: Any, options: TensorRTOptions) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
     config.builder_optimization_level = options.optimization_level
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else the layer list holds no types
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # otherwise the layer list holds no types
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     match options.hardware_compatibility:
@@ -171,24 +173,24 @@ def _set_options(trt: Any, config: Any, options: TensorRTOptions) -> None:
 
 def _add_profile(builder: Any, definition: Any, config: Any, profiles: Mapping[str, Profile], onnx_file: Path) -> None:
     inputs = [definition.get_input(index) for index in range(definition.num_inputs)]
-    if (found := {tensor.name for tensor in inputs}) != profiles.keys():
-        raise UserError(f"{onnx_file}: takes {sorted(found)}, models.toml says {sorted(profiles)}")
+    if (names := {tensor.name for tensor in inputs}) != profiles.keys():
+        raise UserError(f"{onnx_file}: takes {sorted(names)}, models.toml says {sorted(profiles)}")
     added = builder.create_optimization_profile()
     for tensor in inputs:
         shapes, dims = profiles[tensor.name], tuple(tensor.shape)
         if any(len(shape) != len(dims) for shape in shapes) or any(
-            size not in (-1, wanted) for shape in shapes for size, wanted in zip(dims, shape, strict=True)
+            size not in (-1, declared) for shape in shapes for size, declared in zip(dims, shape, strict=True)
         ):
             raise UserError(f"{onnx_file}: {tensor.name} is {list(dims)}, models.toml says {list(shapes.most)} at most")
         added.set_shape(tensor.name, *shapes)
     if config.add_optimization_profile(added) < 0:
-        told = ", ".join(f"{tensor} {profile}" for tensor, profile in profiles.items())
-        raise UserError(f"{onnx_file}: TensorRT refuses the shapes {told}: wanted is smallest <= tuned for <= largest")
+        shown = ", ".join(f"{tensor} {profile}" for tensor, profile in profiles.items())
+        raise UserError(f"{onnx_file}: TensorRT refuses the shapes {shown}: smallest <= tuned for <= largest must hold")
 
 
 def _set_timing_cache(config: Any, known: bytes) -> None:
     cache = config.create_timing_cache(known)
-    if cache is None or not config.set_timing_cache(cache, False):  # another version's or another GPU's
+    if cache is None or not config.set_timing_cache(cache, False):  # from another version or another GPU
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
@@ -201,6 +203,6 @@ def _layers_of_loaded(trt: Any, logger: Any, data: bytes) -> tuple[BuiltLayer, .
 
 
 def _joined(errors: list[str]) -> str:
-    """Errors in one line, each once; TensorRT's own span several."""
+    """Errors in one line, without duplicates; TensorRT's messages span several lines."""
     single = dict.fromkeys(" ".join(error.split()) for error in errors)
     return "; ".join(single) or "it gave no reason"

@@ -1,6 +1,6 @@
-"""The command and the Kubernetes Job that build a plan inside the serving image, on the GPU that will serve it.
+"""The docker command and the Kubernetes Job that build a plan inside the serving image, on the serving GPU.
 
-What is printed is text: nothing here starts a container. It has not run inside NVIDIA's image.
+The functions return text; they start no container. The commands have not run inside NVIDIA's image.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from ai102.errors import UserError
 
 FOLDER = "/workspace"
-# What `ai102 engine build --onnx` imports; onnx reads which layers are meant to be INT8.
+# Packages that `ai102 engine build --onnx` imports; onnx reads which layers are meant to be INT8.
 _PACKAGES = ("numpy", "onnx", "pydantic", "rich", "typer")
 
 
 def steps_in_image(network: str, onnx_file: str) -> str:
-    """The shell commands inside the image, which has TensorRT's libraries but not always its Python module.
+    """The shell commands inside the image, which has TensorRT's libraries but may lack its Python module.
 
-    The version of the module is read from what is in the image: a plan loads in its own version of TensorRT alone.
+    The module's version is that of the image's libraries: a plan loads only in the TensorRT version that built it.
     """
     build = shlex.join(["python3", "-m", "ai102", "engine", "build", network, "--onnx", onnx_file])
     bindings = '"tensorrt-cu${CUDA_VERSION%%.*}-bindings==${TRT_VERSION%%[-+]*}"'
@@ -46,7 +46,7 @@ def docker_command(network: str, onnx_file: str, image: str, root: Path) -> str:
 
 
 def kubernetes_job(network: str, onnx_file: str, image: str, claim: str, gpu: str | None = None) -> str:
-    """A Job's YAML. `claim` is the PersistentVolumeClaim that holds this repository; `gpu` is a value of the node
+    """A Kubernetes Job's YAML. `claim` is the PersistentVolumeClaim of this repository; `gpu` is a value of the node
     label nvidia.com/gpu.product, such as NVIDIA-H200, for a cluster with several kinds."""
     _check(network, image)
     for option, value in (("--claim", claim), ("--gpu", gpu or "any")):
@@ -54,7 +54,7 @@ def kubernetes_job(network: str, onnx_file: str, image: str, claim: str, gpu: st
             raise UserError(f"{option} is {value!r}: write a name of letters, digits, dots and dashes")
     script = "\n".join(f"              {line}" for line in steps_in_image(network, onnx_file).splitlines())
     selector = f"      nodeSelector:\n        nvidia.com/gpu.product: {json.dumps(gpu)}\n" if gpu else ""
-    # A quoted string of JSON is one of YAML.
+    # A quoted JSON string is a YAML string.
     return f"""\
 # Printed by `ai102 engine build-script {network}`.
 apiVersion: batch/v1

@@ -19,21 +19,21 @@ SERVER_FLAG = "--backend-config=tensorrt,version-compatible=true"
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One plan; `loads` is None where it cannot be told."""
+    """The result for one plan; `loads` is None if unknown."""
 
     plan: str
     loads: bool | None
-    reasons: tuple[str, ...]  # why not, or what to mind
-    rebuild: str | None  # the command, where one is needed
+    reasons: tuple[str, ...]  # why it does not load, or what to observe
+    rebuild: str | None  # the command that rebuilds the plan, if needed
 
 
 def examine(repository: Path, given: Machine = NOTHING_GIVEN) -> list[Diagnosis]:
-    """Every plan of `repository`, held against the `given` facts, or against this machine when none is given.
+    """Every plan of `repository`, compared with the `given` facts, or with this machine if none are given.
 
     Raises UserError when a fact is not well-formed.
     """
     if not repository.is_dir():
-        raise UserError(f"there is no model repository {repository}: run `make engine`, or give another folder")
+        raise UserError(f"there is no model repository {repository}: run `make engine`, or name another folder")
     _check(given)
     is_here = given == NOTHING_GIVEN
     machine = this_machine() if is_here else given
@@ -42,7 +42,7 @@ def examine(repository: Path, given: Machine = NOTHING_GIVEN) -> list[Diagnosis]
 
 
 def diagnosis(plan: str, facts: Mapping[str, Any], machine: Machine, *, can_build: bool) -> Diagnosis:
-    """Hold one plan's manifest against a machine; `can_build` says that this is the machine and it can rebuild it."""
+    """Compare one plan's manifest with a machine; `can_build`: this is that machine, and it can rebuild the plan."""
     findings = [*_product(facts), *_version(facts, machine), *_gpu(facts, machine)]
     reasons = tuple(reason for _, reason in findings)
     verdicts = [loads for loads, _ in findings]
@@ -50,7 +50,7 @@ def diagnosis(plan: str, facts: Mapping[str, Any], machine: Machine, *, can_buil
     return Diagnosis(plan, loads, reasons, None if loads else _rebuild(str(facts["network"]), can_build))
 
 
-# Each rule yields (loads, reason): False, it will not; None, it is not known; True, it will, but mind this.
+# Each rule yields (loads, reason): False: it will not load; None: unknown; True: it loads, under the stated condition.
 _Findings = Iterator[tuple[bool | None, str]]
 
 
@@ -64,14 +64,14 @@ def _version(facts: Mapping[str, Any], machine: Machine) -> _Findings:
     if here is None:
         yield None, f"built by TensorRT {built}; which version would load it is not known: give --tensorrt"
         return
-    told = _numbers(here)
-    if _numbers(built)[: len(told)] == told:
-        if len(told) < 3:
+    numbers = _numbers(here)
+    if _numbers(built)[: len(numbers)] == numbers:
+        if len(numbers) < 3:
             yield True, f"built by TensorRT {built}, given is {here}: the rest of the version must be the same too"
         return
     if not facts["flags"]["version_compatible"]:
-        yield False, f"built by TensorRT {built}, here is {here}, and a plan loads in its own version alone"
-    elif told[0] != _numbers(built)[0] or told < _numbers(built)[: len(told)]:
+        yield False, f"built by TensorRT {built}, here is {here}, and a plan loads only in the version that built it"
+    elif numbers[0] != _numbers(built)[0] or numbers < _numbers(built)[: len(numbers)]:
         yield False, f"version-compatible from TensorRT {built} on within {_numbers(built)[0]}.x, here is {here}"
     else:
         yield True, f"built by TensorRT {built}, here is {here}: start tritonserver with {SERVER_FLAG}"
@@ -102,13 +102,13 @@ def _rebuild(network: str, can_build: bool) -> str:
 
 def _examined(plan: Path, repository: Path, machine: Machine, can_build: bool) -> Diagnosis:
     name, model = str(plan.relative_to(repository)), plan.parent.parent.name
-    stamp = plan.with_name(f"{plan.name}.made.json")
-    if not stamp.is_file():
-        reason = f"no manifest {stamp.name} beside it: where it was built is not known"
+    manifest_file = plan.with_name(f"{plan.name}.made.json")
+    if not manifest_file.is_file():
+        reason = f"no manifest {manifest_file.name} beside it: where it was built is unknown"
         return Diagnosis(name, None, (reason,), _rebuild(model.rpartition("_")[0] or model, can_build))
     facts = facts_of(plan)
-    if sha256_of_file(plan) != json.loads(stamp.read_text(encoding="utf-8"))["sha256"]:
-        reason = "its bytes are not those that the manifest beside it speaks of"
+    if sha256_of_file(plan) != json.loads(manifest_file.read_text(encoding="utf-8"))["sha256"]:
+        reason = "its sha256 is not the one in the manifest beside it"
         return Diagnosis(name, None, (reason,), _rebuild(str(facts["network"]), can_build))
     return diagnosis(name, facts, machine, can_build=can_build)
 

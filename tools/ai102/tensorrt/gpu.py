@@ -1,4 +1,4 @@
-"""What this machine has of what TensorRT needs."""
+"""The TensorRT version and the GPU of this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Target = Literal["tensorrt", "onnxruntime"]
 
 @dataclass(frozen=True)
 class Machine:
-    """None where there is none, or where it is not known."""
+    """A machine's TensorRT and first GPU; None where there is none, or where it is unknown."""
 
     tensorrt: str | None = None  # version
     compute_capability: str | None = None  # of the first GPU, such as "9.0"
@@ -27,20 +27,20 @@ def this_machine() -> Machine:
 
 
 def pick_target(machine: Machine) -> Target:
-    """TensorRT where it and a GPU are present, ONNX Runtime otherwise."""
+    """TensorRT if it and a GPU are present, ONNX Runtime otherwise."""
     return "tensorrt" if machine.tensorrt and machine.compute_capability else "onnxruntime"
 
 
 def tensorrt_module() -> Any | None:
-    """NVIDIA's module `tensorrt`; None where it is not installed or its libraries are missing."""
+    """NVIDIA's module `tensorrt`; None if it is not installed or its libraries are missing."""
     try:
         return importlib.import_module("tensorrt")
-    except ImportError:  # also what a wheel of bindings alone raises
+    except ImportError:  # a wheel of bindings without libraries raises it too
         return None
 
 
 def first_gpu() -> tuple[str, str, str] | None:
-    """(name, compute capability, driver) as nvidia-smi tells; None where it is missing or finds no GPU."""
+    """(name, compute capability, driver) from nvidia-smi; None if it is missing or reports no GPU."""
     query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)

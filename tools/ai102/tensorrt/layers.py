@@ -1,4 +1,4 @@
-"""Which layers of a plan compute in INT8, read from the builder's own list."""
+"""Which layers of a plan compute in INT8, read from the builder's layer list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ai102.weights.graph import WEIGHTED_OPERATORS
 
-# The builder's words for products. A runtime_fusion also reads INT8, but dequantizes before it multiplies.
+# The builder's layer types of products. A runtime_fusion also reads INT8, but dequantizes before it multiplies.
 _PRODUCTS = ("correlation", "deconv", "gemm")
 
 
@@ -35,12 +35,12 @@ def nodes_meant_for_int8(onnx_file: Path) -> tuple[str, ...]:
 
 def nodes_in_int8(layers: Iterable[BuiltLayer], nodes: Iterable[str]) -> tuple[str, ...]:
     """Those of the ONNX `nodes` that a layer computes in INT8."""
-    found = {node for layer in layers if layer.is_int8 for node in layer.nodes}
-    return tuple(node for node in nodes if node in found)
+    int8_nodes = {node for layer in layers if layer.is_int8 for node in layer.nodes}
+    return tuple(node for node in nodes if node in int8_nodes)
 
 
 def layers_from_log(message: str) -> tuple[BuiltLayer, ...]:
-    """From the list that the builder logs where it is told ProfilingVerbosity.DETAILED: a line per layer."""
+    """From the list that the builder logs under ProfilingVerbosity.DETAILED, one line per layer."""
     layers = []
     for line in message.splitlines():
         if not line.startswith("Name: ") or "LayerType: " not in line:
@@ -55,9 +55,9 @@ def layers_from_log(message: str) -> tuple[BuiltLayer, ...]:
 
 
 def layers_from_inspector(text: str) -> tuple[BuiltLayer, ...]:
-    """From EngineInspector.get_engine_information(LayerInformationFormat.JSON) of a plan that is loaded.
+    """From EngineInspector.get_engine_information(LayerInformationFormat.JSON) of a loaded plan.
 
-    Its keys differ between versions: types stand under "Datatype" or "Format/Datatype", weights under "Weights"
+    Its keys differ between versions: types are under "Datatype" or "Format/Datatype", weights under "Weights"
     or "Constants".
     """
     layers = []

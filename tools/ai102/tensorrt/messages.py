@@ -1,6 +1,6 @@
-"""What TensorRT says while it works: errors collected, its own layer list kept, progress handed on.
+"""TensorRT's log and progress: collects errors, keeps the layer list, and reports progress.
 
-TensorRT returns None, False or -1 where it fails and tells the reason to its logger alone.
+On failure TensorRT returns None, False or -1 and writes the reason only to its logger.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 from ai102.progress import Progress
 
-LAYER_LIST = "Layers:"  # how the message begins in which the builder lists what it made
+LAYER_LIST = "Layers:"  # the beginning of the message with the builder's layer list
 PARTS = 1000
 
 
 @dataclass
 class Messages:
-    """What was logged since it was last cleared."""
+    """Messages since the last `clear`."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -31,12 +31,12 @@ class Messages:
 
 @lru_cache(maxsize=2)  # TensorRT keeps the first logger it is given for the whole process and ignores the others
 def logger_of(trt: Any) -> tuple[Any, Messages]:
-    """The one logger of a TensorRT module and what it has collected."""
+    """The one logger of a TensorRT module and its messages."""
     messages = Messages()
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)  # not super(): pybind asks for the base itself
+            trt.ILogger.__init__(self)  # not super(): pybind requires the base class itself
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
@@ -52,7 +52,7 @@ def logger_of(trt: Any) -> tuple[Any, Messages]:
 def monitor_of(trt: Any, progress: Progress) -> Any:
     """A progress monitor that calls `progress(done, 1000)`.
 
-    What `progress` raises, and Ctrl-C, ends the build; it is then in the monitor's `interruption`.
+    An exception of `progress`, or Ctrl-C, ends the build; the monitor keeps it in `interruption`.
     """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -80,7 +80,7 @@ def monitor_of(trt: Any, progress: Progress) -> Any:
 
 
 class Phases:
-    """How far nested phases of known numbers of steps are, as `done` of PARTS; never less than before."""
+    """Progress of nested phases with known numbers of steps, as `done` of PARTS; it never decreases."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -101,7 +101,7 @@ class Phases:
         self._open.pop(phase, None)
 
     def _span(self, phase: str) -> tuple[float, float]:
-        """Where a phase begins and how wide it is, as shares of the whole: it fills its parent's current step."""
+        """A phase's begin and width, as shares of the whole build: it fills its parent's current step."""
         parent = self._open[phase][0]
         if parent is None or parent not in self._open:
             return 0.0, 1.0

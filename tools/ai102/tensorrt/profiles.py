@@ -1,4 +1,4 @@
-"""The shapes a plan is built for, from the contract: smallest, tuned for, largest."""
+"""The shapes that a plan is built for, from the contract: smallest, tuned for, largest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Shape = tuple[int, ...]
 
 
 class Profile(NamedTuple):
-    """One input's shapes, the batch first; TensorRT is fastest at `opt` and refuses what lies outside."""
+    """One input's shapes, the batch first; TensorRT is fastest at `opt` and refuses shapes outside the range."""
 
     least: Shape
     opt: Shape
@@ -22,7 +22,7 @@ def profiles_of_network(network: Network) -> dict[str, Profile]:
     most = network.batching.max_batch_size
     batches = (1, network.tensorrt.opt_batch_size or most, most)
     lengths = network.text.lengths if network.text else (1,)
-    # Most texts are short: tuned for the middle of the lengths, not of the range.
+    # Most texts are short: tuned for the middle entry of the lengths, not the middle of the range.
     varying = (lengths[0], lengths[len(lengths) // 2], lengths[-1])
     return {
         tensor.name: Profile(*(_shape(tensor, *sizes) for sizes in zip(batches, varying, strict=True)))

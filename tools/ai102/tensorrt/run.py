@@ -1,4 +1,4 @@
-"""A plan run on this machine's GPU, with NumPy arrays in and out. It has not run on a GPU yet."""
+"""Runs a plan on this machine's GPU, with NumPy arrays in and out. The code has not run on a GPU yet."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class LoadedPlan:
         self._runtime = trt.Runtime(logger)
         self._engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
         if self._engine is None:
-            told = "; ".join(" ".join(error.split()) for error in messages.errors) or "it gave no reason"
-            raise UserError(f"{file}: TensorRT {trt.__version__} cannot load it: {told}; see `ai102 engine doctor`")
+            reasons = "; ".join(" ".join(error.split()) for error in messages.errors) or "it gave no reason"
+            raise UserError(f"{file}: TensorRT {trt.__version__} cannot load it: {reasons}; see `ai102 engine doctor`")
         self._context = self._engine.create_execution_context()
         self._stream = self._call(cuda.cudaStreamCreate())
-        self._memory: dict[str, tuple[int, int]] = {}  # tensor to address and bytes
+        self._memory: dict[str, tuple[int, int]] = {}  # by tensor: address and size in bytes
 
     def __enter__(self) -> LoadedPlan:
         return self
@@ -60,23 +60,23 @@ class LoadedPlan:
         return outputs
 
     def seconds(self, inputs: Mapping[str, NDArray[Any]], repeats: int) -> list[float]:
-        """How long each of `repeats` runs takes on the GPU, copies not counted, after ten that warm it up."""
+        """Seconds of each of `repeats` runs on the GPU, without copies, after ten warm-up runs."""
         self._bind(inputs)
         self._copy_in(inputs)
-        taken = []
+        durations = []
         for number in range(repeats + 10):
             start = perf_counter()
             self._execute()
             self._call(self._cuda.cudaStreamSynchronize(self._stream))
             if number >= 10:
-                taken.append(perf_counter() - start)
-        return taken
+                durations.append(perf_counter() - start)
+        return durations
 
     def _bind(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         outputs: Arrays = {}
         for name, array in inputs.items():
             if not self._context.set_input_shape(name, array.shape):
-                raise UserError(f"{name} has shape {array.shape}, which lies outside the plan's profile")
+                raise UserError(f"{name} has shape {array.shape}, which is outside the plan's profile")
             self._context.set_tensor_address(name, self._address(name, array.nbytes))
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
@@ -97,9 +97,9 @@ class LoadedPlan:
             raise RuntimeError("execute_async_v3 failed; TensorRT's log says why")
 
     def _address(self, name: str, size: int) -> int:
-        """Memory on the GPU that holds `size` bytes, kept from run to run where it is large enough."""
-        address, room = self._memory.get(name, (0, 0))
-        if room < size:
+        """GPU memory of at least `size` bytes, reused between runs if it is large enough."""
+        address, capacity = self._memory.get(name, (0, 0))
+        if capacity < size:
             if address:
                 self._call(self._cuda.cudaFree(address))
             address = int(self._call(self._cuda.cudaMalloc(size)))
@@ -107,7 +107,7 @@ class LoadedPlan:
         return address
 
     def _call(self, result: tuple[Any, ...]) -> Any:
-        """What a call of cuda-python gave; it returns its error code first instead of raising."""
+        """The result of a cuda-python call, which returns its error code first instead of raising."""
         if result[0] != self._cuda.cudaError_t.cudaSuccess:
             raise RuntimeError(f"CUDA: {result[0]}")
         return result[1] if len(result) > 1 else None

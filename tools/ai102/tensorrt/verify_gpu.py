@@ -1,6 +1,6 @@
-"""Build a plan on this machine's GPU, run it, hold it against ONNX Runtime, count its INT8 layers and time it.
+"""Builds a plan on this machine's GPU, runs it, compares it with ONNX Runtime, counts its INT8 layers, times it.
 
-Written by TensorRT's documentation and its bindings; it has not run on a GPU yet.
+Written from TensorRT's documentation and its bindings; it has not run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ai102.tensorrt.gpu import Machine, pick_target, tensorrt_module, this_machi
 from ai102.tensorrt.layers import nodes_in_int8, nodes_meant_for_int8
 from ai102.tensorrt.run import LoadedPlan
 
-# Both compute the same graph; what differs is the order of sums, FP16, and values that round to the next step.
+# Both compute the same graph; differences come from the order of sums, FP16, and rounding to the next step.
 MIN_COSINE = 0.99
 _REPEATS = 200
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was seen. Cosines lie between the plan's and ONNX Runtime's outputs for the same sample."""
+    """The measurements. Cosines compare the plan's and ONNX Runtime's outputs for the same sample."""
 
     machine: Machine
     min_cosine: float
@@ -45,17 +45,17 @@ class Verification:
         return self.min_cosine >= MIN_COSINE and not self.not_in_int8
 
     def lines(self) -> list[str]:
-        """One fact a line."""
+        """The report, one fact per line."""
         here, int8 = self.machine, len(self.meant_for_int8) - len(self.not_in_int8)
         return [
             f"{here.gpu} (compute capability {here.compute_capability}, driver {here.driver}), "
             f"TensorRT {here.tensorrt}",
-            f"smallest cosine to ONNX Runtime {self.min_cosine:.5f} (wanted {MIN_COSINE}), "
+            f"smallest cosine to ONNX Runtime {self.min_cosine:.5f} (required {MIN_COSINE}), "
             f"largest difference {self.max_abs_difference:.2e}",
             f"INT8 layers {int8} of {len(self.meant_for_int8)}"
             + (f"; in float: {', '.join(self.not_in_int8)}" if self.not_in_int8 else ""),
             f"batch of {self.batch}: median {self.median_ms:.3f} ms, p99 {self.p99_ms:.3f} ms, "
-            f"{1000 * self.batch / self.median_ms:.0f}/s, copies not counted",
+            f"{1000 * self.batch / self.median_ms:.0f}/s, without copies",
         ]
 
 
@@ -95,7 +95,7 @@ def verify(
 
 
 def reference_output(onnx_file: Path, inputs: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
-    """ONNX Runtime's on the CPU with no graph optimization, so that it computes what the Q/DQ pairs say."""
+    """ONNX Runtime's output on the CPU without graph optimization, so that it computes the Q/DQ pairs exactly."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -112,7 +112,7 @@ def smallest_cosine(reference: NDArray[Any], answer: NDArray[Any]) -> float:
 
 
 def needed(machine: Machine) -> tuple[Any, Any]:
-    """The modules tensorrt and cuda.bindings.runtime; UserError in one line says what is missing here."""
+    """The modules tensorrt and cuda.bindings.runtime. Raises UserError, in one line, when one is missing."""
     if pick_target(machine) != "tensorrt":
         missing = [
             what

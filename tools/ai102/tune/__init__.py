@@ -1,1 +1,1 @@
-"""Batching, instances and threads that give the most requests per second under a latency goal, by trying them."""
+"""Searches for the batching, instances and threads with the highest request rate under a latency goal."""

@@ -1,4 +1,4 @@
-"""What can be tuned of a network: one set of values, and those worth trying beside it."""
+"""The tuned values of a network: one set of them, and the alternatives to try."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pydantic import ValidationError
 
 from ai102.contract import Network
 
-# Where nothing else is asked, no larger batch than this is tried, or the present one where that is larger.
+# The default limit of max_batch_size; the present value is the limit if it is larger.
 LARGEST_BATCH = 32
 DELAYS_US = (0, 100, 500, 1000, 2000, 5000, 10000)
-# A request that waits longer than this share of the goal has little left for the rest.
+# The longest queue delay, as a share of the goal: a longer one leaves too little time for the rest.
 LONGEST_DELAY = 0.25
 AXES = ("instances", "threads", "max_batch_size", "max_queue_delay_us", "preferred_batch_sizes")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The values of models.toml that are tried together."""
+    """One set of values for models.toml."""
 
     max_batch_size: int
     max_queue_delay_us: int
@@ -34,17 +34,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choices:
-    """The values tried along each axis."""
+    """The values to try along each axis."""
 
     max_batch_size: tuple[int, ...]
     max_queue_delay_us: tuple[int, ...]
     instances: tuple[int, ...]
     threads: tuple[int, ...]
-    most_busy_threads: int  # of instances times threads, unless both were asked for
+    most_busy_threads: int  # limit of instances times threads, unless the user gave both
 
 
 def candidate_of(network: Network) -> Candidate:
-    """What the contract says now."""
+    """The contract's present values."""
     batching, instances = network.batching, network.instances
     return Candidate(
         batching.max_batch_size,
@@ -56,7 +56,7 @@ def candidate_of(network: Network) -> Candidate:
 
 
 def network_with(network: Network, candidate: Candidate) -> Network:
-    """The network with those values; warm-ups larger than the batch shrink to it. Raises pydantic's ValidationError."""
+    """The network with those values and warm-ups limited to its batch size. Raises pydantic's ValidationError."""
     table = network.model_dump()
     table["batching"] |= {
         "max_batch_size": candidate.max_batch_size,
@@ -76,7 +76,7 @@ def warm_sizes(network: Network, candidate: Candidate) -> tuple[int, ...]:
 
 
 def is_allowed(network: Network, candidate: Candidate) -> bool:
-    """Whether the contract would take it: priorities and TensorRT's profile ask for a least batch."""
+    """Whether the contract is valid with it: priorities and TensorRT's profile need a smallest batch."""
     try:
         network_with(network, candidate)
     except ValidationError:
@@ -93,7 +93,7 @@ def choices_for(
     instances: Sequence[int] = (),
     threads: Sequence[int] = (),
 ) -> Choices:
-    """Powers of two up to what the machine and the goal can make use of; what is asked for replaces them."""
+    """Powers of two up to the useful limit for the machine and the goal; the user's values replace them."""
     present = candidate_of(network)
     limit = largest_batch or max(LARGEST_BATCH, present.max_batch_size)
     has_batches = present.max_batch_size > 0
@@ -109,9 +109,9 @@ def choices_for(
 
 
 def along(axis: str, best: Candidate, choices: Choices) -> list[Candidate]:
-    """`best` with each other value of that axis, the nearest first; none that no machine of that size makes use of."""
+    """`best` with each other value of that axis, the nearest first; without values too large for the machine."""
     if axis == "preferred_batch_sizes":
-        # Without a delay nothing waits for a preferred size.
+        # Without a delay no request waits for a preferred size.
         halves = {best.max_batch_size // 2, best.max_batch_size // 4} - {0, 1}
         values: list[Any] = [(), *((size,) for size in sorted(halves, reverse=True))]
         return [
@@ -123,12 +123,12 @@ def along(axis: str, best: Candidate, choices: Choices) -> list[Candidate]:
     values = sorted((value for value in getattr(choices, axis) if value != now), key=lambda value: abs(value - now))
     candidates = [_consistent(replace(best, **{axis: value})) for value in values]
     if axis in ("instances", "threads"):
-        candidates = [one for one in candidates if one.instances * one.threads <= choices.most_busy_threads]
+        candidates = [other for other in candidates if other.instances * other.threads <= choices.most_busy_threads]
     return candidates
 
 
 def _consistent(candidate: Candidate) -> Candidate:
-    """Without preferred sizes that cannot come about."""
+    """The candidate without preferred sizes that cannot occur."""
     sizes = candidate.preferred_batch_sizes
     kept = tuple(size for size in sizes if size <= candidate.max_batch_size) if candidate.max_queue_delay_us else ()
     return replace(candidate, preferred_batch_sizes=kept)

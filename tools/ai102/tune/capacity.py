@@ -1,4 +1,4 @@
-"""loadtest/capacity.json: what one replica of each model carries at its goal, and where that was measured."""
+"""loadtest/capacity.json: the request rate of one replica of each model at its goal, and how it was measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTE = "Written by `ai102 tune`: requests per second that one replica carries wi
 
 
 def capacity_of(trial: Trial) -> dict[str, Any]:
-    """The figures of one trial that held."""
+    """The figures of a trial that met the goal."""
     assert trial.window is not None
     return {
         "requests_per_second_per_replica": round(trial.window.rate, 1),
@@ -31,7 +31,7 @@ def capacity_of(trial: Trial) -> dict[str, Any]:
 
 
 def write(file: Path, model: str, entry: Mapping[str, Any]) -> None:
-    """Put the model's entry into the file; those of other models stay. Raises UserError when it is not such a file."""
+    """Write the model's entry into the file; other entries stay. Raises UserError when the file has another format."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     artifact.write_text(file, merged(text, file, model, entry))
 

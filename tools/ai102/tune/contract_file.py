@@ -1,4 +1,4 @@
-"""A candidate written into models.toml: the values that differ, every comment and all else as it was."""
+"""Writes a candidate's changed values into models.toml; comments and everything else stay the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the client off the server's cores, so that the one does not slow the other."""
+"""Assigns client and server to different cores, so that neither slows the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cores:
-    """Who runs where; the same cores where there is only one."""
+    """The cores of server and client; the same ones on a machine with one core."""
 
     server: tuple[int, ...]
     client: tuple[int, ...]
@@ -22,7 +22,7 @@ class Cores:
     @property
     def words(self) -> str:
         if not self.are_apart:
-            return "server and client share one core, so latencies are those of a small laptop"
+            return "server and client share one core, so each slows the other"
         return f"server on {_cores(self.server)}, client on {_cores(self.client)}"
 
 
@@ -42,7 +42,7 @@ def usable() -> set[int]:
 
 @contextmanager
 def on(cores: Collection[int]) -> Iterator[None]:
-    """This thread on those cores, and with it every thread and process that it starts in the block."""
+    """Pin this thread to those cores, with every thread and process that it starts in the block."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

@@ -1,4 +1,4 @@
-"""Requests that arrive whether or not the server keeps up: Poisson arrivals, timed from when each was due."""
+"""Open-loop load: Poisson arrivals that do not wait for the server, with latencies from the scheduled arrival."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from ai102.tune.rate import Window
 
 Request = Mapping[str, NDArray[Any]]
 
-# The first part of a window fills the queue and is not counted.
+# The first share of a window, which fills the queue and is not counted.
 LEAD = 0.15
-# A p99 of fewer requests is little more than the slowest of them.
+# The fewest requests of a window: a p99 of fewer is close to the maximum.
 FEWEST = 200
-# A window is made longer for the sake of FEWEST, but at most this many times.
+# A window is extended up to this factor to reach FEWEST.
 LONGEST = 3.0
-# More than this share over the goal is a miss beyond doubt, and the rest of the window is spared.
+# If more than this share of the requests is over the goal, the window ends early as a miss.
 HOPELESS = 0.03
 SEED = 102
-# Sleeping wakes up to a millisecond late: the last of it is spent asking the clock.
+# asyncio.sleep wakes up to a millisecond late: the last part of a wait polls the clock.
 SPIN_S = 0.0015
 
 
 class OpenLoop:
-    """Asks one model at one server; belongs to the event loop it is made in."""
+    """Sends requests to one model of one server; it belongs to the event loop in which it is created."""
 
     def __init__(
         self, url: str, model: str, requests: Sequence[Request], outputs: Sequence[str], *, may_spin: bool
     ) -> None:
-        # Retries and shared memory would change what is measured.
+        # Retries and shared memory would change the measurement.
         self._client = AsyncClient(url, retry=Retry(tries=1), shared_memory=False)
         self._model, self._requests, self._outputs, self._may_spin = model, requests, outputs, may_spin
 
     async def window(self, rate: float, seconds: float, goal_ms: float) -> Window:
-        """What requests at that rate see. The same random arrivals each time, so that candidates are compared alike."""
+        """Latencies of requests at that rate. The arrivals are the same every time, so that candidates compare."""
         length = min(max(seconds, FEWEST / rate), seconds * LONGEST)
         lead = length * LEAD
         gaps = np.random.default_rng(SEED).exponential(1 / rate, size=int(rate * (length + lead) * 1.5 + 100))
@@ -47,38 +47,38 @@ class OpenLoop:
         due = due[due < length + lead]
         first = int(np.searchsorted(due, lead))
         run = _Run(goal_ms / 1000, most_late=max(2, math.ceil(HOPELESS * (len(due) - first))))
-        # A request that takes so long has missed the goal by far; the server is rid of it all the same.
+        # A request with that latency has missed the goal by far; the server drops it too.
         timeout_s = max(2.0, goal_ms / 1000 * 10)
         loop = asyncio.get_running_loop()
-        began = loop.time() + 0.01
+        start = loop.time() + 0.01
         tasks = []
         for number, at in enumerate(due):
-            await self._wait_until(began + at)
+            await self._wait_until(start + at)
             if run.is_hopeless:
                 break
             is_counted = number >= first
             if is_counted:
-                run.lags_ms.append((loop.time() - began - at) * 1000)
-            tasks.append(loop.create_task(self._one(number, began + at, timeout_s, run if is_counted else None)))
+                run.lags_ms.append((loop.time() - start - at) * 1000)
+            tasks.append(loop.create_task(self._one(number, start + at, timeout_s, run if is_counted else None)))
         await asyncio.gather(*tasks)
         lag = float(np.percentile(run.lags_ms, 99)) if run.lags_ms else 0.0
         return Window(rate, tuple(run.latencies_ms), lag, was_cut=run.is_hopeless)
 
     async def saturation(self, seconds: float, in_flight: int) -> float:
-        """Requests per second when `in_flight` of them are always under way."""
+        """Requests per second with `in_flight` concurrent requests."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        start = loop.time()
         done = 0
 
         async def ask(number: int) -> None:
             nonlocal done
-            while loop.time() < began + seconds:
+            while loop.time() < start + seconds:
                 await self._ask(number, 30.0)
                 number += in_flight
                 done += 1
 
         await asyncio.gather(*(ask(number) for number in range(in_flight)))
-        return max(done, 1) / (loop.time() - began)
+        return max(done, 1) / (loop.time() - start)
 
     async def close(self) -> None:
         await self._client.close()
@@ -95,7 +95,7 @@ class OpenLoop:
         try:
             await self._ask(number, timeout_s)
             latency_s = loop.time() - due
-        except (BusyError, DeadlineError):  # turned away, or too late: what overload looks like
+        except (BusyError, DeadlineError):  # refused, or too late: overload
             latency_s = math.inf
         if run is not None:
             run.add(latency_s)
@@ -106,7 +106,7 @@ class OpenLoop:
 
 
 class _Run:
-    """What one window has seen so far."""
+    """The measurements of one window so far."""
 
     def __init__(self, goal_s: float, most_late: int) -> None:
         self.latencies_ms: list[float] = []

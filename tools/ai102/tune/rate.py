@@ -1,4 +1,4 @@
-"""The highest rate of requests whose p99 keeps to a goal: bracketed, then halved; no clock and no network here."""
+"""Searches for the highest request rate with p99 under a goal: bracketing, then bisection, without I/O."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 from ai102.errors import UserError
 
-# A difference of rates below this is noise.
+# Relative differences of rates below this are noise.
 TOLERANCE = 0.05
 GROWTH = 1.4
-# A p99 within these shares of the goal is looked at again.
+# A p99 within these shares of the goal is measured again.
 NEAR = (0.8, 1.3)
 LOOKS_WHEN_NEAR = 2
-# A client that sends later than this share of the goal measures itself.
+# If the client sends later than this share of the goal, the client is the bottleneck.
 CLIENT_SHARE = 0.25
 
 
 class GoalNotReachedError(UserError):
-    """Not even a trickle of requests keeps to the goal."""
+    """The goal is missed even at the lowest rate."""
 
     exit_status = 3
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was seen while requests arrived at one rate."""
+    """The measurements of requests at one rate."""
 
     rate: float  # offered, per second
     latencies_ms: tuple[float, ...]  # from the scheduled arrival; infinite without an answer
-    client_lag_ms: float = 0.0  # p99 of how late the client itself sent
-    was_cut: bool = False  # ended early, since the goal was missed beyond doubt
+    client_lag_ms: float = 0.0  # p99 of the client's own delay in sending
+    was_cut: bool = False  # ended early, since the goal was clearly missed
 
     def percentile_ms(self, percent: float) -> float:
-        """The smallest latency that so many percent of the requests did not exceed."""
+        """The smallest latency that `percent` of the requests did not exceed."""
         ordered = sorted(self.latencies_ms)
         return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else math.inf
 
@@ -50,13 +50,13 @@ class Window:
         return not self.was_cut and self.p99_ms <= goal_ms
 
     def missed_by_client(self, goal_ms: float) -> bool:
-        """Whether the goal was missed while the client could not keep to its own schedule."""
+        """Whether the goal was missed while the client sent later than its schedule."""
         return not self.holds(goal_ms) and self.client_lag_ms > CLIENT_SHARE * goal_ms
 
 
 @dataclass(frozen=True)
 class Sustained:
-    """The highest rate that held, and whether it was the client that stopped there and not the server."""
+    """The highest rate that met the goal, and whether the client, not the server, limited it."""
 
     window: Window
     is_client_bound: bool = False
@@ -66,7 +66,7 @@ Measure = Callable[[float], Window]
 
 
 def pooled(windows: Sequence[Window]) -> Window:
-    """Windows of one rate as one; an estimate of p99 from twice the requests is the steadier."""
+    """Windows of one rate as one: a p99 of more requests varies less."""
     return Window(
         windows[0].rate,
         tuple(latency for window in windows for latency in window.latencies_ms),
@@ -76,9 +76,9 @@ def pooled(windows: Sequence[Window]) -> Window:
 
 
 def looked_at(measure: Measure, rate: float, goal_ms: float) -> Window:
-    """A window at that rate; several, pooled, where the first is too near the goal to tell.
+    """A window at that rate; several, pooled, if the first is too close to the goal to decide.
 
-    One that the client spoiled is measured anew: on a busy machine that may be chance.
+    A window that the client's delay spoiled is measured again: on a busy machine that may be chance.
     """
     windows = [measure(rate)]
     if windows[0].missed_by_client(goal_ms):
@@ -98,7 +98,7 @@ def highest_rate(
     has_time: Callable[[], bool] = lambda: True,
     known: Window | None = None,
 ) -> Sustained:
-    """The highest rate that holds, known to TOLERANCE unless time runs out; `known` is one that held already.
+    """The highest rate that meets the goal, to TOLERANCE unless time runs out; `known` is a window that met it.
 
     Raises GoalNotReachedError when the goal is missed at the rate `lowest` too.
     """

@@ -1,4 +1,4 @@
-"""One tuning from end to end: a server, load, the search, and what is written when it is done."""
+"""One tuning run: starts a server, searches under load, and writes the results."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from ai102.tune.serving import Serving, restored
 from ai102.tune.subject import Subject, requests_for, subject_of
 
 PROBE_S = 0.7
-# Of the time; never more than this share, since a search without an improvement has nothing to confirm.
+# The largest share of the time for the final comparison; a search without an improvement needs none.
 CONFIRM_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asks for; None and empty: as the contract and the machine say."""
+    """The user's options; None and empty: the defaults of the contract and the machine."""
 
     p99_ms: float | None = None
     seconds: float = 2.0
@@ -48,7 +48,7 @@ class Wish:
     url: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises UserError for what cannot be meant."""
+        """Raises UserError for values that are not above 0."""
         for option, value in (
             ("--p99-ms", self.p99_ms),
             ("--seconds", self.seconds),
@@ -63,7 +63,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The outcome and the conditions it was measured under."""
+    """The outcome and the conditions of the measurement."""
 
     subject: Subject
     goal_ms: float
@@ -76,7 +76,7 @@ class Tuned:
 
 
 class _Bench:
-    """The real one: a tritonserver and requests from the client's cores."""
+    """The Bench of a tritonserver, with requests from the client's cores."""
 
     def __init__(self, serving: Serving, load: OpenLoop, runner: asyncio.Runner, seconds: float, goal_ms: float):
         self._serving, self._load, self._runner = serving, load, runner
@@ -95,12 +95,12 @@ class _Bench:
 def tune(
     workspace: Workspace, name: str, wish: Wish, report: Reporter, finish: Callable[[Serving, Tuned], None]
 ) -> Tuned:
-    """Find the best candidate; `finish` is called while the server still runs, before its configs are put back.
+    """Search for the best candidate; `finish` is called before the server's configs are restored.
 
-    Raises UserError for an unknown model or a server that cannot be tuned, GoalNotReachedError where the goal is out
-    of reach.
+    Raises UserError for an unknown model or a server that cannot be tuned, GoalNotReachedError when no candidate
+    meets the goal.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     subject = subject_of(workspace.contract, name)
     network = workspace.network(subject.network)
     goal_ms = wish.p99_ms or network.latency_goal.p99_ms
@@ -121,26 +121,26 @@ def tune(
         client = stack.enter_context(Client(url))
         serving = Serving(client, workspace.contract, subject)
         stack.enter_context(restored(serving))
-        serving.make_room(min(choices.max_batch_size))
+        serving.limit_ensembles(min(choices.max_batch_size))
         runner = stack.enter_context(asyncio.Runner())
-        load = runner.run(_opened(url, subject.asked, requests, outputs, may_spin=shared.are_apart))
+        load = runner.run(_opened(url, subject.requested, requests, outputs, may_spin=shared.are_apart))
         stack.callback(lambda: runner.run(load.close()))
         search = Search(
             _Bench(serving, load, runner, wish.seconds, goal_ms),
             goal_ms,
             choices,
             lambda candidate: is_allowed(network, candidate),
-            seconds_left=lambda: began + wish.budget_minutes * 60 - time.monotonic(),
+            seconds_left=lambda: start + wish.budget_minutes * 60 - time.monotonic(),
             confirm_s=min(40.0, CONFIRM_SHARE * wish.budget_minutes * 60),
         )
-        with report.step(f"{subject.asked}: trying configs for {wish.budget_minutes:g} min at most") as progress:
+        with report.step(f"{subject.requested}: trying configs for {wish.budget_minutes:g} min at most") as progress:
             limit_s = round(wish.budget_minutes * 60)
 
-            def tell(trial: Trial) -> None:
+            def show(trial: Trial) -> None:
                 report.say(f"  {line_of(trial, goal_ms)}")
-                progress(min(limit_s, round(time.monotonic() - began)), limit_s)
+                progress(min(limit_s, round(time.monotonic() - start)), limit_s)
 
-            search.tell = tell
+            search.report = show
             outcome = search.run(candidate_of(network))
         tuned = Tuned(
             subject,
@@ -148,7 +148,7 @@ def tune(
             outcome,
             where,
             samples,
-            time.monotonic() - began,
+            time.monotonic() - start,
             client.version(),
             server_cores if wish.url is None else None,
         )
@@ -159,7 +159,7 @@ def tune(
 def apply(workspace: Workspace, file: Path, serving: Serving, tuned: Tuned, say: Callable[[str], None]) -> list[str]:
     """Write the chosen candidate into models.toml and the configs that follow from it, and serve it; what was written.
 
-    Nothing is written when models.toml would not be a contract any more (UserError).
+    Raises UserError, and writes nothing, when models.toml would not be valid any more.
     """
     if not tuned.outcome.is_changed:
         return []
@@ -175,7 +175,7 @@ def apply(workspace: Workspace, file: Path, serving: Serving, tuned: Tuned, say:
 
 
 def capacity_entry(tuned: Tuned, *, is_applied: bool, command: Sequence[str]) -> dict[str, Any]:
-    """What capacity.json says: of the config that models.toml holds now; a better one not applied stands beside it."""
+    """The entry of capacity.json for the config in models.toml, with the better one if it was not applied."""
     outcome = tuned.outcome
     kept = outcome.chosen if is_applied or not outcome.is_changed else outcome.present
     entry: dict[str, Any] = {"goal_p99_ms": tuned.goal_ms}
@@ -196,12 +196,12 @@ def capacity_entry(tuned: Tuned, *, is_applied: bool, command: Sequence[str]) ->
 
 
 def line_of(trial: Trial, goal_ms: float) -> str:
-    """A trial as one line while it runs."""
-    one = trial.candidate
+    """A trial as one line of progress."""
+    candidate = trial.candidate
     config = (
-        f"batch {one.max_batch_size}, delay {one.max_queue_delay_us} us"
-        + (f", preferred {', '.join(map(str, one.preferred_batch_sizes))}" if one.preferred_batch_sizes else "")
-        + f", {one.instances} x {one.threads} threads"
+        f"batch {candidate.max_batch_size}, delay {candidate.max_queue_delay_us} us"
+        + (f", preferred {', '.join(map(str, preferred))}" if (preferred := candidate.preferred_batch_sizes) else "")
+        + f", {candidate.instances} x {candidate.threads} threads"
     )
     if trial.window is None:
         return f"{config}: {trial.note}"
@@ -219,14 +219,14 @@ async def _opened(url: str, model: str, requests: Any, outputs: Sequence[str], *
 def _server(
     workspace: Workspace, subject: Subject, url: str | None, shared: Cores, report: Reporter
 ) -> Iterator[tuple[str, str]]:
-    """The address to tune at and how it runs: the server at `url`, or one of our own on its own cores."""
+    """The server's address and a description: the server at `url`, or a new one on its own cores."""
     if url is not None:
         one_address_from_url(url)  # a config is loaded on one server
-        yield url, f"the server at {url}, on cores of its own choosing; the client not pinned"
+        yield url, f"the server at {url}, its cores unknown; the client not pinned"
         return
     log = workspace.build("tune") / "tritonserver.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    server = Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, models=[subject.asked], log=log)
+    server = Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, models=[subject.requested], log=log)
     with report.step("starting tritonserver"), cores.on(shared.server):
         server.start()
     try:

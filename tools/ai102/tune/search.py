@@ -1,4 +1,4 @@
-"""The candidate with the highest rate, found axis by axis, and kept only if it beats the present one again."""
+"""Searches axis by axis for the candidate with the highest rate, and confirms it against the present config."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ai102.errors import UserError
 from ai102.tune.candidate import AXES, Candidate, Choices, along
 from ai102.tune.rate import TOLERANCE, GoalNotReachedError, Window, highest_rate, looked_at
 
-# How much better than the best so far a candidate must be to be looked at further.
+# The factor by which a candidate must exceed the best rate so far to be measured further.
 MARGIN = 1 + TOLERANCE
 ROUNDS = 3
 
 
 class ConfigRefusedError(UserError):
-    """The server did not load a model with the config of a candidate; it still serves the one before."""
+    """The server did not load a model with the config of a candidate; it still serves the previous one."""
 
 
 class Bench(Protocol):
-    """Something that serves a candidate and is asked at a rate. Both calls raise ConfigRefusedError."""
+    """Serves a candidate and measures it under load. Both methods raise ConfigRefusedError."""
 
     def window(self, candidate: Candidate, rate: float) -> Window: ...
 
     def saturation(self, candidate: Candidate) -> float:
-        """Requests per second when the next one is always there: above any rate that keeps to a goal for long."""
+        """Requests per second under full load: an upper bound of the rates that meet a goal."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Trial:
     """One candidate and its outcome."""
 
     candidate: Candidate
-    window: Window | None  # at the highest rate that held; where `is_beaten`, at the rate it had to hold and did not
+    window: Window | None  # at the highest rate that met the goal; if `is_beaten`, at the rate that missed it
     is_beaten: bool = False
-    is_client_bound: bool = False  # the server may carry more than this
+    is_client_bound: bool = False  # the server's rate may be higher
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Every trial in order, the first of them the present config, and the one to keep."""
+    """Every trial in order, the present config first, and the one to keep."""
 
     trials: tuple[Trial, ...]
     chosen: Trial
@@ -56,24 +56,24 @@ class Outcome:
 
 @dataclass
 class Search:
-    """One search: how it is done and what it has seen so far."""
+    """One search: its parameters and its trials so far."""
 
     bench: Bench
     goal_ms: float
     choices: Choices
     is_allowed: Callable[[Candidate], bool]
     seconds_left: Callable[[], float]
-    confirm_s: float  # what is kept of the time for the last comparison
-    tell: Callable[[Trial], None] = lambda trial: None
+    confirm_s: float  # the time that is reserved for the final comparison
+    report: Callable[[Trial], None] = lambda trial: None
     trials: list[Trial] = field(default_factory=list)
 
     def run(self, present: Candidate) -> Outcome:
-        """Raises GoalNotReachedError when no candidate tried keeps to the goal."""
+        """Raises GoalNotReachedError when no tried candidate meets the goal."""
         first = self._present(present)
         best = first
-        for axis in AXES * 2:  # the second time around for what a later axis changed
+        for axis in AXES * 2:  # a second time, since later axes change the best values of earlier ones
             for candidate in along(axis, best.candidate, self.choices):
-                # Past what the client can send, candidates cannot be compared.
+                # If the client is the bottleneck, candidates cannot be compared.
                 if best.is_client_bound or not self._has_time():
                     break
                 if not self.is_allowed(candidate) or candidate in [trial.candidate for trial in self.trials]:
@@ -95,18 +95,18 @@ class Search:
         return self._keep(Trial(candidate, highest.window, is_client_bound=highest.is_client_bound))
 
     def _challenger(self, candidate: Candidate, best: Window | None) -> Trial:
-        """Looked at where it would have to be better; only one that is gets a search of its own."""
+        """Measure the candidate at a rate that beats the best; search its highest rate only if that holds."""
         measure = self._measure(candidate)
         try:
             if best is None:
                 start = self.bench.saturation(candidate)
                 highest = highest_rate(measure, self.goal_ms, start / 2, _lowest(start), self._has_time)
             else:
-                bar = best.rate * MARGIN
-                window = looked_at(measure, bar, self.goal_ms)
+                rate = best.rate * MARGIN
+                window = looked_at(measure, rate, self.goal_ms)
                 if not window.holds(self.goal_ms):
                     return self._keep(Trial(candidate, window, is_beaten=True))
-                highest = highest_rate(measure, self.goal_ms, bar, bar, self._has_time, known=window)
+                highest = highest_rate(measure, self.goal_ms, rate, rate, self._has_time, known=window)
             return self._keep(Trial(candidate, highest.window, is_client_bound=highest.is_client_bound))
         except (GoalNotReachedError, ConfigRefusedError) as err:
             return self._keep(Trial(candidate, None, is_beaten=True, note=str(err)))
@@ -114,13 +114,13 @@ class Search:
     def _confirmed(self, best: Trial, present: Trial) -> Outcome:
         if best is present:
             why = (
-                "the client can send no more, so nothing could be seen to be better"
+                "the client is the bottleneck, so no other config can be shown to be better"
                 if present.is_client_bound
-                else ("nothing tried was better")
+                else "no other config was better"
             )
             return self._outcome(present, present, f"the present config is kept: {why}")
         if present.window is None:
-            return self._outcome(best, present, "the present config misses the goal at any rate")
+            return self._outcome(best, present, "the present config misses the goal at every rate")
         assert best.window is not None
         for rate in (best.window.rate, best.window.rate / MARGIN):
             if rate < present.window.rate * MARGIN:
@@ -129,17 +129,21 @@ class Search:
                 (self.bench.window(best.candidate, rate), self.bench.window(present.candidate, rate))
                 for _ in range(ROUNDS)
             ]
-            ours, theirs = ([pair[place] for pair in rounds] for place in (0, 1))
-            if _mostly(theirs, self.goal_ms):
-                present = replace(present, window=_middle(theirs))
+            best_windows, present_windows = ([pair[place] for pair in rounds] for place in (0, 1))
+            if _mostly(present_windows, self.goal_ms):
+                present = replace(present, window=_middle(present_windows))
                 break
-            if _mostly(ours, self.goal_ms):
-                chosen = replace(best, window=_middle(ours))
+            if _mostly(best_windows, self.goal_ms):
+                chosen = replace(best, window=_middle(best_windows))
                 return self._outcome(
-                    chosen, present, f"confirmed in {ROUNDS} rounds by turns: at {rate:.4g}/s the present config misses"
+                    chosen,
+                    present,
+                    f"confirmed in {ROUNDS} alternating rounds: at {rate:.4g}/s the present config misses the goal",
                 )
         return self._outcome(
-            present, present, "the present config is kept: the best of the others was not clearly better when repeated"
+            present,
+            present,
+            "the present config is kept: the best other config was not clearly better in repeated measurements",
         )
 
     def _outcome(self, chosen: Trial, present: Trial, verdict: str) -> Outcome:
@@ -153,12 +157,12 @@ class Search:
 
     def _keep(self, trial: Trial) -> Trial:
         self.trials.append(trial)
-        self.tell(trial)
+        self.report(trial)
         return trial
 
 
 def _lowest(saturation: float) -> float:
-    """A rate at which requests hardly ever meet."""
+    """A rate at which requests rarely overlap."""
     return max(0.5, saturation / 50)
 
 

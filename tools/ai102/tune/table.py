@@ -1,4 +1,4 @@
-"""The candidates as a table for people."""
+"""The candidates as a table."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ai102.tune.search import Trial
 
 
 def table_of(tuned: Tuned) -> Table:
-    """A row a candidate, the best first; those that could not win with the rate they did not reach."""
+    """One row per candidate, the best first; a beaten candidate is shown with the rate that it did not reach."""
     outcome = tuned.outcome
     table = Table(
         *("batch", "delay us", "preferred", "instances", "threads", "req/s", "p50 ms", "p99 ms", ""),
-        title=f"{tuned.subject.asked}: most requests per second with p99 under {tuned.goal_ms:g} ms",
+        title=f"{tuned.subject.requested}: most requests per second with p99 under {tuned.goal_ms:g} ms",
         title_justify="left",
         box=None,
         padding=(0, 0, 0, 2),
@@ -29,17 +29,17 @@ def table_of(tuned: Tuned) -> Table:
 
 
 def _cells(trial: Trial) -> list[str]:
-    one, window = trial.candidate, trial.window
+    candidate, window = trial.candidate, trial.window
     figures = ["-", "-", "-"]
     if window:
         sign = "<" if trial.is_beaten else ">" if trial.is_client_bound else ""
         figures = [f"{sign}{window.rate:.4g}", f"{window.p50_ms:.3g}", f"{window.p99_ms:.3g}"]
     return [
-        str(one.max_batch_size),
-        str(one.max_queue_delay_us),
-        ", ".join(map(str, one.preferred_batch_sizes)) or "-",
-        str(one.instances),
-        str(one.threads),
+        str(candidate.max_batch_size),
+        str(candidate.max_queue_delay_us),
+        ", ".join(map(str, candidate.preferred_batch_sizes)) or "-",
+        str(candidate.instances),
+        str(candidate.threads),
         *figures,
     ]
 
@@ -49,4 +49,4 @@ def _remark(trial: Trial, tuned: Tuned) -> str:
         return "kept" if not tuned.outcome.is_changed else "present"
     if trial.candidate == tuned.outcome.chosen.candidate:
         return "best"
-    return "" if trial.window else "never under the goal, or not loaded: see above"
+    return "" if trial.window else "over the goal at every rate, or not loaded: see above"

@@ -15,7 +15,7 @@ from ai102.weights import onnx_file, resnet50, sklearn_pipeline, torch_callable,
 from ai102.weights.hf import source as hf
 from ai102.weights.source import Kind, Source, Wish
 
-# "KIND:REST" in models.toml is found by SOURCES[KIND].find(REST, network, home, build folder of the network).
+# SOURCES[KIND].find(REST, network, home, build folder of the network) resolves "KIND:REST" of models.toml.
 SOURCES: dict[str, Kind] = {
     "train": Kind(train.find),
     "hf": Kind(hf.find, hf.propose),
@@ -27,7 +27,7 @@ SOURCES: dict[str, Kind] = {
 
 
 def find(name: str, network: Network, home: Path, build: Path) -> Source:
-    """The source of a network's weights; its files are named from `home`, and `build` is for what it makes.
+    """The source of a network's weights; file names are relative to `home`, and `build` holds the source's outputs.
 
     Raises UserError when there is no such source.
     """
@@ -42,9 +42,9 @@ def find(name: str, network: Network, home: Path, build: Path) -> Source:
 
 
 def propose(source: str, wish: Wish) -> Mapping[str, Any]:
-    """What the source itself says about a new network's table in models.toml.
+    """The keys of a new network's table in models.toml that follow from the source itself.
 
-    Raises UserError, in one line, when there is no such source or it cannot be served as the wish says.
+    Raises UserError, in one line, when there is no such source or it cannot be served as `wish` says.
     """
     kind, _, rest = source.partition(":")
     if kind not in SOURCES or not rest:

@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class DigitsNet(nn.Module):
-    """uint8 [batch, 1, 8, 8] to probabilities [batch, 10]; the normalisation is inside, so that uint8 travels."""
+    """uint8 [batch, 1, 8, 8] to probabilities [batch, 10]; the graph normalises, so requests carry uint8."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ class DigitsNet(nn.Module):
 def train(pixels: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progress) -> DigitsNet:
     """Train on uint8 pixels [images, 1, 8, 8] and labels [images]; `progress(done, total)` counts epochs.
 
-    Each image is turned, scaled and shifted a little anew in every epoch; the weights that count are the
-    running average of the last quarter of the way.
+    Each image is rotated, scaled and shifted randomly in every epoch. The result is the running average of the
+    weights over the last quarter of the epochs.
     """
     torch.manual_seed(102)
     net = DigitsNet()
@@ -82,7 +82,7 @@ def train(pixels: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progre
 
 
 def _measure_batch_statistics(net: DigitsNet, images: Tensor) -> None:
-    """Averaged weights need statistics of their own: the plain mean over all batches."""
+    """Averaged weights need their own batch statistics: the mean over all batches."""
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_running_stats()
@@ -94,7 +94,7 @@ def _measure_batch_statistics(net: DigitsNet, images: Tensor) -> None:
 
 
 def _jittered(images: Tensor) -> Tensor:
-    """Turned by up to 12 degrees, scaled by up to 12 %, shifted by up to a pixel of the eight."""
+    """The images, rotated by up to 12 degrees, scaled by up to 12 %, shifted by up to one of their eight pixels."""
     count = len(images)
     angle = (torch.rand(count) - 0.5) * 2 * np.deg2rad(12)
     scale = 1 + (torch.rand(count) - 0.5) * 0.24

@@ -1,4 +1,4 @@
-"""A PyTorch network to ONNX, checked against PyTorch on real inputs."""
+"""Exports a PyTorch network to ONNX and compares both on real inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_ABS_DIFFERENCE = 1e-4
 def onnx_from_torch(
     module: nn.Module, network: Network, samples: Mapping[str, NDArray[np.generic]], file: Path
 ) -> float:
-    """Write `module` as ONNX, batch and every -1 of the contract dynamic, names from the contract.
+    """Write `module` as ONNX; the batch and every -1 of the contract are dynamic, names are the contract's.
 
     `samples` are real inputs [batch, ...] by input name, at least two of them, or one [...] where there is no batch
     dimension. Returns the largest absolute difference between PyTorch's and ONNX Runtime's outputs on them; raises
@@ -57,13 +57,13 @@ def onnx_from_torch(
         )
     assert program is not None
     model = program.model_proto
-    _forget_this_machine(model)
+    _drop_source_metadata(model)
     onnx.save(model, file)
     return parity(module, network, samples, file)
 
 
-def _forget_this_machine(model: onnx.ModelProto) -> None:
-    """Drop what the exporter notes about the source code, paths included: the same weights give the same bytes."""
+def _drop_source_metadata(model: onnx.ModelProto) -> None:
+    """Drop the exporter's metadata about source code and paths: the same weights give the same bytes."""
     graph = model.graph
     for value in (*graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del value.metadata_props[:]
@@ -83,7 +83,7 @@ def parity(module: nn.Module, network: Network, samples: Mapping[str, NDArray[np
     import onnxruntime
     import torch
 
-    # One sample fewer than the export saw: a batch size frozen into the graph would show here.
+    # One sample fewer than at export: detects a batch size that is fixed in the graph.
     has_batch = network.batching.max_batch_size > 0
     fewer = {name: array[:-1] if has_batch else array for name, array in samples.items()}
     with torch.no_grad():
@@ -95,11 +95,11 @@ def parity(module: nn.Module, network: Network, samples: Mapping[str, NDArray[np
     for tensor, theirs, ours in zip(network.outputs, expected, exported, strict=True):
         if ours.shape != tuple(theirs.shape):
             raise UserError(f"export: {tensor.name} is {ours.shape} in ONNX but {tuple(theirs.shape)} in PyTorch")
-        apart = np.abs(ours.astype(np.float64) - theirs.numpy().astype(np.float64))
-        worst = max(worst, float(apart.max(initial=0.0)))
+        difference = np.abs(ours.astype(np.float64) - theirs.numpy().astype(np.float64))
+        worst = max(worst, float(difference.max(initial=0.0)))
     if not worst <= MAX_ABS_DIFFERENCE:
         raise UserError(
-            f"export: ONNX differs from PyTorch by {worst:.2e}, allowed is {MAX_ABS_DIFFERENCE:.0e}: "
-            "the network does something that tracing does not see; look for Python branches on tensor values"
+            f"export: ONNX differs from PyTorch by {worst:.2e}, the limit is {MAX_ABS_DIFFERENCE:.0e}: "
+            "tracing misses part of the network; look for Python branches on tensor values"
         )
     return worst

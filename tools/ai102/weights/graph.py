@@ -1,4 +1,4 @@
-"""The FP32 graph as calibration and every emitter see it: cleaned, and its layers by name."""
+"""The cleaned FP32 graph that calibration and every emitter use, and its layers by name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from onnx import ModelProto, NodeProto
 
 from ai102.errors import UserError
 
-# Where PyTorch's exporter notes the modules a node came through.
+# The metadata key under which PyTorch's exporter records a node's enclosing modules.
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 WEIGHTED_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# What runs in INT8 at no loss beside a convolution, and must, or the convolution is not fused.
+# Operators beside a convolution that lose nothing in INT8, and must run in it for the convolution to be fused.
 _FOLLOWING_OPERATORS = (
     "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Relu", "Resize",
 )  # fmt: skip
@@ -28,28 +28,28 @@ _FOLLOWING_OPERATORS = (
 class Layer:
     """An operator with constant weights."""
 
-    name: str  # path in the PyTorch module where the file tells it, else the node's name
+    name: str  # path in the PyTorch module if the file records it, else the node's name
     node: str
     operator: str
-    activation: str  # the tensor that meets the weights
+    activation: str  # the tensor that is multiplied by the weights
     weight: str
-    has_channels_last: bool  # the activation's last axis is what the product sums over
+    has_channels_last: bool  # the product sums over the activation's last axis
 
 
 def clean_graph(onnx_file: Path) -> ModelProto:
-    """The graph with constants folded, batch normalisation inside its convolutions and shapes inferred.
+    """The graph with constants folded, batch normalisation fused into convolutions and shapes inferred.
 
-    Deterministic, so that ranges found on it fit the graph that an emitter derives from the same file.
+    Deterministic, so that ranges computed on it fit the graph that an emitter derives from the same file.
     """
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder:
         cleaned = Path(folder) / "cleaned.onnx"
-        # Symbolic inference refuses transformers with computed shapes; ONNX's own finds what is needed here.
+        # Symbolic inference refuses transformers with computed shapes; ONNX's own inference is sufficient here.
         quant_pre_process(str(onnx_file), str(cleaned), skip_symbolic_shape=True)
         model = onnx.load(cleaned)
     for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"  # the quantizer picks nodes by name
+        node.name = node.name or f"{node.op_type}_{number}"  # the quantizer selects nodes by name
     return model
 
 
@@ -66,20 +66,20 @@ def weighted_layers(model: ModelProto) -> tuple[Layer, ...]:
 
 
 def following_nodes(model: ModelProto) -> tuple[NodeProto, ...]:
-    """Activations, pools and skip additions that see nothing but convolutions and each other."""
+    """Activations, pools and skip additions whose inputs are all outputs of convolutions or of each other."""
     produced = {name for node in model.graph.node if node.op_type.startswith("Conv") for name in node.output}
-    found = []
+    nodes = []
     for node in model.graph.node:
-        # Every summand of Add and Concat counts; of the others only the first input is data.
+        # Every input of Add and Concat is data; of the other operators only the first input is.
         data = node.input if node.op_type in ("Add", "Concat") else node.input[:1]
         if node.op_type in _FOLLOWING_OPERATORS and all(name in produced for name in data):
-            found.append(node)
+            nodes.append(node)
             produced.update(node.output)
-    return tuple(found)
+    return tuple(nodes)
 
 
 def layers_matching(layers: Iterable[Layer], patterns: Sequence[str]) -> tuple[Layer, ...]:
-    """The layers whose name or node fits a pattern. Raises UserError for a pattern that fits none."""
+    """The layers whose name or node matches a pattern. Raises UserError for a pattern that matches none."""
     layers = tuple(layers)
     chosen = set[Layer]()
     for pattern in patterns:
@@ -99,9 +99,9 @@ def _has_channels_last(node: NodeProto) -> bool:
 
 def _layer_name(node: NodeProto) -> str:
     if node.input[1].endswith(".weight"):
-        # ONNX Runtime writes what it folded into a weight before its name.
+        # ONNX Runtime prefixes a weight's name with what it fused into it.
         return re.sub(r"^(Conv(Bn|Mul)Fusion_W_)*", "", str(node.input[1])).removesuffix(".weight")
-    # PyTorch's exporter transposes a Linear's weights under a new name but writes down the modules it came through.
+    # PyTorch's exporter transposes a Linear's weights under a new name but records the node's enclosing modules.
     scopes = next((entry.value for entry in node.metadata_props if entry.key == NAME_SCOPES), "[]")
     modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope]
     return str(modules[-1] if modules else node.name)

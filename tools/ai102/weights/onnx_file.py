@@ -1,4 +1,4 @@
-"""`onnx:FILE`: a network that is ONNX already; the file lies beside models.toml."""
+"""`onnx:FILE`: a network that is an ONNX file, relative to models.toml's folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ai102.weights.source import Source, Wish
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# A protobuf cannot be larger, and the file that is served holds its weights itself.
+# The limit of a protobuf; the served file holds its weights itself.
 MAX_BYTES = (1 << 31) - 1
 
 
@@ -39,9 +39,9 @@ def find(rest: str, network: Network, home: Path, _build: Path) -> Source:
 
 
 def propose(rest: str, wish: Wish) -> Mapping[str, Any]:
-    """Tensors and batch dimension of the file `rest`, as ONNX Runtime finds them.
+    """Tensors and batch dimension of the file `rest`, as ONNX Runtime reports them.
 
-    Raises UserError when the file is not there or not whole, when ONNX Runtime cannot run it, or when it does
+    Raises UserError when the file is missing or not complete, when ONNX Runtime cannot run it, or when it does
     not fit the task.
     """
     file = wish.home / rest
@@ -50,7 +50,7 @@ def propose(rest: str, wish: Wish) -> Mapping[str, Any]:
 
 
 def read(file: Path) -> ModelProto:
-    """The model without weights that lie in other files. Raises UserError when `file` is no ONNX file."""
+    """The model without weights that other files hold. Raises UserError when `file` is not an ONNX file."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -68,13 +68,13 @@ def read(file: Path) -> ModelProto:
 def weight_files(file: Path) -> list[Path]:
     """The files beside `file` that hold some of its weights.
 
-    Raises UserError when one is missing, or lies outside of the file's folder, or when all is too large.
+    Raises UserError when one is missing or outside of the file's folder, or when the total is too large.
     """
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     model, folder = read(file), file.parent.resolve()
     tensors = [tensor for tensor in _all_tensors(model.graph) if uses_external_data(tensor)]
-    found: dict[Path, None] = {}
+    paths: dict[Path, None] = {}
     for tensor in tensors:
         place = ExternalDataInfo(tensor).location
         path = (folder / place).resolve()
@@ -84,15 +84,15 @@ def weight_files(file: Path) -> list[Path]:
             raise UserError(
                 f"onnx:{file}: the weights {tensor.name} lie in {place}, which is missing: put that file beside it"
             )
-        found[path] = None
-    total = sum(path.stat().st_size for path in (file, *found))
+        paths[path] = None
+    total = sum(path.stat().st_size for path in (file, *paths))
     if total > MAX_BYTES:
         raise UserError(f"onnx:{file}: {total / 1e9:.1f} GB with its weights; one ONNX file holds at most 2 GB")
-    return list(found)
+    return list(paths)
 
 
 def _all_tensors(graph: Any) -> list[Any]:
-    """Weights of the graph and constants of its nodes, inner graphs too."""
+    """Weights of the graph and constants of its nodes, subgraphs included."""
     tensors = list(graph.initializer)
     for node in graph.node:
         for attribute in node.attribute:

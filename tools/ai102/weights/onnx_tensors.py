@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives, as tables of models.toml: types, dims, and whether it has a batch dimension."""
+"""Inputs and outputs of an ONNX file as tables of models.toml: types, dims, whether there is a batch dimension."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ai102_runtime.data_types import BY_ONNX
 def described(file: Path, source: str, wish: Wish) -> Mapping[str, Any]:
     """The table of models.toml for a network that is the ONNX `file`; `source` names it in errors.
 
-    It has a batch dimension where the first dimension of every tensor varies and the outputs follow the inputs'.
+    It has a batch dimension if the first dimension of every tensor varies and the outputs' equals the inputs'.
     Raises UserError, in one line, when ONNX Runtime cannot load it, and where `table_of_tensors` does.
     """
     session = _session(file, source)
@@ -35,7 +35,7 @@ def _session(file: Path, source: str) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as err:  # onnxruntime has an exception class per status and no public base of them
+    except Exception as err:  # onnxruntime has an exception class per status and no public base class
         reason = " ".join(str(err).replace(str(file), file.name).split())
         raise UserError(f"{source}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}") from err
 
@@ -45,7 +45,7 @@ def _tensors(values: Sequence[Any], source: str) -> list[Tensor]:
     for value in values:
         if value.type not in BY_ONNX:
             what = value.type.partition("(")[0]
-            advice = "take ZipMap out (zipmap=False)" if "map" in value.type else "end the graph with plain tensors"
+            advice = "remove ZipMap (zipmap=False)" if "map" in value.type else "end the graph with plain tensors"
             kind = value.type if what == "tensor" else f"a {what}"
             raise UserError(f"{source}: {value.name} is {kind}, and Triton serves tensors of its types: {advice}")
         dims = tuple(size if isinstance(size, int) else -1 for size in value.shape)
@@ -54,9 +54,9 @@ def _tensors(values: Sequence[Any], source: str) -> list[Tensor]:
 
 
 def _has_batch(session: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
-    """Whether every tensor begins with a dimension that varies and is as long in the outputs as in the inputs.
+    """Whether every tensor begins with a dimension that varies and has the same size in outputs and inputs.
 
-    Where the file cannot be run on made-up values, it is served without a batch dimension, which is always right.
+    A file that does not run on generated values is served without a batch dimension, which is always correct.
     """
     if any(tensor.dims[:1] != (-1,) for tensor in (*inputs, *outputs)):
         return False

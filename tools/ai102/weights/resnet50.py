@@ -1,4 +1,4 @@
-"""`random:resnet50`: ResNet-50 with random weights, to measure speed by where no real weights can be had."""
+"""`random:resnet50`: ResNet-50 with random weights, for speed measurements without real weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = 102
 
 
 def find(name: str, network: Network, _home: Path, _build: Path) -> Source:
-    """The network `name`, the same weights every time. Raises UserError when the name is another."""
+    """The network `name`, with the same weights every time. Raises UserError for another name."""
     if name != "resnet50":
         raise UserError(f'source "random:{name}" is unknown; there is random:resnet50')
     classes = network.outputs[0].dims[0]
@@ -39,7 +39,7 @@ def _module(classes: int, size: tuple[int, int]) -> nn.Module:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     class ImageClassifier(nn.Module):
-        """Scaling and softmax inside the graph, so that bytes travel and scores are probabilities."""
+        """Scaling and softmax are part of the graph: inputs are bytes and scores are probabilities."""
 
         scale: Tensor
         shift: Tensor
@@ -61,7 +61,7 @@ def _module(classes: int, size: tuple[int, int]) -> nn.Module:
     config = ResNetConfig()  # its defaults are ResNet-50
     config.num_labels = classes
     net = ImageClassifier(ResNetForImageClassification(config))
-    # Untrained statistics (mean 0, deviation 1) let values grow from block to block: measure them on noise once.
+    # With untrained statistics (mean 0, deviation 1) values grow from block to block: measure them on noise once.
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None

@@ -1,4 +1,4 @@
-"""`sklearn:FILE`: a scikit-learn estimator or pipeline that joblib kept, converted by skl2onnx."""
+"""`sklearn:FILE`: a scikit-learn estimator or pipeline, saved with joblib, converted by skl2onnx."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def find(rest: str, network: Network, home: Path, _build: Path) -> Source:
 
 
 def propose(rest: str, wish: Wish) -> Mapping[str, Any]:
-    """The estimator's features as one FP32 input, or the inputs of the wish; outputs as skl2onnx names them.
+    """The estimator's features as one FP32 input, or the inputs of `wish`; outputs as skl2onnx names them.
 
-    Raises UserError when the pickle is not allowed or cannot be read, when nobody says what goes in, or when
+    Raises UserError when the pickle is not allowed or cannot be read, when its inputs are not defined, or when
     skl2onnx cannot convert it.
     """
     file = wish.home / rest
@@ -54,12 +54,14 @@ def propose(rest: str, wish: Wish) -> Mapping[str, Any]:
     estimator = _loaded(rest, file)
     count = getattr(estimator, "n_features_in_", None)
     if not wish.inputs and count is None:
-        raise UserError(f"sklearn:{rest}: does not say what it takes: write it, as --input text:BYTES:1, one a column")
+        raise UserError(
+            f"sklearn:{rest}: does not define its inputs: write them, such as --input text:BYTES:1, one per column"
+        )
     columns = getattr(estimator, "feature_names_in_", None)
     if not wish.inputs and columns is not None:
         names = " ".join(f"--input {column}:FP32:1" for column in columns)
         raise UserError(
-            f"sklearn:{rest}: takes a table with columns: name each with its type, as {names} (texts: BYTES)"
+            f"sklearn:{rest}: takes a table with columns: name each with its type, such as {names} (texts: BYTES)"
         )
     inputs = wish.inputs or (Tensor(name="features", type="FP32", dims=(count,)),)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,8 +76,7 @@ def _check_allowed(rest: str, file: Path, is_allowed: bool, how: str) -> None:
         raise UserError(f"sklearn:{rest}: no such file")
     if not is_allowed:
         raise UserError(
-            f"sklearn:{rest}: is a pickle, and opening one runs whatever code its author put in; "
-            f"if you trust where it is from, {how}"
+            f"sklearn:{rest}: is a pickle, and opening one can run arbitrary code; if you trust its source, {how}"
         )
 
 
@@ -93,7 +94,7 @@ def _loaded(rest: str, file: Path) -> Any:
                 f"sklearn:{rest}: scikit-learn {sklearn.__version__} cannot open it: {type(err).__name__}: {reason}"
             ) from err
     if not hasattr(estimator, "predict") and not hasattr(estimator, "transform"):
-        raise UserError(f"sklearn:{rest}: holds a {type(estimator).__name__}, wanted an estimator or a pipeline")
+        raise UserError(f"sklearn:{rest}: holds a {type(estimator).__name__}, expected an estimator or a pipeline")
     return estimator
 
 
@@ -107,7 +108,7 @@ def _convert(rest: str, estimator: Any, inputs: Sequence[Tensor], place: Path) -
         "INT32": data_types.Int32TensorType, "BOOL": data_types.BooleanTensorType, "BYTES": data_types.StringTensorType,
     }  # fmt: skip
     if unfit := next((tensor for tensor in inputs if tensor.type not in kinds), None):
-        raise UserError(f"sklearn:{rest}: {unfit.name} is {unfit.type}, wanted one of {', '.join(kinds)}")
+        raise UserError(f"sklearn:{rest}: {unfit.name} is {unfit.type}, expected one of {', '.join(kinds)}")
     types = [(t.name, kinds[t.type]([None, *(None if size == -1 else size for size in t.dims)])) for t in inputs]
     is_classifier = hasattr(estimator, "classes_")
     options = {id(estimator): {"zipmap": False}} if is_classifier else None
@@ -115,33 +116,33 @@ def _convert(rest: str, estimator: Any, inputs: Sequence[Tensor], place: Path) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = to_onnx(estimator, initial_types=types, options=options, target_opset={"": OPSET, "ai.onnx.ml": 3})
-    except Exception as err:  # skl2onnx raises a dozen kinds, and so do the estimators it asks
+    except Exception as err:  # skl2onnx and the estimators that it calls raise many types
         reason = " ".join(str(err).split())[:300]
         raise UserError(f"sklearn:{rest}: skl2onnx cannot convert it: {type(err).__name__}: {reason}") from err
     onnx.save(model, place)
 
 
 def _check_parity(rest: str, estimator: Any, inputs: Sequence[Tensor], place: Path) -> None:
-    """Raises UserError when ONNX Runtime answers otherwise than scikit-learn on made-up values."""
+    """Raises UserError when ONNX Runtime and scikit-learn differ on generated values."""
     import onnxruntime
 
     arrays = example_tensors(inputs, PARITY_SAMPLES)
     session = onnxruntime.InferenceSession(place, providers=["CPUExecutionProvider"])
-    came = session.run(None, arrays)
-    for wanted, answer in zip(_answers(estimator, inputs, arrays), came, strict=False):
-        if difference(wanted, answer) > MAX_ABS_DIFFERENCE:
+    outputs = session.run(None, arrays)
+    for expected, output in zip(_answers(estimator, inputs, arrays), outputs, strict=False):
+        if difference(expected, output) > MAX_ABS_DIFFERENCE:
             raise UserError(
-                f"sklearn:{rest}: ONNX differs from scikit-learn by {difference(wanted, answer):.2e}, allowed is "
+                f"sklearn:{rest}: ONNX differs from scikit-learn by {difference(expected, output):.2e}, the limit is "
                 f"{MAX_ABS_DIFFERENCE:.0e}: some step computes in double precision; try FP64 inputs"
             )
 
 
 def _answers(estimator: Any, inputs: Sequence[Tensor], arrays: Mapping[str, NDArray[Any]]) -> list[Any]:
-    """What scikit-learn gives, in the order of skl2onnx's outputs."""
+    """scikit-learn's outputs, in the order of skl2onnx's."""
     if len(inputs) == 1:
         table: Any = arrays[inputs[0].name]
     else:
-        import pandas  # a pipeline that takes columns by name was fitted on a table of pandas'
+        import pandas  # a pipeline that takes columns by name was fitted on a pandas table
 
         table = pandas.DataFrame({name: array[:, 0] for name, array in arrays.items()})
     if hasattr(estimator, "predict_proba"):
@@ -149,9 +150,9 @@ def _answers(estimator: Any, inputs: Sequence[Tensor], arrays: Mapping[str, NDAr
     return [estimator.predict(table) if hasattr(estimator, "predict") else estimator.transform(table)]
 
 
-def difference(wanted: Any, came: Any) -> float:
-    """The largest absolute difference of two arrays of as many values; infinite where strings differ."""
-    theirs, ours = np.asarray(wanted).reshape(-1), np.asarray(came).reshape(-1)
+def difference(expected: Any, output: Any) -> float:
+    """The largest absolute difference of two arrays; infinite if their sizes or strings differ."""
+    theirs, ours = np.asarray(expected).reshape(-1), np.asarray(output).reshape(-1)
     if theirs.size != ours.size:
         return float("inf")
     if ours.dtype.kind in "OSU":

@@ -1,4 +1,4 @@
-"""What every source of weights gives, before the framework is even imported."""
+"""The types that every source of weights returns; importing them imports no framework."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Weights that were found, or a recipe to make them; as a PyTorch module or as an ONNX file, one of the two."""
+    """Existing weights, or a recipe that produces them, either as a PyTorch module or as an ONNX file."""
 
-    # Changes whenever the network would change: part of what the ONNX file is made from.
+    # Changes whenever the network changes: an input of the ONNX file's manifest.
     identity: str
-    # The network in eval mode: takes the contract's inputs in order, gives its outputs in order.
+    # The network in eval mode: takes the contract's inputs in order, returns its outputs in order.
     module: Callable[[Progress], nn.Module] | None = None
-    # Writes the network as one ONNX file, for sources that need no export from PyTorch.
+    # Writes the network as one ONNX file, for sources without an export from PyTorch.
     write_onnx: Callable[[Path], None] | None = None
-    # The checkpoint's tokenizer.json, which is served beside the network that reads its tokens.
+    # The checkpoint's tokenizer.json, which is served with the network.
     tokenizer_file: Path | None = None
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person says about a new network beside its source; empty where the source shall say it."""
+    """The user's options for a new network beside its source; an empty one follows from the source."""
 
     name: str
     task: Task
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
     labels: tuple[str, ...] = ()
-    max_batch_size: int | None = None  # 0: without a batch dimension; None: as large as the source says
+    max_batch_size: int | None = None  # 0: no batch dimension; None: the source's
     allow_pickle: bool = False
-    home: Path = Path()  # the folder of models.toml: files are named from there
+    home: Path = Path()  # the folder of models.toml: file names are relative to it
 
 
-# What follows the colon, the network, the folder of models.toml, and one to make things in.
+# Parameters: the text after the colon, the network, the folder of models.toml, and a build folder.
 Find = Callable[[str, Network, Path, Path], Source]
-# The keys of the network's table in models.toml that the source knows: inputs, outputs, labels, image, text,
+# Returns the keys of the network's table in models.toml that the source defines: inputs, outputs, labels, image, text,
 # sha256, max_batch_size under batching. Raises UserError in one line when the source cannot be served.
 Propose = Callable[[str, Wish], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of source: how a network of models.toml is found, and how a new one is described."""
+    """One kind of source: resolves a network of models.toml, and describes a new one."""
 
     find: Find
-    propose: Propose | None = None  # None: only written by hand
+    propose: Propose | None = None  # None: `ai102 add` does not support it

@@ -1,4 +1,4 @@
-"""The table of models.toml that follows from a network's tensors, for the sources that bring nothing but those."""
+"""The table of models.toml that follows from a network's tensors, for sources that define only tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def table_of_tensors(
     they are not those of the task or of the wish.
     """
     if not inputs or not outputs:
-        raise UserError(f"{source}: has {len(inputs)} inputs and {len(outputs)} outputs, wanted at least one of each")
+        raise UserError(f"{source}: has {len(inputs)} inputs and {len(outputs)} outputs, expected at least one of each")
     if scalar := next((t for t in (*inputs, *outputs) if not t.dims and not is_batched), None):
         raise UserError(f"{source}: {scalar.name} has no dimensions; Triton serves none such: reshape it to [1]")
     if wish.max_batch_size and not is_batched:
@@ -40,13 +40,13 @@ def table_of_tensors(
     raise UserError(f"{source}: brings no tokenizer, which {wish.task} needs: use an hf: source, or --task tensors")
 
 
-def _as_wished(found: Sequence[Tensor], wished: Sequence[Tensor], source: str) -> list[Tensor]:
-    """The tensors of the file with the dims a person gave; a dimension that varies may be fixed."""
+def _as_wished(tensors: Sequence[Tensor], wished: Sequence[Tensor], source: str) -> list[Tensor]:
+    """The tensors of the file with the user's dims; a dimension that varies may be fixed."""
     by_name = {tensor.name: tensor for tensor in wished}
-    if unknown := [name for name in by_name if name not in {tensor.name for tensor in found}]:
-        raise UserError(f"{source}: has no tensor {unknown[0]}; it has {', '.join(t.name for t in found)}")
-    tensors = []
-    for tensor in found:
+    if unknown := [name for name in by_name if name not in {tensor.name for tensor in tensors}]:
+        raise UserError(f"{source}: has no tensor {unknown[0]}; it has {', '.join(t.name for t in tensors)}")
+    fixed = []
+    for tensor in tensors:
         wish = by_name.get(tensor.name, tensor)
         fits = len(wish.dims) == len(tensor.dims) and all(
             there in (-1, size) for there, size in zip(tensor.dims, wish.dims, strict=True)
@@ -56,16 +56,16 @@ def _as_wished(found: Sequence[Tensor], wished: Sequence[Tensor], source: str) -
                 f"{source}: {tensor.name} is {tensor.type} {list(tensor.dims)} in the file, "
                 f"which {wish.type} {list(wish.dims)} does not fit"
             )
-        tensors.append(wish)
-    return tensors
+        fixed.append(wish)
+    return fixed
 
 
 def _image(inputs: Sequence[Tensor], source: str) -> dict[str, Any]:
     first = inputs[0]
     is_nchw = first.dims[:1] in ((1,), (3,))
     if len(inputs) != 1 or len(first.dims) != 3 or (not is_nchw and first.dims[-1] not in (1, 3)):
-        came = ", ".join(f"{t.name} {list(t.dims)}" for t in inputs)
-        raise UserError(f"{source}: takes {came}; an image network takes one [3, height, width] or [height, width, 3]")
+        shown = ", ".join(f"{t.name} {list(t.dims)}" for t in inputs)
+        raise UserError(f"{source}: takes {shown}; an image network takes one [3, height, width] or [height, width, 3]")
     return _table(first) | {"layout": "NCHW" if is_nchw else "NHWC"}
 
 
@@ -73,7 +73,7 @@ def _labels(outputs: Sequence[Tensor], wish: Wish, source: str) -> list[str]:
     count = outputs[0].dims[-1] if outputs[0].dims else 1
     if len(wish.labels) != count:
         raise UserError(
-            f"{source}: gives {count} scores and {len(wish.labels)} labels were named: --labels FILE, one a line"
+            f"{source}: gives {count} scores and {len(wish.labels)} labels were named: --labels FILE, one per line"
         )
     return list(wish.labels)
 

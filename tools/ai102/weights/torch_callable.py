@@ -1,4 +1,4 @@
-"""`torch:MODULE:CALLABLE`: a PyTorch network that a function of the user's own makes."""
+"""`torch:MODULE:CALLABLE`: a PyTorch network that a function of the user returns."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ai102_runtime.data_types import BY_NUMPY
 if TYPE_CHECKING:
     from torch import nn
 
-# PyTorch's data types by name; they are called as numpy's are.
+# PyTorch's data types by name, which are numpy's names.
 TRITON_TYPES = {f"torch.{name}": kind.name for name, kind in BY_NUMPY.items() if name != "object"}
 
 
 def find(rest: str, _network: Network, home: Path, _build: Path) -> Source:
-    """The network that MODULE:CALLABLE makes; MODULE is looked for in `home` first.
+    """The network that MODULE:CALLABLE returns; MODULE is imported from `home` first.
 
-    Raises UserError when it cannot be imported or makes no torch.nn.Module.
+    Raises UserError when it cannot be imported or does not return a torch.nn.Module.
     """
-    net = _made(rest, home.absolute())
+    net = _network_of_callable(rest, home.absolute())
 
     def module(progress: Progress) -> nn.Module:
         progress(1, 1)
@@ -41,23 +41,23 @@ def find(rest: str, _network: Network, home: Path, _build: Path) -> Source:
 
 
 def propose(rest: str, wish: Wish) -> Mapping[str, Any]:
-    """The inputs of the wish, and the outputs as the network gives them for made-up values.
+    """The inputs of `wish`, and the outputs that the network returns for generated values.
 
-    Raises UserError when the wish has no inputs, or the network does not run on such.
+    Raises UserError when `wish` has no inputs, or the network does not run on them.
     """
     source = f"torch:{rest}"
     if not wish.inputs:
         raise UserError(
-            f"{source}: a PyTorch network does not say what it takes: write it, as --input pixels:FP32:3,224,224 "
+            f"{source}: a PyTorch network does not define its inputs: write them, as --input pixels:FP32:3,224,224 "
             "(without the batch dimension, -1 where it varies)"
         )
-    net = _made(rest, wish.home.absolute())
+    net = _network_of_callable(rest, wish.home.absolute())
     is_batched = wish.max_batch_size != 0
     return table_of_tensors(wish.inputs, _outputs(net, wish, source), is_batched=is_batched, source=source, wish=wish)
 
 
-@lru_cache(maxsize=4)  # every step of the road asks for it, and it may hold a lot of weights
-def _made(rest: str, home: Path) -> nn.Module:
+@lru_cache(maxsize=4)  # every build step needs it, and its weights may be large
+def _network_of_callable(rest: str, home: Path) -> nn.Module:
     from torch import nn
 
     module_name, _, name = rest.partition(":")
@@ -71,12 +71,12 @@ def _made(rest: str, home: Path) -> nn.Module:
     except Exception as err:  # the user's code may raise anything
         raise UserError(f"torch:{rest}: {type(err).__name__}: {' '.join(str(err).split())}") from err
     if not isinstance(net, nn.Module):
-        raise UserError(f"torch:{rest}: made a {type(net).__name__}, wanted a torch.nn.Module")
+        raise UserError(f"torch:{rest}: returned a {type(net).__name__}, expected a torch.nn.Module")
     return net.eval()
 
 
 def _identity(net: nn.Module) -> str:
-    """Changes with the weights, the structure, and the code of its classes."""
+    """A hash of the weights, the structure, and the code of the network's classes."""
     import inspect
 
     digest = hashlib.sha256(f"{net}\n{version('torch')}\n".encode())
@@ -98,7 +98,7 @@ def _bytes() -> Any:
 
 
 def _outputs(net: nn.Module, wish: Wish, source: str) -> list[Tensor]:
-    """What comes out for two lengths of everything that varies: where they differ, the dimension varies."""
+    """The output tensors, from runs with two lengths of the dims of -1: a size that differs is a varying dimension."""
     count = None if wish.max_batch_size == 0 else 2
     short, long = (_run(net, wish, count, length, source) for length in (LENGTH, LENGTH + 2))
     names = [tensor.name for tensor in wish.outputs] or [f"output_{index}" for index in range(len(short))]
@@ -123,16 +123,16 @@ def _run(net: nn.Module, wish: Wish, count: int | None, length: int, source: str
     import torch
 
     if text := next((tensor for tensor in wish.inputs if tensor.type in ("BYTES", "BF16")), None):
-        raise UserError(f"{source}: {text.name} is {text.type}, which PyTorch cannot be handed from here")
+        raise UserError(f"{source}: {text.name} is {text.type}, which cannot be passed to PyTorch")
     arrays = example_tensors(wish.inputs, count, length)
     try:
         with torch.no_grad():
-            came = net(*(torch.from_numpy(arrays[tensor.name]) for tensor in wish.inputs))
+            answer = net(*(torch.from_numpy(arrays[tensor.name]) for tensor in wish.inputs))
     except Exception as err:  # the user's code may raise anything
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
         reason = " ".join(str(err).split())
         raise UserError(f"{source}: does not run on {shapes}: {type(err).__name__}: {reason}") from err
-    answers = [came] if isinstance(came, torch.Tensor) else came
+    answers = [answer] if isinstance(answer, torch.Tensor) else answer
     if not isinstance(answers, list | tuple) or not all(isinstance(one, torch.Tensor) for one in answers):
-        raise UserError(f"{source}: gives a {type(came).__name__}, wanted a tensor or a tuple of tensors")
+        raise UserError(f"{source}: returns a {type(answer).__name__}, expected a tensor or a tuple of tensors")
     return list(answers)

@@ -1,4 +1,4 @@
-"""`train:NAME`: weights that are trained here, from data that a calibration set declares."""
+"""`train:NAME`: weights that are trained locally, from data that a calibration set declares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def find(name: str, network: Network, home: Path, build: Path) -> Source:
-    """The trained network `name`; it is trained on first use, its weights kept in `build`."""
+    """The trained network `name`; it is trained on first use, and its weights are stored in `build`."""
     if name != "digits":
         raise UserError(f'models.toml: source "train:{name}" is unknown; there is train:digits')
     train = read_samples(home / "calibration" / "sets", network.calibration_set or name, "train")
@@ -38,7 +38,7 @@ def find(name: str, network: Network, home: Path, build: Path) -> Source:
 
         def write(file: Path) -> None:
             threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # for images of 8x8, a second thread costs more than it brings
+            torch.set_num_threads(1)  # for images of 8x8, a second thread is slower
             pixels = tensors_of_items(network, train.items, None)[network.inputs[0].name]
             try:
                 torch.save(digits_resnet.train(pixels, np.array(train.labels), progress).state_dict(), file)

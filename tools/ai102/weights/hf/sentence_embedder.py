@@ -1,4 +1,4 @@
-"""BERT-type networks: what they are handed, and sentences' embeddings as sentence-transformers defines them."""
+"""BERT-type networks: their inputs, and sentence embeddings as sentence-transformers defines them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 Pooling = Literal["mean", "cls", "max"]
-# What a network would derive from the mask and the length itself, in a dozen odd operators, and takes ready-made.
-# Only for types of which that is known to be the same: a type with a sliding window must see the plain mask.
+# Inputs that are computed here, since the network would derive them from mask and length with a dozen operators.
+# Only for types with the same results either way: a type with a sliding window needs the plain mask.
 HANDED_OVER: dict[str, tuple[str, ...]] = {
     "bert": ("mask", "positions"),
     "electra": ("mask", "positions"),
@@ -37,23 +37,23 @@ class TextNetwork(nn.Module):
         return self.answer(self.outputs(input_ids, attention_mask), attention_mask)
 
     def answer(self, outputs: Any, attention_mask: Tensor) -> Tensor:
-        """What is served of what the encoder gives."""
+        """The served output, computed from the encoder's outputs."""
         raise NotImplementedError
 
     def outputs(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
-        ready: dict[str, Tensor] = {"attention_mask": attention_mask}
+        extra: dict[str, Tensor] = {"attention_mask": attention_mask}
         if "mask" in self.handed_over:
             far_below_zero = torch.finfo(torch.float32).min
-            ready["attention_mask"] = (1.0 - attention_mask[:, None, None, :].float()) * far_below_zero
+            extra["attention_mask"] = (1.0 - attention_mask[:, None, None, :].float()) * far_below_zero
         if "positions" in self.handed_over:
-            ready["position_ids"] = torch.arange(input_ids.shape[1]).unsqueeze(0)
+            extra["position_ids"] = torch.arange(input_ids.shape[1]).unsqueeze(0)
         if self.has_types:
-            ready["token_type_ids"] = torch.zeros_like(input_ids)
-        return self.encoder(input_ids=input_ids, **ready)
+            extra["token_type_ids"] = torch.zeros_like(input_ids)
+        return self.encoder(input_ids=input_ids, **extra)
 
 
 class SentenceEmbedder(TextNetwork):
-    """input_ids and attention_mask, int64 [batch, length], to embeddings [batch, width], of length one if normal."""
+    """input_ids and attention_mask, int64 [batch, length], to embeddings [batch, width]; normal: of length one."""
 
     def __init__(self, encoder: nn.Module, pooling: Pooling = "mean", *, is_normal: bool = True) -> None:
         super().__init__(encoder)

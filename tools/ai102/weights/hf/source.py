@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def find(name: str, network: Network, home: Path, _build: Path) -> Source:
     """The checkpoint `name`: a folder, or the id of one on the hub.
 
-    Raises UserError when nothing can be had, when it is not whole or not safe to open, or when the weights are not
-    those that models.toml pins.
+    Raises UserError when there is no such checkpoint, when it is not complete or not safe to open, or when the
+    weights are not those that models.toml pins.
     """
     checkpoint = opened(name, home, network.task, allow_pickle=network.allow_pickle)
     checkpoint.require_files(network.task)
@@ -46,14 +46,14 @@ def find(name: str, network: Network, home: Path, _build: Path) -> Source:
 
 
 def propose(name: str, wish: Wish) -> Mapping[str, Any]:
-    """Tensors, labels, image or text options and the weights' sha256, all as the checkpoint says.
+    """Tensors, labels, image or text options and the weights' sha256, all from the checkpoint.
 
-    Raises UserError, in one line, when it is not whole, not safe to open, not made for the task, or prepares its
-    images or texts in a way that would be served otherwise than transformers does it.
+    Raises UserError, in one line, when it is not complete, not safe to open, not for the task, or prepares its
+    images or texts in a way that would not be served as transformers does it.
     """
     checkpoint = opened(name, wish.home, wish.task, allow_pickle=wish.allow_pickle)
     if wish.inputs or wish.outputs:
-        raise UserError(f"hf:{name}: the checkpoint says what it takes and gives: leave --input and --output out")
+        raise UserError(f"hf:{name}: the checkpoint defines its inputs and outputs: leave --input and --output out")
     if wish.task == "image-classification":
         from ai102.weights.hf import images
 

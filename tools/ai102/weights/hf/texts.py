@@ -1,4 +1,4 @@
-"""Networks of a checkpoint that read texts: classifiers of texts and of tokens, embedders, and their tokenizer."""
+"""Text networks of a checkpoint: classifiers of texts and of tokens, embedders, and their tokenizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ai102.contract import Task
 from ai102.errors import UserError
 from ai102.samples.examples import TEXTS
 from ai102.weights.hf.checkpoint import Checkpoint
-from ai102.weights.hf.load import Activation, activate, activation_of, labels_of, loaded, told_in_one_line
+from ai102.weights.hf.load import Activation, activate, activation_of, errors_in_one_line, labels_of, loaded
 from ai102.weights.hf.pooling import embedding_of
 from ai102.weights.hf.sentence_embedder import SentenceEmbedder, TextNetwork
 from ai102.weights.hf.tokenizer import check_tokens, padded_lengths, tokenizer_of
@@ -37,8 +37,9 @@ class TextClassifier(TextNetwork):
 def module(checkpoint: Checkpoint, task: Task) -> TextNetwork:
     """The network in eval mode. Raises UserError where `described` does."""
     if task == "text-embedding":
-        told = embedding_of(checkpoint)
-        return SentenceEmbedder(loaded(checkpoint, task, UNUSED), told.pooling, is_normal=told.is_normal).eval()
+        embedding = embedding_of(checkpoint)
+        encoder = loaded(checkpoint, task, UNUSED)
+        return SentenceEmbedder(encoder, embedding.pooling, is_normal=embedding.is_normal).eval()
     net = loaded(checkpoint, task)
     return TextClassifier(net, "softmax" if task == "token-classification" else activation_of(net.config)).eval()
 
@@ -46,13 +47,13 @@ def module(checkpoint: Checkpoint, task: Task) -> TextNetwork:
 def described(checkpoint: Checkpoint, task: Task, labels: Sequence[str]) -> Mapping[str, Any]:
     """inputs, outputs, labels and text of the network's table in models.toml.
 
-    Raises UserError when the checkpoint is none for the task, or would be served otherwise than transformers runs it.
+    Raises UserError when the checkpoint is not for the task, or would not be served as transformers runs it.
     """
     net = module(checkpoint, task)
     checkpoint.require_files(task)
-    told = embedding_of(checkpoint) if task == "text-embedding" else None
+    embedding = embedding_of(checkpoint) if task == "text-embedding" else None
     tokenizer = tokenizer_of(checkpoint)
-    lengths = padded_lengths(checkpoint, tokenizer, net.encoder, told.max_length if told else None)
+    lengths = padded_lengths(checkpoint, tokenizer, net.encoder, embedding.max_length if embedding else None)
     config: Any = net.encoder.config
     pad_id = int(next((known for known in (tokenizer.pad_token_id, config.pad_token_id) if known is not None), 0))
     served = check_tokens(checkpoint, tokenizer, lengths, pad_id)
@@ -77,22 +78,22 @@ def described(checkpoint: Checkpoint, task: Task, labels: Sequence[str]) -> Mapp
 
 
 def _check_answers(checkpoint: Checkpoint, net: TextNetwork, tokenizer: Any, encoder: TextEncoder) -> int:
-    """The last dimension of what the network gives.
+    """The last dimension of the network's output.
 
-    Raises UserError where it gives else for texts in one padded batch, as they are served, than for each alone with
-    all that the tokenizer makes of it, as transformers does it.
+    Raises UserError if its outputs for texts in one padded batch, as they are served, differ from those for each
+    text alone with all of the tokenizer's outputs, as transformers runs it.
     """
     input_ids, attention_mask, _ = encoder.tokens(TEXTS)
-    with torch.no_grad(), told_in_one_line(checkpoint, "cannot run it"):
+    with torch.no_grad(), errors_in_one_line(checkpoint, "cannot run it"):
         served = net(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))
         for row, text in enumerate(TEXTS):
             tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=input_ids.shape[1])
             theirs = net.answer(net.encoder(**tokens), torch.ones_like(tokens["input_ids"]))[0]
             ours = served[row][: len(theirs)]
-            apart = float((theirs - ours).abs().max())
-            if not apart <= TOLERANCE:
+            difference = float((theirs - ours).abs().max())
+            if not difference <= TOLERANCE:
                 raise UserError(
-                    f"{checkpoint.source}: differs by {apart:.1e} when padded and in a batch: a network that looks at "
-                    "more than token ids and a mask is not served"
+                    f"{checkpoint.source}: differs by {difference:.1e} when padded and in a batch: a network that "
+                    "reads more than token ids and a mask is not served"
                 )
     return int(served.shape[-1])
