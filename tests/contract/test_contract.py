@@ -9,7 +9,7 @@ from ai102.errors import UserError
 
 CONTRACT = Path(__file__).parent.parent.parent / "models.toml"
 
-# (what to replace in models.toml, by what, the line that must come)
+# (text to replace in models.toml, its replacement, the expected error line)
 MISTAKES = {
     "unknown key": (
         "batching = { max_batch_size = 64",
@@ -158,8 +158,8 @@ MISTAKES = {
     "graphs without shapes": (
         "warmup = { batch_sizes = [1, 64] }",
         "tensorrt = { cuda_graphs = true }",
-        "models.toml: networks.digits.tensorrt.cuda_graphs is true but there is no warmup: a graph is captured for each "
-        "warm-up shape; write warmup = { batch_sizes = [1, 8] }",
+        "models.toml: networks.digits.tensorrt.cuda_graphs is true but there is no warmup: a graph is captured for "
+        "each warm-up shape; write warmup = { batch_sizes = [1, 8] }",
     ),
     "a parameter of ours": (
         "instances = { count = 1, threads = 1 }",
