@@ -70,6 +70,7 @@ def test_a_short_run_of_triton_and_the_loop_writes_all_results(tmp_path: Path) -
             "Triton gRPC, digits_decode",
             "Triton gRPC, digits_int8",
             "Triton gRPC, classify_image",
+            "Triton gRPC, classify_image_steps",
         ),
         "",
     )
