@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def ai102(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """The command as its user types it."""
+    """Run the command as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "ai102", *arguments], capture_output=True, text=True, cwd=cwd, timeout=60
     )
 
 
-def test_help_names_every_verb_in_one_line_each() -> None:
+def test_help_lists_every_command_in_one_line_each() -> None:
     output = CliRunner().invoke(app, ["--help"]).output
     verbs = [
         "export", "calibrate", "quantize", "check-qdq", "report",
@@ -111,7 +111,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(small_disk: Path) -> None:
+def test_a_full_disk_is_one_line_and_leaves_no_partial_file(small_disk: Path) -> None:
     (small_disk / "models.toml").write_text((ROOT / "models.toml").read_text())
     (small_disk / "filler").write_bytes(bytes(1004 * 1024))
     done = ai102("configure", cwd=small_disk)

@@ -18,11 +18,11 @@ def config(model: str) -> pb.ModelConfig:
     return text_format.Parse(configure.files_from_contract(CONTRACT)[f"{model}/config.pbtxt"], pb.ModelConfig())
 
 
-def test_the_committed_files_are_what_the_contract_says() -> None:
+def test_the_committed_files_follow_from_the_contract() -> None:
     assert configure.drift(CONTRACT, ROOT / "model_repository") == []
 
 
-def test_the_committed_repository_holds_no_model_that_the_contract_does_not_know() -> None:
+def test_the_committed_repository_holds_no_model_outside_the_contract() -> None:
     folders = {path.parent.name for path in (ROOT / "model_repository").glob("*/config.pbtxt")}
     assert folders == {model.name for model in CONTRACT.served_models}
 
@@ -70,7 +70,7 @@ def test_an_ensemble_in_one_process_is_a_python_model_with_the_batching_of_its_n
     assert steps[1]["warm"] == [{"pixels": ["uint8", [size, 1, 8, 8]]} for size in (1, 64)]
 
 
-def test_another_target_takes_the_code_of_the_one_process_away_and_brings_it_back(tmp_path: Path) -> None:
+def test_another_target_removes_the_code_of_the_one_process_and_restores_it(tmp_path: Path) -> None:
     configure.write(CONTRACT, tmp_path)
     code = sorted(path.name for path in (tmp_path / "score_image" / "1").glob("*.py"))
     (tmp_path / "score_image" / "1" / "mine.py").write_text("# not generated\n")
@@ -97,7 +97,7 @@ def test_the_tensorrt_target_serves_int8_as_plans_on_a_gpu_and_the_rest_as_befor
 
 
 def changed_digits(text: str, target: configure.Target, tmp_path: Path, server: str = "") -> pb.ModelConfig:
-    """The INT8 model's config where `text` stands in place of the instances of digits."""
+    """The INT8 model's config with `text` instead of the instances of digits."""
     contract = (ROOT / "models.toml").read_text(encoding="utf-8")
     (tmp_path / "models.toml").write_text(server + contract.replace("instances = { count = 1, threads = 1 }", text, 1))
     files = configure.files_from_contract(spec.load(tmp_path / "models.toml"), target)
@@ -116,7 +116,7 @@ def test_a_plan_runs_on_the_gpus_of_the_contract_with_a_graph_for_each_warm_shap
     ]
 
 
-def test_an_onnx_file_runs_on_both_where_the_contract_gives_it_a_gpu(tmp_path: Path) -> None:
+def test_an_onnx_file_runs_on_cpu_and_gpu_if_the_contract_assigns_a_gpu(tmp_path: Path) -> None:
     changed_digits("instances = { count = 2, gpu = { devices = [1] } }", "tensorrt", tmp_path)
     files = configure.files_from_contract(spec.load(tmp_path / "models.toml"), "tensorrt")
     model = text_format.Parse(files["digits_fp32/config.pbtxt"], pb.ModelConfig())
@@ -142,7 +142,7 @@ def test_every_warm_request_names_a_file_for_its_shape() -> None:
     assert shapes == [(batch, [length], f"input_ids.{length}") for length in (16, 32, 64, 128, 256) for batch in (1, 4)]
 
 
-def test_a_single_value_travels_as_one_and_reaches_the_network_without_dims(tmp_path: Path) -> None:
+def test_a_scalar_is_sent_as_one_value_and_reaches_the_network_without_dims(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text(
         '[networks.n]\nsource = "onnx:n.onnx"\ntask = "tensors"\nlatency_goal = { p99_ms = 1.0 }\n'
         'inputs = [{ name = "x", type = "BYTES", dims = [] }]\noutputs = [{ name = "y", type = "FP32", dims = [2] }]\n'

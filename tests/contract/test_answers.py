@@ -1,4 +1,4 @@
-"""Which ensembles of a contract the API asks."""
+"""Which ensembles of a contract the API uses."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def contract(text: str = TEXT) -> spec.Contract:
     return spec.contract_from_text(text, Path("models.toml"))
 
 
-def test_the_first_of_each_kind_is_asked_and_scores_come_from_the_ensemble_over_the_same_network() -> None:
+def test_the_first_of_each_kind_is_used_and_scores_come_from_the_ensemble_over_the_same_network() -> None:
     classifier = Classifier("classify_image", "image", "label", "score", LABELS, SCORES)
     assert asked_from_contract(contract()) == Asked(classifier, EMBEDDER)
 
@@ -35,7 +35,7 @@ def test_an_ensemble_of_scores_alone_can_be_named() -> None:
     assert ensembles.classifier == Classifier("score_image", "image", "", "", LABELS, SCORES)
 
 
-def test_without_scores_only_the_best_label_is_told() -> None:
+def test_without_scores_only_the_best_label_is_returned() -> None:
     ensembles = asked_from_contract(contract(TEXT.replace(NO_SCORES, "")))
     assert ensembles.classifier is not None
     assert (ensembles.classifier.scores, ensembles.classifier.max_top) == (None, 1)

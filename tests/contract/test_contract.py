@@ -9,7 +9,7 @@ from ai102.errors import UserError
 
 CONTRACT = Path(__file__).parent.parent.parent / "models.toml"
 
-# (what to replace in models.toml, by what, the line that must come)
+# (text to replace in models.toml, its replacement, the expected error line)
 MISTAKES = {
     "unknown key": (
         "batching = { max_batch_size = 64",

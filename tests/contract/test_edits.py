@@ -47,7 +47,7 @@ def test_a_table_that_is_added_and_removed_leaves_every_character_as_it_was() ->
         ("ensembles", "both", '\n# Joins them.\n[ensembles.both]\nsteps = ["one", "two"]\n'),
     ],
 )
-def test_a_table_goes_with_the_comment_above_it_and_no_other(kind: str, name: str, gone: str) -> None:
+def test_a_table_is_removed_with_the_comment_above_it_and_no_other(kind: str, name: str, gone: str) -> None:
     assert edits.without_table(TEXT, kind, name) == TEXT.replace(gone, "")
 
 
@@ -107,7 +107,7 @@ def test_a_table_written_in_another_way_is_left_to_its_author(text: str) -> None
         edits.without_table(text, "networks", "one")
 
 
-def test_many_labels_are_broken_into_lines_that_can_be_read() -> None:
+def test_many_labels_are_wrapped_into_lines() -> None:
     labels = [f"a label, number {number}" for number in range(100)]
     text = edits.with_tables("", {("networks", "n"): {"labels": labels}})
     assert tomllib.loads(text)["networks"]["n"]["labels"] == labels

@@ -1,4 +1,4 @@
-"""The recipe refuses what contradicts itself."""
+"""Contradictory recipes are refused."""
 
 from __future__ import annotations
 

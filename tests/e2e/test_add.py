@@ -1,4 +1,4 @@
-"""Networks of a user's own, added in one command and served: the answers are the framework's."""
+"""A user's networks, added with one command and served: the answers are the framework's."""
 
 import json
 import re
@@ -122,7 +122,7 @@ ADDED = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a user has before the first command: files of their own and no models.toml."""
+    """A folder with a user's files and no models.toml."""
     folder = tmp_path_factory.mktemp("mine")
     two_unbatched_inputs(folder / "rows.onnx")
     iris, kinds = load_iris(return_X_y=True)
@@ -189,7 +189,7 @@ def test_a_network_from_a_function_of_the_users_answers_as_pytorch_does(client: 
     np.testing.assert_allclose(answer["mean"], mean.numpy(), atol=1e-4)
 
 
-def test_with_a_calibration_set_a_network_takes_the_whole_road(client: Client, folder: Path) -> None:
+def test_with_a_calibration_set_a_network_runs_every_build_step(client: Client, folder: Path) -> None:
     done = ai102(folder, "models", "--json")
     rows = {row["model"]: row for row in json.loads(done.stdout)}
     assert "of 130: drop" in rows["colours_int8"]["accuracy"]

@@ -65,7 +65,7 @@ def client(folder: Path) -> Iterator[Client]:
 
 
 def pictures() -> list[bytes]:
-    """Of three sizes and as many modes, none of them the network's."""
+    """Images of three sizes and three modes, none of them the network's."""
     random, files = np.random.default_rng(5), []
     for shape, kind in (((90, 120, 3), "PNG"), ((200, 75, 3), "JPEG"), ((64, 64), "PNG")):
         coarse = Image.fromarray(random.integers(0, 256, (6, 6, *shape[2:]), dtype=np.uint8))
@@ -96,7 +96,7 @@ def test_an_image_network_answers_as_transformers_does(name: str, client: Client
 
 @pytest.mark.parametrize("name", ["bert", "distilbert"])
 def test_a_text_network_answers_as_transformers_does(name: str, client: Client, folder: Path) -> None:
-    # Cut to what the network reads, as the served ensemble does; the pipeline would fail on a longer text.
+    # Truncated to the network's limit, as in the served ensemble; the pipeline would fail on a longer text.
     texts = [text[:180] for text in TEXTS]
     expected = scores_by_pipeline("text-classification", folder / name, texts, checkpoints.MOODS)
     items = bytes_array([text.encode() for text in texts])
@@ -106,7 +106,7 @@ def test_a_text_network_answers_as_transformers_does(name: str, client: Client, 
     assert [label.label for label in labels] == [checkpoints.MOODS[best] for best in expected.argmax(axis=1)]
 
 
-def test_a_token_network_tells_label_score_and_place_as_transformers_does(client: Client, folder: Path) -> None:
+def test_a_token_network_returns_label_score_and_place_as_transformers_does(client: Client, folder: Path) -> None:
     with checkpoints.quiet():
         run = transformers.pipeline("token-classification", model=str(folder / "names"), ignore_labels=[])
         text = TEXTS[2][:59]

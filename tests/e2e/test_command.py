@@ -71,7 +71,7 @@ def test_the_users_own_backend_directory_wins(tmp_path: Path) -> None:
     assert (status, "unable to find backend library for backend 'onnxruntime'" in log) == (1, True)
 
 
-def test_a_home_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file instead of a folder")
     environment = os.environ | {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
     environment.pop("XDG_CACHE_HOME", None)
@@ -79,7 +79,7 @@ def test_a_home_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
     assert ("--model-repository <string>" in log, len(list(tmp_path.glob("ai102-*/backends-*")))) == (True, 1)
 
 
-def test_no_place_for_the_backend_directory_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_backend_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     # A folder that anyone may write to must not be used, for code is run from it.
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""Everything that models.toml can say about serving is something the real tritonserver loads and does."""
+"""The real tritonserver loads and applies every serving option of models.toml."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -50,7 +50,7 @@ latency_goal = { p99_ms = 10.0 }
 batching = { max_batch_size = 0 }
 warmup = { batch_sizes = [1] }
 
-# A tensor that two steps take, and two answers that meet again: no line, but a diamond.
+# A diamond: two steps take the same tensor, and a third takes both of their outputs.
 [ensembles.diamond]
 steps = [
     { model = "all_fp32", inputs = { x = "raw" }, outputs = { y = "left" } },
@@ -88,7 +88,7 @@ class Silent:
 
 
 def network(operator: str, inputs: list[str], output: str, factor: float) -> Any:
-    """`operator` of the inputs, and of a constant where there is but one."""
+    """`operator` of the inputs, and of a constant if there is only one input."""
     shape = ["batch", "length", 2]
     graph = helper.make_graph(
         [helper.make_node(operator, inputs if len(inputs) > 1 else [*inputs, "factor"], [output])],

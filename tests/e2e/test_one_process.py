@@ -1,4 +1,4 @@
-"""An ensemble in one process answers as its steps do one after another, and one bad request fails alone."""
+"""An ensemble in one process answers as its steps in sequence, and a bad request fails alone."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ TEXTS = read_samples(ROOT / "calibration" / "sets", "minilm", "test").items[:24]
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """A server over the reference models, which has the steps of each ensemble as models of their own too."""
+    """A server over the reference models, which also has the steps of each ensemble as separate models."""
     server = Server(ROOT / "model_repository", http_port=0, grpc_port=0, metrics_port=0)
     with server, Client(f"grpc://{server.grpc_url}") as client:
         yield client

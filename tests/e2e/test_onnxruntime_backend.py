@@ -110,7 +110,7 @@ MODELS: dict[str, Files] = {
 
 
 class Caller:
-    """The few calls the tests need, the same over both protocols."""
+    """The calls that the tests use, the same over both protocols."""
 
     def __init__(self, module: Any, client: Any) -> None:
         self.module, self.client = module, client
@@ -229,7 +229,7 @@ def test_a_model_with_every_parameter_and_two_instances_answers(caller: Caller) 
     assert caller.infer("tuned", x, ["y"])["y"].tolist() == [[2, 2]]
 
 
-def test_only_wanted_outputs_are_returned(http: Caller) -> None:
+def test_only_requested_outputs_are_returned(http: Caller) -> None:
     one = ("FP32", np.ones((1, 3), np.float32))
     outputs = [httpclient.InferRequestedOutput("difference")]
     result = http.client.infer("addition", http.inputs({"a": one, "b": one}), outputs=outputs)

@@ -19,7 +19,7 @@ from ai102.serve.server import Server
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent
 DIGITS = read.read_samples(ROOT / "calibration" / "sets", "digits", "test")
-# Of a pipeline's name: in one process, and as a Triton ensemble.
+# Suffixes of a pipeline's name: in one process, and as a Triton ensemble.
 FORMS = ("", "_steps")
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -71,7 +71,7 @@ def test_labels_are_the_same_from_the_label_step_and_from_triton_itself(client: 
     ("model", "sentence"),
     [("embed_text", "has the outputs sentence_embedding, truncated"), ("minilm_int8", "not one alone")],
 )
-def test_what_is_no_classifier_is_not_asked_for_labels(model: str, sentence: str, client: Client) -> None:
+def test_labels_of_a_model_that_is_not_a_classifier_are_refused(model: str, sentence: str, client: Client) -> None:
     with pytest.raises(InferenceError, match=f"^{model}: .*{sentence}.*call infer$"):
         client.classify([b"a text"], model=model)
 
@@ -86,7 +86,7 @@ def test_a_text_becomes_a_vector_of_length_one(client: Client) -> None:
     assert not answer["truncated"].any()
 
 
-def test_a_text_of_100000_words_is_answered_and_says_that_it_was_cut(client: Client) -> None:
+def test_a_text_of_100000_words_is_answered_and_reported_as_truncated(client: Client) -> None:
     answer = client.infer("embed_text", {"text": bytes_array([b"word " * 100_000])})
     assert answer["truncated"].tolist() == [[True]]
     assert answer["sentence_embedding"].shape == (1, 384)
@@ -217,8 +217,8 @@ def test_the_classification_extension_names_labels(
     assert [LABELS[int(index)] for _, index, _ in rows] == [label for _, _, label in rows]
 
 
-def test_an_image_client_can_learn_all_it_needs_from_the_server(server: Server) -> None:
-    """What NVIDIA's example image client asks before it sends: one image in, with a layout, one row of scores out."""
+def test_an_image_client_gets_all_metadata_from_the_server(server: Server) -> None:
+    """The metadata that NVIDIA's image client reads first: one image in, with a layout, one row of scores out."""
     with tritonclient.http.InferenceServerClient(server.http_url) as triton:
         metadata, config = triton.get_model_metadata("digits_int8"), triton.get_model_config("digits_int8")
     assert [(t["name"], t["datatype"], t["shape"]) for t in metadata["inputs"]] == [("pixels", "UINT8", [-1, 1, 8, 8])]

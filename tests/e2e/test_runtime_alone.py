@@ -28,7 +28,7 @@ CONTRACT = contract.load(ROOT / "models.toml")
 SERVER = ("nvidia-pytriton", "numpy")  # what there is before the runtime comes
 SECRET = bytes(range(32))
 KEY = Key("a", SECRET)
-# Says which modules of its server's Python there are.
+# Lists the modules of the server's Python.
 PROBE = """
 from importlib.util import find_spec
 
@@ -59,7 +59,7 @@ def needs(name: str) -> Iterator[Distribution]:
 
 
 def link(one: Distribution, site: Path) -> None:
-    """Every file and folder of it beside each other, as pip would have put them there."""
+    """All its files and folders in one folder, as pip installs them."""
     tops = {file.parts[0] for file in one.files or () if file.parts[0] not in ("..", "__pycache__")}
     for top in tops:
         if not (site / top).exists():
@@ -91,7 +91,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Over the committed repository, and a model that looks around."""
+    """A server with the committed repository and a model that lists modules."""
     repository = tmp_path_factory.mktemp("repository") / "models"
     write_repository(repository, {"probe": {"1/model.py": PROBE, "config.pbtxt": PROBE_CONFIG}})
     for model in CONTRACT.served_models:

@@ -32,7 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def servers(home: Path) -> Iterator[list[Server]]:
-    """Two replicas that share what they have seen; there are no keys yet."""
+    """Two replicas with a shared replay memory; there are no keys yet."""
     environment = pytest.MonkeyPatch()
     environment.setenv("AI102_SEAL_KEYS", str(home / "keys"))
     environment.setenv("AI102_SEAL_SEEN", str(home / "seen"))
@@ -50,7 +50,7 @@ def servers(home: Path) -> Iterator[list[Server]]:
 
 @pytest.fixture(scope="module")
 def keys(home: Path, servers: list[Server]) -> KeyFolder:
-    """Made while the servers run."""
+    """Keys that are created while the servers run."""
     with Client(f"grpc://{servers[0].grpc_url}") as client, pytest.raises(InferenceError, match="no keys") as caught:
         client.infer("sealed_embed_text", {"envelope": bytes_array([b"x"])}, timeout_s=2)
     assert caught.value.status == "UNAVAILABLE"
@@ -59,14 +59,14 @@ def keys(home: Path, servers: list[Server]) -> KeyFolder:
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_sealed_answers_are_those_of_the_open_way(protocol: str, keys: KeyFolder, servers: list[Server]) -> None:
+def test_sealed_answers_equal_unsealed_ones(protocol: str, keys: KeyFolder, servers: list[Server]) -> None:
     url = f"{protocol}://{getattr(servers[0], f'{protocol}_url')}"
     with Client(url, seal=keys) as sealed, Client(url) as plain:
         assert sealed.classify(IMAGES) == plain.classify(IMAGES)
         np.testing.assert_allclose(sealed.embed(TEXTS), plain.embed(TEXTS), atol=2e-2)
 
 
-def test_a_request_opens_once_at_whatever_replica(keys: KeyFolder, servers: list[Server]) -> None:
+def test_a_request_is_accepted_once_by_all_replicas(keys: KeyFolder, servers: list[Server]) -> None:
     sealed = envelope.seal_request(keys.active, b"", "sealed_embed_text", now_ms())
     request = {"envelope": bytes_array([sealed.envelope])}
     errors = []
@@ -74,7 +74,7 @@ def test_a_request_opens_once_at_whatever_replica(keys: KeyFolder, servers: list
         with Client(f"grpc://{server.grpc_url}") as client, pytest.raises(InferenceError) as caught:
             client.infer("sealed_embed_text", request)
         errors.append(caught.value)
-    # The first was opened, and what it lacks is for its caller alone; the others were not, whatever the reason.
+    # The first was decrypted, so its error goes only to its caller; the others were not decrypted.
     sentence = failures.sentence_from_text(keys.active, sealed.head, str(errors[0]), now_ms())
     assert (errors[0].status, sentence) == ("INVALID_ARGUMENT", "4 bytes announced at 0, 0 there")
     assert {(err.status, envelope.OUTSIDE in str(err)) for err in errors[1:]} == {("INVALID_ARGUMENT", True)}
@@ -90,7 +90,7 @@ WRONG = {
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 @pytest.mark.parametrize("name", WRONG)
-def test_an_error_of_the_model_is_that_of_the_open_way_and_only_the_caller_reads_it(
+def test_an_error_of_the_model_equals_the_unsealed_one_and_only_the_caller_reads_it(
     name: str, protocol: str, keys: KeyFolder, servers: list[Server]
 ) -> None:
     url = f"{protocol}://{getattr(servers[0], f'{protocol}_url')}"
@@ -102,7 +102,7 @@ def test_an_error_of_the_model_is_that_of_the_open_way_and_only_the_caller_reads
     sealed, plain = errors
     assert (type(sealed), sealed.status, sealed.model) == (type(plain), plain.status, plain.model)
     assert without_request_id(str(sealed)) == without_request_id(str(plain))
-    # What went over the wire, and so past any proxy, is what the transport's own error said.
+    # Only the transport's error went over the network, where a proxy could read it.
     on_the_wire = str(sealed.__cause__)
     assert failures.INTRODUCTION in on_the_wire
     assert not re.search(r"UTF|FP32|shape|texts|batch|business", on_the_wire)
@@ -113,9 +113,7 @@ def without_request_id(sentence: str) -> str:
 
 
 @pytest.mark.parametrize("change", ["altered", "other_model", "old", "other_key"])
-def test_what_is_not_whole_fresh_and_meant_for_the_model_is_refused(
-    change: str, keys: KeyFolder, servers: list[Server]
-) -> None:
+def test_an_altered_old_or_misdirected_request_is_refused(change: str, keys: KeyFolder, servers: list[Server]) -> None:
     now, model, key = now_ms(), "sealed_embed_text", keys.active
     if change == "old":
         now -= 10 * envelope.WINDOW_MS
@@ -139,7 +137,7 @@ def test_keys_rotate_while_server_and_client_run(home: Path, keys: KeyFolder, se
         while keys.active.id != "second":
             assert time.monotonic() < deadline
             client.classify(IMAGES)
-        # The server looks once a second: until then it does not know the key.
+        # The server reads the keys once per second: until then it does not know the key.
         while True:
             try:
                 labels = client.classify(IMAGES)
@@ -150,7 +148,7 @@ def test_keys_rotate_while_server_and_client_run(home: Path, keys: KeyFolder, se
 
 
 class Altering(BaseHTTPRequestHandler):
-    """Passes requests on to the server at `upstream`, and changes the last byte of what it says."""
+    """Forwards requests to the server at `upstream`, and changes the last byte of each answer."""
 
     protocol_version = "HTTP/1.1"
     upstream = ""
@@ -198,7 +196,7 @@ def test_the_log_holds_no_payload(home: Path, keys: KeyFolder, servers: list[Ser
     assert "UTF-8" not in log  # nor what was wrong with one
 
 
-def test_a_memory_that_another_user_spoilt_stops_neither_the_server_nor_says_more_than_one_line(
+def test_a_replay_memory_that_another_user_broke_is_one_line_and_does_not_stop_the_server(
     tmp_path: Path, keys: KeyFolder, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = tmp_path / "seen"

@@ -30,7 +30,7 @@ input { name: "i" data_type: TYPE_FP32 dims: 2 } output { name: "o" data_type: T
 ensemble_scheduling { step { model_name: "absent" model_version: -1
     input_map { key: "x" value: "i" } output_map { key: "y" value: "o" } } }
 """
-# Started in a process of its own, so that a test can send it signals or kill it.
+# Started in a separate process, so that a test can send it signals or kill it.
 SERVE = """
 import sys
 from pathlib import Path
@@ -169,7 +169,7 @@ def test_a_refusal_is_one_line_without_traceback(refusal: str) -> None:
     assert [sign for sign in ("\n", "\\n", "At:", "Traceback", "ModelRefusedError") if sign in refusal] == []
 
 
-def test_a_busy_port_is_told_before_anything_starts(repository: Path) -> None:
+def test_a_busy_port_is_reported_before_anything_starts(repository: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         probe.listen()
@@ -179,7 +179,7 @@ def test_a_busy_port_is_told_before_anything_starts(repository: Path) -> None:
     assert regions(os.getpid()) == []
 
 
-def test_an_option_triton_does_not_know_is_told_in_one_line(repository: Path) -> None:
+def test_an_option_triton_does_not_know_is_one_line(repository: Path) -> None:
     with pytest.raises(UserError) as caught:
         Server(repository, **FREE_PORTS, extra_arguments=["--no-such-option"]).start()
     assert str(caught.value) == "tritonserver ended with status 1: unrecognized option '--no-such-option'"
@@ -242,7 +242,7 @@ def test_a_second_signal_kills_the_server_at_once(serving: tuple["subprocess.Pop
     assert (took_s < 4, process.returncode, group(pid), regions(process.pid)) == (True, 0, [], [])
 
 
-def test_a_server_that_dies_by_itself_is_told_in_one_line(serving: tuple["subprocess.Popen[str]", int, str]) -> None:
+def test_a_server_that_dies_by_itself_is_one_line(serving: tuple["subprocess.Popen[str]", int, str]) -> None:
     process, pid, _ = serving
     os.kill(pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=20)

@@ -1,4 +1,4 @@
-"""`ai102 tune` and `ai102 explain` as their user types them, against the real server; tuning works on a copy."""
+"""`ai102 tune` and `ai102 explain` as a user runs them, against the real server; tuning works on a copy."""
 
 import json
 import os
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ("--seconds", "0.4", "--budget-minutes", "0.2")
 
-# Whoever runs the tests in the background has them inherit that SIGINT is ignored.
+# Tests that run in the background inherit an ignored SIGINT.
 INTERRUPTIBLE = """import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("ai102", run_name="__main__")
@@ -41,7 +41,7 @@ def ai102(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The contract, the sets and what is built for digits, as far as tuning reads it."""
+    """A copy of the contract, the sets and the built files of digits that tuning reads."""
     shutil.copy(ROOT / "models.toml", tmp_path)
     shutil.copytree(ROOT / "calibration", tmp_path / "calibration")
     shutil.copytree(
@@ -74,9 +74,9 @@ def configs(server: Server, *models: str) -> list[str]:
         client.close()
 
 
-def test_a_network_is_tuned_and_the_better_config_written_with_all_that_follows(project: Path) -> None:
+def test_a_network_is_tuned_and_the_better_config_is_written_with_its_files(project: Path) -> None:
     file = project / "models.toml"
-    # Nobody batches and everybody waits: whatever the machine, more than this can be had.
+    # No batching and a long delay: on every machine a better config exists.
     text = file.read_text(encoding="utf-8")
     slow = text.replace("{ max_batch_size = 64, max_queue_delay_us = 0 }", "{ max_batch_size = 1 }   # why", 1)
     slow = slow.replace("warmup = { batch_sizes = [1, 64] } ", "warmup = { batch_sizes = [1] } ", 1)
@@ -166,7 +166,7 @@ def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], message: str) ->
     assert (done.returncode, done.stderr.count("\n"), message in done.stderr) == (2, 1, True), done.stderr
 
 
-def test_a_server_that_lets_nobody_load_models_is_told_apart(project: Path) -> None:
+def test_a_server_without_explicit_model_control_is_reported(project: Path) -> None:
     for folder in (project / "model_repository").iterdir():
         if not folder.name.startswith("digits"):
             shutil.rmtree(folder)
@@ -202,7 +202,7 @@ def test_explain_finds_a_client_that_waits_for_each_answer_and_clients_that_do_n
 
 @contextmanager
 def asked_by(clients: int, url: str, items: tuple[bytes, ...]) -> Iterator[None]:
-    """Load from so many clients, each of which waits for its answer, for as long as the block lasts."""
+    """Load from `clients` clients during the block; each waits for its answers."""
     is_over = threading.Event()
     with Client(url) as client:
 

@@ -1,4 +1,4 @@
-"""The verbs as their user types them, against the repository that `make engine` built."""
+"""The commands as a user runs them, against the repository that `make engine` built."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Three held-out digits (five, zero, one) and a text that calls itself an image."""
+    """Three held-out digits (five, zero, one) and a text file with the name of an image."""
     folder = tmp_path_factory.mktemp("images")
     items = read.read_samples(ROOT / "calibration" / "sets", "digits", "test").items[:3]
     for number, item in enumerate([*items, b"just text"]):
@@ -39,7 +39,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_infer_prints_a_row_an_image(protocol: str, server: Server, images: list[str]) -> None:
+def test_infer_prints_one_row_per_image(protocol: str, server: Server, images: list[str]) -> None:
     address = server.http_url if protocol == "http" else server.grpc_url
     done = ai102("infer", "classify_image", *images[:3], "--protocol", protocol, "--address", address)
     assert done.returncode == 0, done.stderr
@@ -54,7 +54,7 @@ def test_infer_as_json_is_json(server: Server) -> None:
     assert [entry["truncated"] for entry in entries] == [False, False]
 
 
-def test_infer_answers_the_good_items_and_tells_the_bad_ones(server: Server, images: list[str]) -> None:
+def test_infer_answers_good_items_and_reports_bad_ones(server: Server, images: list[str]) -> None:
     done = ai102("infer", "classify_image", images[0], images[3], "missing.png", "--address", server.grpc_url)
     assert done.returncode == 2
     assert "five" in done.stdout
@@ -63,7 +63,7 @@ def test_infer_answers_the_good_items_and_tells_the_bad_ones(server: Server, ima
     assert "Traceback" not in done.stderr
 
 
-def test_infer_warns_of_a_text_that_was_cut(server: Server) -> None:
+def test_infer_warns_of_a_truncated_text(server: Server) -> None:
     done = ai102("infer", "embed_text", "word " * 1000, "--address", server.grpc_url)
     assert done.returncode == 0
     assert "longer than the network reads; its end was dropped" in done.stderr

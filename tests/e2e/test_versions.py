@@ -1,4 +1,4 @@
-"""A new build becomes a version that a running server takes over, and a rollback one that it goes back to."""
+"""A running server loads a new build as a new version, and returns to the previous one after a rollback."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ class Silent:
 
 
 def trained(folder: Path, factor: float) -> None:
-    """What a training run leaves: y = factor * x."""
+    """The output of a training run: y = factor * x."""
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "factor"], ["y"])],
         "scale",
@@ -124,7 +124,7 @@ def test_a_running_server_follows_a_rollback_and_its_undoing(folder: Path, serve
     assert answer(server) == 3.0
 
 
-def test_rolling_back_further_than_there_are_builds_is_one_line(folder: Path) -> None:
+def test_a_rollback_beyond_the_oldest_build_is_one_line(folder: Path) -> None:
     for line in ("", "ai102: scale_fp32 has no build but version 1: there is nothing to roll back to\n"):
         done = ai102(folder, "rollback", "scale")
         assert (done.returncode, done.stderr) == (2 if line else 0, line)
@@ -139,7 +139,7 @@ def test_a_server_that_does_not_answer_is_one_line(folder: Path) -> None:
     )
 
 
-def test_models_shows_what_is_stale_and_what_was_never_built(folder: Path, tmp_path: Path) -> None:
+def test_models_shows_stale_and_missing_builds(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text(CONTRACT)
     (tmp_path / "calibration" / "sets").mkdir(parents=True)
     done = ai102(tmp_path, "models")

@@ -1,4 +1,4 @@
-"""When requests set out in an open loop."""
+"""Send times of requests in an open loop."""
 
 from itertools import takewhile
 from random import Random
@@ -9,12 +9,12 @@ import pytest
 from loadtest.arrivals import constant, poisson
 
 
-def test_constant_arrivals_are_one_distance_apart_and_never_before_the_start() -> None:
+def test_constant_arrivals_are_one_interval_apart_and_never_before_the_start() -> None:
     times = list(takewhile(lambda at: at < 103.0, constant(rate=4.0, start_s=100.1)))
     assert times == pytest.approx(np.arange(100.25, 103.0, 0.25))
 
 
-def test_users_in_turns_are_together_as_even_as_one() -> None:
+def test_alternating_users_together_send_at_a_constant_interval() -> None:
     users, rate = 5, 50.0
     times = [
         takewhile(lambda at: at < 8.0, constant(rate / users, start_s, user / users))
@@ -24,7 +24,7 @@ def test_users_in_turns_are_together_as_even_as_one() -> None:
     assert np.diff(together) == pytest.approx(np.full(len(together) - 1, 1 / rate))
 
 
-def test_poisson_arrivals_come_at_the_rate_and_forget_the_last_one() -> None:
+def test_poisson_arrivals_have_the_rate_and_are_independent() -> None:
     times = np.array(list(takewhile(lambda at: at < 1000.0, poisson(20.0, 0.0, Random(102)))))
     gaps = np.diff(times)
     assert len(times) == pytest.approx(20_000, rel=0.03)

@@ -1,4 +1,4 @@
-"""Locust as it is typed, against a real tritonserver."""
+"""Locust's command line against a real tritonserver."""
 
 import csv
 import hashlib
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent
 LOCUST = (sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest" / "locustfile.py"))
 EVERYTHING_GOES = ("--slo-p99-ms", "60000", "--slo-error-percent", "0")
-# Stands in for a server that fails: says of each image what it is, one at a time, each for SECONDS; LATER after COUNT.
+# A failing server: returns each image's label, one at a time, each after SECONDS; after COUNT answers, LATER.
 DOUBTFUL = """
 import hashlib, json, time
 from pathlib import Path
@@ -71,7 +71,7 @@ class Run:
 
 
 def run(folder: Path, *words: str) -> Run:
-    """Locust, headless, from a folder of its own, as far as its end."""
+    """Run Locust, headless, in its own folder, until it ends."""
     command = [*LOCUST, "--headless", "--only-summary", "--contract", str(ROOT / "models.toml"), *words]
     done = subprocess.run(
         [*command, "--summary", "summary.json"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
@@ -166,7 +166,7 @@ def test_a_wrong_answer_under_load_is_a_failure_of_its_own(doubtful: Server, tmp
 
 
 @pytest.mark.parametrize("doubtful", [(0, 8, AN_ERROR)], indirect=True)
-def test_quick_failures_are_no_response_times(doubtful: Server, tmp_path: Path) -> None:
+def test_quick_failures_have_no_response_times(doubtful: Server, tmp_path: Path) -> None:
     load = ("-t", "2", "--models", "classify_image", "--samples", "8")
     done = run(tmp_path, "--host", f"http://{doubtful.http_url}", *load, *EVERYTHING_GOES)
     assert done.status == 1, done.log
@@ -185,8 +185,8 @@ def test_a_server_with_another_model_gets_no_load(doubtful: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize("doubtful", [(0.1, 10_000, WRONG)], indirect=True)
-def test_requests_set_out_in_an_open_loop_whether_or_not_answers_came(doubtful: Server, tmp_path: Path) -> None:
-    # 40 a second to a server of 10 a second: the last of 80 waits for those before it.
+def test_requests_of_an_open_loop_do_not_wait_for_answers(doubtful: Server, tmp_path: Path) -> None:
+    # 40 per second to a server with 10 per second: the last of 80 waits for those before it.
     load = ("--arrivals", "constant", "--rate", "40", "-t", "2", "--models", "classify_image", "--samples", "8")
     done = run(tmp_path, "--host", f"http://{doubtful.http_url}", *load, *EVERYTHING_GOES)
     assert done.status == 0, done.log
@@ -226,7 +226,7 @@ def test_a_mistake_or_a_dead_server_is_one_line_before_any_load(words: str, sent
 
 
 def run_with_a_worker(folder: Path, *words: str) -> Run:
-    """Locust as a master, headless, and one worker, which ends by itself when its master does."""
+    """Run Locust as a master, headless, with one worker, which ends with its master."""
     port = str(free_port())
     with (folder / "worker.log").open("w") as log:
         worker = subprocess.Popen(
@@ -243,7 +243,7 @@ def run_with_a_worker(folder: Path, *words: str) -> Run:
     return done
 
 
-def test_a_master_judges_what_its_workers_did(server: Server, tmp_path: Path) -> None:
+def test_a_master_checks_the_goals_of_its_workers(server: Server, tmp_path: Path) -> None:
     load = ("--host", f"grpc://{server.grpc_url}", "-u", "2", "-r", "2", "-t", "6", "--check-share", "1")
     done = run_with_a_worker(tmp_path, *load, *EVERYTHING_GOES)
     assert done.status == 0, done.log
@@ -274,7 +274,7 @@ def test_answers_that_workers_wait_for_at_the_end_are_counted(doubtful: Server, 
     assert done.summary["results"]["grpc classify_image"]["requests"] == model["inference_count"] - asked_before_load
 
 
-def test_the_web_page_starts_a_run_and_its_end_is_judged(server: Server, tmp_path: Path) -> None:
+def test_the_web_page_starts_a_run_and_its_goals_are_checked(server: Server, tmp_path: Path) -> None:
     port = free_port()
     page = f"http://127.0.0.1:{port}"
     goals = ("--host", f"grpc://{server.grpc_url}", "--what", "images", "--summary", "summary.json", *EVERYTHING_GOES)
@@ -307,7 +307,7 @@ def get(url: str, form: str | None = None) -> str:
 
 
 def wait_for(question: Any, timeout_s: float = 60.0) -> Any:
-    """What `question` says as soon as it says something."""
+    """The first true result of `question`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""The options, and the plan of load that they make."""
+"""The options, and the load plan that follows from them."""
 
 import argparse
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is sent, and what a right answer is."""
+"""Requests and expected answers."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_what_and_models_choose() -> None:
         ("both", ["classify_image", "classify_image_steps", "embed_text", "embed_text_steps"]),
     ],
 )
-def test_either_form_of_a_pipeline_can_be_asked(pipelines: Pipelines, models: list[str]) -> None:
+def test_either_form_of_a_pipeline_can_get_load(pipelines: Pipelines, models: list[str]) -> None:
     assert [target.model for target in targets(CONTRACT, "mixed", (), 1, pipelines)] == models
 
 

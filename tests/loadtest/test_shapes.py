@@ -1,4 +1,4 @@
-"""How load changes over a run."""
+"""Load shapes."""
 
 import pytest
 

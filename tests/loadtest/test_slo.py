@@ -1,4 +1,4 @@
-"""What a run must reach."""
+"""The goals of a run."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ P99 = {"images": 20.0, "texts": 100.0}
         ),
     ],
 )
-def test_a_missed_goal_says_what_came_and_what_was_wanted(rows: list[Row], goals: Goals, missed: list[str]) -> None:
+def test_a_missed_goal_shows_the_measurement_and_the_goal(rows: list[Row], goals: Goals, missed: list[str]) -> None:
     expected = [target for target in BOTH if target[1] in goals.p99_ms]
     assert [str(gate) for gate in gates(rows, expected, goals) if not gate.passed] == missed
 

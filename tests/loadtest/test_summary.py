@@ -12,7 +12,7 @@ SILENT = Row("http", "texts", 7, 7, 0.0, None, None, None, None, None)
 NONE = {"counts": {}, "errors": [], "load": {}, "servers": {}, "seconds": 0.0}
 
 
-def test_what_was_not_measured_says_why() -> None:
+def test_a_value_that_was_not_measured_has_a_reason() -> None:
     expected = [("grpc", "images"), ("http", "texts"), ("http", "images")]
     gates = [Gate("p99", "little", "much", False)]
     values = summary(rows=[ROW, SILENT], gates=gates, expected=expected, **NONE)
@@ -22,7 +22,7 @@ def test_what_was_not_measured_says_why() -> None:
     assert values["results"]["http images"] == "not measured: no request was sent"
 
 
-def test_a_run_that_never_began_has_no_figures() -> None:
+def test_a_run_that_never_started_has_no_figures() -> None:
     values = summary(rows=[], gates=[], expected=[("grpc", "images")], reason="no run was started", **NONE)
     reason = "not measured: no run was started"
     assert [values[key] for key in ("verdict", "seconds", "counts")] == [reason] * 3

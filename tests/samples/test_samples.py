@@ -52,7 +52,7 @@ def test_digits_have_a_label_each_and_reach_the_network_unchanged() -> None:
     assert tensors["pixels"].max() == 255
 
 
-def test_lines_are_read_as_they_stand(sets: Path) -> None:
+def test_lines_are_read_unchanged(sets: Path) -> None:
     assert read_samples(sets, "own", "calibration").items == (b"a", b"b")
 
 
@@ -72,7 +72,7 @@ def test_lines_are_read_as_they_stand(sets: Path) -> None:
         ("train", {}, "a set of the kind lines has no train split"),
     ],
 )
-def test_a_set_that_is_not_what_it_declares_is_refused(
+def test_a_set_that_differs_from_its_declaration_is_refused(
     split: str, change: dict[str, str | None], words: str, sets: Path
 ) -> None:
     for name, text in change.items():
@@ -85,7 +85,7 @@ def test_a_set_that_is_not_what_it_declares_is_refused(
     assert words in str(caught.value)
 
 
-def test_the_embedder_is_judged_on_more_than_a_thousand_sentences_that_nobody_here_wrote() -> None:
+def test_the_embedder_is_measured_on_more_than_a_thousand_sentences_of_others() -> None:
     calibration, test = calibration_and_test(SETS, "minilm")
     own, docs = test.items[:260], test.items[260:]
     assert len(docs) == len(set(docs)) >= 1000
@@ -95,11 +95,11 @@ def test_the_embedder_is_judged_on_more_than_a_thousand_sentences_that_nobody_he
     assert test.sha256 == read_samples(SETS, "minilm", "test").sha256
 
 
-def test_fewer_sentences_are_the_first_of_more() -> None:
+def test_a_smaller_count_gives_the_first_sentences_of_a_larger_one() -> None:
     assert python_docs.sentences(300)[:100] == python_docs.sentences(100)
 
 
-def test_a_python_without_its_documentation_is_told(sets: Path) -> None:
+def test_a_python_without_its_documentation_is_reported(sets: Path) -> None:
     (sets / "own.toml").write_text(LINES.replace('"\n[test]', '"\npython_docs = 999999\n[test]'))
     with pytest.raises(UserError, match=r"python_docs is 999999, but the documentation of this Python holds \d+ sen"):
         read_samples(sets, "own", "calibration")

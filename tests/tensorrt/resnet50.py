@@ -1,4 +1,4 @@
-"""ResNet-50's graph with random weights: for what a compiler makes of it, never for accuracy."""
+"""ResNet-50's graph with random weights: for tests of compilers, never for accuracy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width and blocks; 53 convolu
 
 
 def resnet50(file: Path) -> Path:
-    """uint8 [batch, 3, 224, 224] to [batch, 1000]; batch normalisation is folded already."""
+    """uint8 [batch, 3, 224, 224] to [batch, 1000]; batch normalisation is already fused."""
     random = np.random.default_rng(0)
     nodes: list[NodeProto] = []
     tensors: list[TensorProto] = [numpy_helper.from_array(np.float32(1 / 255), "scale")]
@@ -61,7 +61,7 @@ def resnet50(file: Path) -> Path:
 
 
 def made_up_ranges(file: Path) -> Ranges:
-    """-4 to 4 for every tensor: a compiler does not ask whether ranges are true."""
+    """The range -4 to 4 for every tensor: a compiler does not check ranges."""
     model = clean_graph(file)
     touched = {layer.activation for layer in weighted_layers(model)}
     touched |= {name for node in following_nodes(model) for name in node.input}

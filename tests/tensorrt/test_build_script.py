@@ -1,4 +1,4 @@
-"""What is printed for a container and for Kubernetes is well-formed and builds the same plan."""
+"""The printed docker command and Kubernetes Job are well-formed and build the same plan."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_job_is_yaml_with_the_same_steps(gpu: str | None) -> None:
     assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "models"}
 
 
-def test_names_that_are_none_are_refused() -> None:
+def test_invalid_names_are_refused() -> None:
     for arguments in (("a b", ONNX, IMAGE, "c"), ("a", ONNX, "an image", "c"), ("a", ONNX, IMAGE, "c\nd")):
         with pytest.raises(UserError):
             kubernetes_job(*arguments)

@@ -55,7 +55,7 @@ SAME = Machine("10.16.1.11", "9.0", "NVIDIA H200", "580.65.06")
         (manifest(compute_capability=None), SAME, False, "built without a GPU"),
     ],
 )
-def test_a_plan_loads_where_its_manifest_fits(
+def test_a_plan_loads_on_machines_that_fit_its_manifest(
     facts: dict[str, Any], machine: Machine, loads: bool | None, reason: str | None
 ) -> None:
     result = diagnosis("digits_int8/1/model.plan", facts, machine, can_build=False)
@@ -98,6 +98,6 @@ def test_every_plan_of_a_repository_is_examined(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [Machine(tensorrt="11"), Machine(compute_capability="sm90")])
-def test_a_fact_that_is_not_well_formed_is_refused(given: Machine, tmp_path: Path) -> None:
+def test_a_malformed_fact_is_refused(given: Machine, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="write it like"):
         examine(tmp_path, given)

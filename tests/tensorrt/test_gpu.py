@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
         (Machine(), "onnxruntime"),
     ],
 )
-def test_tensorrt_is_the_target_where_it_and_a_gpu_are(machine: Machine, target: Target) -> None:
+def test_tensorrt_is_the_target_if_it_and_a_gpu_are_present(machine: Machine, target: Target) -> None:
     assert pick_target(machine) == target
 
 

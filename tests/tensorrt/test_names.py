@@ -1,4 +1,4 @@
-"""Every name of TensorRT's that the code uses is one that the bindings of 10.16.1 and 11.4.0 were seen to have."""
+"""Every TensorRT name in the code exists in the bindings of 10.16.1 and 11.4.0."""
 
 import ast
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ IN_THE_BINDINGS = Path(__file__).with_name("names_in_the_bindings.txt")
 
 
 def dotted(node: ast.AST) -> Iterator[str]:
-    """The names behind `trt.` or `self._trt.`."""
+    """The names after `trt.` or `self._trt.`."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

@@ -53,8 +53,8 @@ def test_onnx_runtime_without_optimizations_runs_it_within_the_budget(emitted: E
     assert network.calibration_set is not None
     samples = read_samples(workspace.sets, network.calibration_set, "test")
     if emitted.name == "minilm" and emitted.precision != network.tensorrt.float_precision:
-        # Most of a minute for the whole split, spent on the precision that the contract asks for. Who is whose
-        # nearest neighbour depends on how many there are, so the quarter is held to the cosines.
+        # The whole split takes most of a minute, so it runs only at the contract's precision. Nearest neighbours
+        # depend on the number of samples, so a quarter of the split is compared by cosines.
         samples = replace(samples, items=samples.items[::4])
         assert network.budget is not None
         cosines = network.budget.model_copy(update={"min_nearest_neighbour_percent": None})
@@ -64,7 +64,7 @@ def test_onnx_runtime_without_optimizations_runs_it_within_the_budget(emitted: E
     assert verdict.complaints == (), verdict.summary
 
 
-def test_nvidias_compiler_takes_it_and_runs_every_weighted_layer_in_int8(emitted: Emitted) -> None:
+def test_nvidias_compiler_accepts_it_and_runs_every_weighted_layer_in_int8(emitted: Emitted) -> None:
     reason = "tensorrt-rtx-cu12 is not installed: pip install -e '.[rtx]'"
     trt = pytest.importorskip("tensorrt_rtx", reason=reason, exc_type=ImportError)
     network = emitted.network

@@ -1,4 +1,4 @@
-"""NVIDIA's own compiler, driven by engine/tensorrt.py without a GPU: what it takes, what it refuses, what is kept.
+"""NVIDIA's compiler, run by ai102.tensorrt.build without a GPU: accepted graphs, refusals, stored files.
 
 `tensorrt_rtx` has TensorRT 11's interface but is another product: that TensorRT builds the same is not shown here.
 """
@@ -94,7 +94,7 @@ def test_a_layer_kept_float_is_float_in_the_builders_list(tmp_path: Path) -> Non
     assert (len(weighted), len(nodes_in_int8(layers, weighted)), len(nodes_meant_for_int8(file))) == (4, 3, 3)
 
 
-def test_every_error_of_the_parser_is_told_with_its_node(tmp_path: Path) -> None:
+def test_every_error_of_the_parser_is_reported_with_its_node(tmp_path: Path) -> None:
     node = helper.make_node
     nodes = [
         node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero_point"], "first"),
@@ -140,7 +140,7 @@ def test_shapes_that_do_not_fit_are_refused(cnn: Path, profiles: dict[str, Profi
         build.plan_from_onnx(trt, cnn, profiles, TensorRTOptions())
 
 
-def test_a_build_that_fails_tells_the_builders_reason(cnn: Path) -> None:
+def test_a_failed_build_reports_the_builders_reason(cnn: Path) -> None:
     # This flag needs a GPU in tensorrt_rtx.
     with pytest.raises(UserError, match=f"TensorRT {trt.__version__} cannot build it: .*[a-z]"):
         build.plan_from_onnx(trt, cnn, PIXELS, TensorRTOptions(version_compatible=True))

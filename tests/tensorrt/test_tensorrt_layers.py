@@ -1,4 +1,4 @@
-"""Profiles follow from the contract, and INT8 layers are read from either list of the builder's."""
+"""Profiles follow from the contract, and INT8 layers are read from both of the builder's lists."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_profiles_span_batches_and_lengths_of_the_contract() -> None:
     assert digits == {"pixels": ((1, 1, 8, 8), (64, 1, 8, 8), (64, 1, 8, 8))}
 
 
-def test_nested_phases_fill_their_parents_step_and_never_go_back() -> None:
+def test_nested_phases_fill_their_parents_step_and_never_decrease() -> None:
     phases, seen = Phases(), []
     phases.start("build", None, 2)
     phases.start("parts", "build", 4)

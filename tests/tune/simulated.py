@@ -1,4 +1,4 @@
-"""The outermost fake of these tests: a batching server with a queue, simulated, so that a rate search takes no time."""
+"""A simulated batching server with a queue, so that a rate search takes no time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values are tried, and how the chosen ones are written."""
+"""Which values are tried, and how the chosen values are written."""
 
 import json
 from pathlib import Path
@@ -29,14 +29,14 @@ def test_choices_are_powers_of_two_within_machine_and_goal() -> None:
     assert (choices.instances, choices.threads, choices.most_busy_threads) == ((1, 2, 4), (1, 2), 4)
 
 
-def test_more_busy_threads_than_the_machine_feeds_are_not_tried_unless_asked_for() -> None:
+def test_more_busy_threads_than_the_machine_supports_are_not_tried_unless_given() -> None:
     best = Candidate(8, 0, (), 4, 1)
     assert along("threads", best, choices_for(DIGITS, 20, 2)) == []
     given_choices = choices_for(DIGITS, 20, 2, instances=(4,), threads=(1, 8))
     assert [one.threads for one in along("threads", best, given_choices)] == [8]
 
 
-def test_preferred_sizes_are_tried_only_with_a_delay_and_go_with_it() -> None:
+def test_preferred_sizes_are_tried_only_with_a_delay_and_removed_with_it() -> None:
     choices = choices_for(DIGITS, 20, 1)
     waiting = Candidate(8, 500, (4,), 1, 1)
     assert [one.preferred_batch_sizes for one in along("preferred_batch_sizes", waiting, choices)] == [(), (2,)]
@@ -86,7 +86,7 @@ def test_a_candidate_is_written_with_every_comment_kept() -> None:
         ),
     ],
 )
-def test_keys_that_were_not_told_are_added(before: str, after: str, written: str) -> None:
+def test_missing_keys_are_added(before: str, after: str, written: str) -> None:
     text = TEXT.replace(before, after, 1)
     network = contract.contract_from_text(text, Path("models.toml")).networks["digits"]
     candidate = Candidate(64, 100, (), 2, 1)
@@ -95,7 +95,7 @@ def test_keys_that_were_not_told_are_added(before: str, after: str, written: str
     assert candidate_of(contract.contract_from_text(text, Path("models.toml")).networks["digits"]) == candidate
 
 
-def test_a_table_of_its_own_keeps_its_lines() -> None:
+def test_a_separate_table_keeps_its_lines() -> None:
     text = TEXT.replace("batching = { max_batch_size = 64, max_queue_delay_us = 500 }\n", "", 1)
     text += "\n[networks.digits.batching]\nmax_batch_size = 64   # measured\nqueue = { max_size = 128 }\n"
     network = contract.contract_from_text(text, Path("models.toml")).networks["digits"]
@@ -108,7 +108,7 @@ def test_no_delay_is_written_as_no_key() -> None:
     assert "batching = { max_batch_size = 64 }" in after
 
 
-def test_the_subject_of_a_network_is_what_is_served_of_it_and_of_an_ensemble_what_is_inside() -> None:
+def test_the_subject_of_a_network_is_its_served_model_and_of_an_ensemble_the_inner_one() -> None:
     assert [subject_of(CONTRACT, name) for name in ("digits", "digits_fp32", "classify_image")] == [
         Subject("digits_int8", "digits", "digits_int8", ()),
         Subject("digits_fp32", "digits", "digits_fp32", ()),
@@ -117,7 +117,7 @@ def test_the_subject_of_a_network_is_what_is_served_of_it_and_of_an_ensemble_wha
 
 
 @pytest.mark.parametrize("name", ["nope", "digits_decode"])
-def test_what_cannot_be_tuned_is_told_with_what_can(name: str) -> None:
+def test_an_untunable_name_is_refused_with_the_tunable_ones(name: str) -> None:
     with pytest.raises(UserError, match="there are digits, minilm, classify_image"):
         subject_of(CONTRACT, name)
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_tuned_is_told_with_what_can(name: str) -> None:
         ({"instances": (1, 0)}, "--instances is 0"),
     ],
 )
-def test_a_wish_that_cannot_be_meant_is_refused(wish: dict[str, float], message: str) -> None:
+def test_an_option_that_is_not_positive_is_refused(wish: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=f"{message}: write a number above 0"):
         Wish(**wish)  # type: ignore[arg-type]
 
@@ -146,12 +146,12 @@ def test_capacity_of_other_models_stays() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"models": 3}'])
-def test_a_file_that_is_no_capacity_is_not_overwritten(text: str) -> None:
+def test_a_file_of_another_format_is_not_overwritten(text: str) -> None:
     with pytest.raises(UserError, match=r"capacity\.json: not what `ai102 tune` writes"):
         merged(text, Path("capacity.json"), "a", {})
 
 
-def test_the_client_gets_a_core_of_its_own_where_there_are_two() -> None:
+def test_the_client_gets_its_own_core_if_there_are_two() -> None:
     shared = [shared_out(range(count)) for count in (1, 2, 4, 8)]
     assert [(len(one.server), len(one.client), one.are_apart) for one in shared] == [
         (1, 1, False),

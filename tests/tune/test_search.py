@@ -37,21 +37,21 @@ def test_the_highest_rate_is_found_to_the_tolerance_from_any_start() -> None:
     assert not above.holds(20)
 
 
-def test_a_goal_below_the_work_of_one_request_is_told_with_the_lowest_p99_seen() -> None:
+def test_a_goal_below_the_time_of_one_request_is_refused_with_the_lowest_p99() -> None:
     server = SimulatedServer(fixed_ms=30)
     with pytest.raises(GoalNotReachedError, match=r"a p99 of 20 ms is out of reach: .* the lowest seen 3\d") as refused:
         search(server).run(PRESENT)
     assert refused.value.exit_status == 3
 
 
-def test_batching_that_pays_is_found_and_confirmed() -> None:
+def test_batching_that_raises_the_rate_is_chosen_and_confirmed() -> None:
     outcome = search(SimulatedServer()).run(PRESENT)
     assert outcome.present.candidate == PRESENT
     assert (outcome.is_changed, outcome.chosen.candidate.max_batch_size >= 8) == (True, True)
     assert rate_of(outcome.chosen) > 3 * rate_of(outcome.present)
 
 
-def test_a_present_config_that_is_best_already_is_kept_for_little_effort() -> None:
+def test_a_present_config_that_is_the_best_is_kept_after_few_measurements() -> None:
     server = SimulatedServer()
     best = search(server).run(PRESENT).chosen.candidate
     again = SimulatedServer()
@@ -66,31 +66,31 @@ def test_a_present_config_that_is_best_already_is_kept_for_little_effort() -> No
 
 
 def test_noise_alone_does_not_change_the_config() -> None:
-    # Batches cost what their requests would cost alone, and instances share one core: nothing can be gained.
+    # Batches cost as much as their requests alone, and instances share one core: no config is better.
     server = SimulatedServer(fixed_ms=0.0, item_ms=1.0, noise=0.02)
     assert not search(server).run(PRESENT).is_changed
 
 
-def test_the_time_is_kept_to_and_the_present_config_measured_all_the_same() -> None:
+def test_the_time_limit_holds_and_the_present_config_is_still_measured() -> None:
     server = SimulatedServer()
     outcome = search(server, budget_s=60).run(PRESENT)
     assert rate_of(outcome.trials[0]) > 0
     assert server.now < 60 + 24
 
 
-def test_a_present_config_that_misses_the_goal_is_replaced_by_one_that_keeps_it() -> None:
+def test_a_present_config_that_misses_the_goal_is_replaced_by_one_that_meets_it() -> None:
     late = replace(PRESENT, max_batch_size=8, max_queue_delay_us=30_000)
     outcome = search(SimulatedServer()).run(late)
     assert (outcome.present.window, outcome.is_changed) == (None, True)
 
 
-def test_where_the_client_is_the_limit_that_is_said_and_nothing_is_compared() -> None:
+def test_a_client_bottleneck_is_reported_and_nothing_is_compared() -> None:
     outcome = search(SimulatedServer(client_limit=200)).run(PRESENT)
     assert (outcome.chosen.is_client_bound, len(outcome.trials)) == (True, 1)
     assert "the client is the bottleneck" in outcome.verdict
 
 
-def test_a_config_the_server_refuses_loses_and_the_search_goes_on() -> None:
+def test_a_config_that_the_server_refuses_is_beaten_and_the_search_continues() -> None:
     class Choosy(SimulatedServer):
         def window(self, candidate: Candidate, rate: float) -> Window:
             if candidate.instances == 2:
@@ -104,7 +104,7 @@ def test_a_config_the_server_refuses_loses_and_the_search_goes_on() -> None:
     assert outcome.is_changed
 
 
-def test_a_p99_near_the_goal_is_looked_at_twice_and_a_clear_one_once() -> None:
+def test_a_p99_near_the_goal_is_measured_twice_and_a_clear_one_once() -> None:
     def looks(latency_ms: float) -> int:
         windows: list[float] = []
         looked_at(lambda rate: windows.append(rate) or Window(rate, (latency_ms,) * 200), 10, 20)  # type: ignore[func-returns-value]

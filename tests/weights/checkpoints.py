@@ -1,4 +1,4 @@
-"""Small checkpoints in Hugging Face's format, with random weights, as their makers publish them."""
+"""Small checkpoints in Hugging Face's format, with random weights, in the layout in which they are published."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS = (
 
 
 def resnet(folder: Path, **processor: Any) -> Path:
-    """As microsoft/resnet-50: the shorter side scaled to 56 / 0.875, 56 pixels cut out."""
+    """As microsoft/resnet-50: the shorter side scaled to 56 / 0.875, then a center crop of 56 pixels."""
     config = transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1], layer_type="basic", **_labels(ANIMALS)
     )
@@ -35,7 +35,7 @@ def resnet(folder: Path, **processor: Any) -> Path:
 
 
 def vit(folder: Path, **processor: Any) -> Path:
-    """As google/vit-base-patch16-224: all of the image scaled to the network's size."""
+    """As google/vit-base-patch16-224: the whole image scaled to the network's size."""
     config = transformers.ViTConfig(image_size=32, patch_size=8, **SIZES, **_labels(ANIMALS))
     settings = {"size": {"height": 32, "width": 32}} | processor
     return _image(folder, transformers.ViTForImageClassification, config, "ViTImageProcessorPil", settings)
@@ -70,7 +70,7 @@ def token_classifier(folder: Path) -> Path:
 
 
 def sentence_embedder(folder: Path, pooling: str = "mean_tokens", *, is_normal: bool = True) -> Path:
-    """As sentence-transformers saves one; it cuts texts at 48 tokens."""
+    """In sentence-transformers' layout; texts are truncated at 48 tokens."""
     _text(folder, transformers.BertModel, transformers.BertConfig(**_bert()))
     kinds = ["Transformer", "Pooling", *(["Normalize"] if is_normal else [])]
     paths = ["", "1_Pooling", "2_Normalize"]
@@ -125,7 +125,7 @@ def _network(kind: Any, config: Any) -> PreTrainedModel:
 
 
 def tokenizer() -> Any:
-    """BERT's, uncased, with a handful of words."""
+    """An uncased BERT tokenizer with a few words."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS.split())]
     word_piece = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
     word_piece.normalizer = normalizers.BertNormalizer()
@@ -142,6 +142,6 @@ def _vocabulary_size() -> int:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of saving."""
+    """Disables the progress bars of saving."""
     with contextlib.redirect_stderr(StringIO()):
         yield

@@ -1,4 +1,4 @@
-"""What a checkpoint's network answers when it is served, without a server: our transforms, then PyTorch or ONNX."""
+"""The outputs of a checkpoint's network as served, computed without a server: our transforms, then PyTorch or ONNX."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def source_of(network: Network) -> Source:
 
 
 def answers(network: Network, items: Sequence[bytes]) -> NDArray[np.float32]:
-    """By PyTorch; what is exported from it."""
+    """The outputs of PyTorch, from which the ONNX file is exported."""
     source = source_of(network)
     assert source.module is not None
     tensors = tensors_of_items(network, items, source.tokenizer_file)
@@ -43,7 +43,7 @@ def answers(network: Network, items: Sequence[bytes]) -> NDArray[np.float32]:
 
 
 def exported_answers(network: Network, items: Sequence[bytes], file: Path) -> NDArray[np.float32]:
-    """By ONNX Runtime, item by item and then all in one batch, which must be the same."""
+    """The outputs of ONNX Runtime, item by item and in one batch, which must be equal."""
     import onnxruntime
 
     source = source_of(network)

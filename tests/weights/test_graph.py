@@ -15,7 +15,7 @@ from ai102.weights.graph import clean_graph, following_nodes, layers_matching, w
 from tests.tiny_nets import residual_cnn, transformer_block, write
 
 
-def test_batch_normalisation_is_folded_and_layers_carry_the_names_of_their_weights(tmp_path: Path) -> None:
+def test_batch_normalisation_is_fused_and_layers_have_the_names_of_their_weights(tmp_path: Path) -> None:
     model = clean_graph(residual_cnn(tmp_path / "cnn.onnx"))
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
     assert [layer.name for layer in weighted_layers(model)] == ["stem", "conv1", "conv2", "head"]
@@ -35,7 +35,7 @@ def test_a_layer_whose_weights_lost_their_name_has_that_of_its_pytorch_module(tm
     assert [layer.name for layer in weighted_layers(clean_graph(file))] == ["mlp.up", "matmul_4"]
 
 
-def test_only_what_sees_nothing_but_convolutions_follows_them(tmp_path: Path) -> None:
+def test_only_nodes_whose_inputs_are_convolutions_follow_them(tmp_path: Path) -> None:
     node = helper.make_node
     weights: dict[str, Any] = {
         "a.weight": np.ones((2, 2, 1, 1), np.float32),
@@ -55,7 +55,7 @@ def test_only_what_sees_nothing_but_convolutions_follows_them(tmp_path: Path) ->
     assert [following.name for following in following_nodes(onnx.load(file))] == ["relu", "both"]
 
 
-def test_products_of_two_activations_are_no_layers(tmp_path: Path) -> None:
+def test_products_of_two_activations_are_not_layers(tmp_path: Path) -> None:
     nodes = [helper.make_node("Transpose", ["x"], ["turned"]), helper.make_node("MatMul", ["x", "turned"], ["y"])]
     file = write(tmp_path / "net.onnx", nodes, {}, ("x", TensorProto.FLOAT, [3, 3]), ("y", [3, 3]))
     assert weighted_layers(clean_graph(file)) == ()
@@ -72,7 +72,7 @@ def test_nodes_without_a_name_get_one(tmp_path: Path) -> None:
     assert len(set(names)) == len(names)
 
 
-def test_a_pattern_that_fits_no_layer_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+def test_a_pattern_that_matches_no_layer_is_refused_with_the_existing_names(tmp_path: Path) -> None:
     layers = weighted_layers(clean_graph(residual_cnn(tmp_path / "cnn.onnx")))
     assert [layer.name for layer in layers_matching(layers, ["conv?", "stem"])] == ["stem", "conv1", "conv2"]
     with pytest.raises(UserError, match=r'no layer fits "conv9"; the layers are stem, conv1, conv2, head$'):

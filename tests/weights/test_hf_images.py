@@ -1,4 +1,4 @@
-"""A checkpoint's images are served as transformers' own pipeline answers them."""
+"""Images through a checkpoint's served network give the results of transformers' pipeline."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -47,7 +47,7 @@ def images() -> list[bytes]:
     random = np.random.default_rng(7)
 
     def noise(*shape: int) -> Image.Image:
-        """Smooth, so that scaling matters and a JPEG keeps it."""
+        """A smooth image: scaling changes it, and JPEG preserves it."""
         small = Image.fromarray(random.integers(0, 256, (6, 6, *shape[2:]), dtype=np.uint8))
         return small.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
 
@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_pipeline(
 
 
 @pytest.mark.slow
-def test_from_384_on_convnext_cuts_nothing_out(tmp_path: Path) -> None:
+def test_from_384_on_convnext_does_not_crop(tmp_path: Path) -> None:
     network = proposed(checkpoints.convnext(tmp_path, size={"shortest_edge": 384}), "image-classification")
     assert (network.inputs[0].dims, network.image.shortest_edge) == ((3, 384, 384), None)
     assert np.abs(answers(network, images()) - by_pipeline(tmp_path, images())).max() < 1e-5
@@ -116,7 +116,7 @@ def test_the_onnx_file_answers_as_the_pipeline(make: Callable[..., Path], tmp_pa
 
 
 @pytest.mark.slow
-def test_a_cut_in_the_graph_is_exported(tmp_path: Path) -> None:
+def test_a_crop_in_the_graph_is_exported(tmp_path: Path) -> None:
     network = proposed(checkpoints.vit(tmp_path, size={"height": 41, "width": 38}, **CROP), "image-classification")
     assert network.inputs[0].dims == (3, 41, 38)
     served = exported_answers(network, images(), tmp_path / "x.onnx")
@@ -138,7 +138,7 @@ def test_scores_are_activated_as_the_pipeline_does(kind: str, tmp_path: Path) ->
     assert np.abs(served - expected).max() < 1e-5
 
 
-def test_float_pixels_reach_the_network_as_the_contract_normalises_them(tmp_path: Path) -> None:
+def test_float_pixels_are_normalised_as_the_contract_says(tmp_path: Path) -> None:
     network = proposed(checkpoints.vit(tmp_path), "image-classification")
     table = network.model_dump()
     table["inputs"] = [table["inputs"][0] | {"type": "FP32"}]
@@ -147,7 +147,7 @@ def test_float_pixels_reach_the_network_as_the_contract_normalises_them(tmp_path
     assert np.abs(answers(floats, images()) - answers(network, images())).max() < 1e-5
 
 
-def test_labels_of_a_person_take_the_place_of_the_checkpoints(tmp_path: Path) -> None:
+def test_given_labels_replace_the_checkpoints(tmp_path: Path) -> None:
     names = ("a", "b", "c", "d", "e")
     assert proposed(checkpoints.vit(tmp_path), "image-classification", labels=names).labels == names
 

@@ -1,4 +1,4 @@
-"""What is no checkpoint, none for the task, or not safe to open, is one line that says what to do."""
+"""A missing, unsuitable or unsafe checkpoint gives one line that says what to do."""
 
 import pickle
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def renamed(file: str, name: str) -> Callable[[Path], Any]:
     return lambda folder: (folder / file).rename(folder / name)
 
 
-# Both when it is added and when it is built.
+# Errors of `add` and of the build.
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no config": (without("config.json"), "config.json is missing in the checkpoint; use a complete checkpoint"),
     "broken config": (with_text("config.json", "{"), "config.json is not JSON: "),
@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         "tokenizer.json is missing in the checkpoint; save it there with transformers: AutoTokenizer",
     ),
 }
-# When it is added alone: what takes opening the checkpoint to see.
+# Errors of `add` alone, which opens the checkpoint.
 REFUSED_WHEN_ADDED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unknown type": (
         with_keys("config.json", model_type="perceptron9000"),
@@ -96,8 +96,8 @@ REFUSED_WHEN_ADDED: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-def test_a_tokenizer_saved_anew_is_served(tmp_path: Path) -> None:
-    """As the refusal of one whose files disagree says."""
+def test_a_tokenizer_that_is_saved_again_is_served(tmp_path: Path) -> None:
+    """The advice of the error for tokenizer files that disagree."""
     with_keys("tokenizer_config.json", tokenizer_class="BertTokenizer", do_lower_case=False)(
         checkpoints.bert_classifier(tmp_path)
     )
@@ -116,7 +116,7 @@ def refusal(ask: Callable[[], object], folder: Path) -> str:
 
 
 @pytest.mark.parametrize(("spoil", "words"), REFUSED.values(), ids=REFUSED)
-def test_a_checkpoint_that_is_not_whole_or_safe_is_one_line(
+def test_a_checkpoint_that_is_incomplete_or_unsafe_is_one_line(
     spoil: Callable[[Path], Any], words: str, tmp_path: Path
 ) -> None:
     network = proposed(checkpoints.bert_classifier(tmp_path), "text-classification")
@@ -169,7 +169,7 @@ def test_an_image_network_without_its_head_is_one_line(tmp_path: Path) -> None:
 
 
 class Touches:
-    """A pickle that makes a file when it is opened."""
+    """A pickle that creates a file when it is opened."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -216,7 +216,7 @@ def test_a_folder_that_is_not_there_is_one_line(name: str) -> None:
         networks.propose(f"hf:{name}", Wish("net", "text-classification"))
 
 
-def test_a_folder_is_named_from_that_of_the_contract(tmp_path: Path) -> None:
+def test_a_folder_is_relative_to_that_of_the_contract(tmp_path: Path) -> None:
     checkpoints.bert_classifier(tmp_path / "nets" / "mine")
     table = networks.propose("hf:nets/mine", Wish("net", "text-classification", home=tmp_path))
     assert table["labels"] == list(checkpoints.MOODS)

@@ -1,4 +1,4 @@
-"""A checkpoint's texts are served as transformers' own pipelines answer them."""
+"""Texts through a checkpoint's served network give the results of transformers' pipelines."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +52,7 @@ def tokens_by_pipeline(folder: Path, text: str) -> list[tuple[str, float, int, i
 
 
 def tokens_served(network: Network, scores: NDArray[np.float32]) -> list[list[tuple[str, float, int, int]]]:
-    """What the model behind the network makes of its scores, without the entries that stand for nothing."""
+    """The labels that the postprocessing model derives from the scores, without empty entries."""
     file = source_of(network).tokenizer_file
     assert file
     assert network.text
@@ -76,7 +76,7 @@ def _tokenizer(file: Path) -> Any:
 
 
 def by_sentence_transformers(folder: Path, pooling: str, *, is_normal: bool) -> NDArray[np.float32]:
-    """Text by text, as that library's modules do it."""
+    """Embeddings of sentence-transformers' modules, text by text."""
     with checkpoints.quiet():
         tokenizer, net = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     rows = []
@@ -186,7 +186,7 @@ def test_the_proposal_for_minilm_is_what_the_contract_says() -> None:
     assert (outputs.text.lengths, outputs.text.pad_id) == (contract.text.lengths, 0)
 
 
-def test_positions_behind_the_padding_token_are_not_counted(tmp_path: Path) -> None:
+def test_positions_before_the_padding_offset_are_not_counted(tmp_path: Path) -> None:
     checkpoints.roberta_classifier(tmp_path)
     checkpoints.change(tmp_path / "tokenizer_config.json", model_max_length=10**30)
     text = proposed(tmp_path, "text-classification").text
@@ -197,7 +197,7 @@ def test_positions_behind_the_padding_token_are_not_counted(tmp_path: Path) -> N
     ].shape == (1, 64)
 
 
-def test_a_tokenizer_that_pads_and_cuts_by_itself_changes_nothing(tmp_path: Path) -> None:
+def test_a_tokenizer_that_pads_and_truncates_by_itself_changes_nothing(tmp_path: Path) -> None:
     plain = proposed(checkpoints.bert_classifier(tmp_path), "text-classification")
     before = answers(plain, ITEMS)
     tokenizer = _tokenizer(tmp_path / "tokenizer.json")

@@ -69,14 +69,14 @@ def test_other_weights_than_the_pinned_ones_are_refused(checkpoint: Path, tmp_pa
         ),
     ],
 )
-def test_a_source_that_is_none_is_one_line(source: str, words: str, tmp_path: Path) -> None:
+def test_an_invalid_source_is_one_line(source: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         source_of(source.format(tmp=tmp_path), tmp_path)
     assert words in str(caught.value)
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
-    """In a process of its own: the hub's library reads its address when it is imported."""
+    """In a separate process: the hub's library reads its address when it is imported."""
     (tmp_path / "calibration").symlink_to(ROOT / "calibration")
     text = (ROOT / "models.toml").read_text().replace("sentence-transformers/all-MiniLM-L6-v2", "nobody/nothing")
     (tmp_path / "models.toml").write_text(text)
@@ -101,7 +101,7 @@ def test_the_embedder_masks_and_pools_as_the_library_does(checkpoint: Path) -> N
 
 
 @pytest.mark.slow
-def test_an_export_keeps_batch_and_length_open(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_export_keeps_batch_and_length_dynamic(checkpoint: Path, tmp_path: Path) -> None:
     import onnxruntime
 
     output = CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)})
@@ -118,7 +118,7 @@ def test_an_export_keeps_batch_and_length_open(checkpoint: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     class Moody(SentenceEmbedder):
-        """Answers differently each time, as a network with dropout left on would."""
+        """Gives different outputs each time, like a network with active dropout."""
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             return super().forward(input_ids, attention_mask) + self.mood

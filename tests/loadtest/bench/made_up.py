@@ -1,4 +1,4 @@
-"""Results with figures that are easily checked by head."""
+"""Results with simple figures."""
 
 from loadtest.bench.results import Results, Round, ServerRow, WorkResult
 from loadtest.bench.stats import cell_from_rounds
@@ -25,7 +25,7 @@ def image_work(**absent: str) -> WorkResult:
     ]
     names = dict.fromkeys([*(server for server, _ in figures), *absent])
     rows = [ServerRow(server=name, not_measured=absent.get(name, "")) for name in names]
-    return WorkResult(work="image", about="made up", servers=tuple(rows), cells=tuple(cells))
+    return WorkResult(work="image", about="generated", servers=tuple(rows), cells=tuple(cells))
 
 
 def results(**absent: str) -> Results:

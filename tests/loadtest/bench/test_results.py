@@ -1,4 +1,4 @@
-"""What is kept, shown and drawn."""
+"""Stored results, tables and the figure."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from loadtest.bench.tables import tables_from_results
 from tests.loadtest.bench.made_up import image_work, results
 
 
-def test_results_come_back_from_json_as_they_were(tmp_path: Path) -> None:
+def test_results_survive_json(tmp_path: Path) -> None:
     write(results(LitServe="wrong answers"), tmp_path / "results.json")
     assert read(tmp_path / "results.json") == results(LitServe="wrong answers")
 

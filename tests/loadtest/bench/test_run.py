@@ -1,4 +1,4 @@
-"""The benchmark itself: what is checked before anything is timed, and a short run."""
+"""The benchmark: checks before the measurement, and a short run."""
 
 import os
 import subprocess
@@ -41,9 +41,7 @@ def test_an_answer_counts_when_it_is_that_of_the_session(actual: object, expecte
         (np.array([1, 2], np.float32).tobytes(), "application/octet-stream", "tensor", [1.0, 2.0]),
     ],
 )
-def test_answers_of_peers_are_read_in_each_of_their_forms(
-    body: bytes, media_type: str, kind: str, value: object
-) -> None:
+def test_answers_of_peers_are_read_in_every_form(body: bytes, media_type: str, kind: str, value: object) -> None:
     answer_value = value_from_answer(Answer(body, {"Content-Type": media_type}), kind)
     assert (answer_value if isinstance(answer_value, str) else answer_value.tolist()) == value
 
@@ -55,7 +53,7 @@ def test_an_unknown_work_is_refused_in_one_line() -> None:
 
 
 @pytest.mark.e2e
-def test_a_short_run_of_triton_and_the_loop_writes_all_it_found(tmp_path: Path) -> None:
+def test_a_short_run_of_triton_and_the_loop_writes_all_results(tmp_path: Path) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core: server and client need one each")
     output = str(tmp_path)
@@ -72,6 +70,7 @@ def test_a_short_run_of_triton_and_the_loop_writes_all_it_found(tmp_path: Path) 
             "Triton gRPC, digits_decode",
             "Triton gRPC, digits_int8",
             "Triton gRPC, classify_image",
+            "Triton gRPC, classify_image_steps",
         ),
         "",
     )
