@@ -14,8 +14,8 @@ from tests.api.stand_in import api
 
 
 async def fetched(path: str) -> Any:
-    async with api() as door:
-        return await door.http.get(path)
+    async with api() as service:
+        return await service.http.get(path)
 
 
 def test_every_example_is_valid_by_its_schema() -> None:

@@ -43,9 +43,9 @@ CODES = grpc.StatusCode
 )  # fmt: skip
 def test_each_error_of_triton_has_its_problem(code: Any, said: str, status: int, kind: str, detail: str) -> None:
     async def case() -> None:
-        async with api() as door:
-            door.triton.refusal = code, said
-            answer = await door.http.post("/v1/classify", files=files(PNG, PNG))
+        async with api() as service:
+            service.triton.refusal = code, said
+            answer = await service.http.post("/v1/classify", files=files(PNG, PNG))
             body = answer.json()
             assert (answer.status_code, body["type"], body["detail"]) == (status, f"/docs#{kind}", detail)
             assert ("retry-after" in answer.headers) == (status == 503)
@@ -56,25 +56,25 @@ def test_each_error_of_triton_has_its_problem(code: Any, said: str, status: int,
 
 def test_without_a_triton_it_lives_but_is_not_ready() -> None:
     async def case() -> None:
-        async with api() as door:
-            door.triton.refusal = CODES.UNAVAILABLE, "Socket closed"
-            answer = await door.http.get("/readyz")
+        async with api() as service:
+            service.triton.refusal = CODES.UNAVAILABLE, "Socket closed"
+            answer = await service.http.get("/readyz")
             assert (answer.status_code, answer.json()["models"]) == (
                 503,
                 {"classify_image": False, "embed_text": False},
             )
             assert answer.headers["retry-after"] == "1"
-            assert (await door.http.get("/healthz")).status_code == 200
-            assert not any(one["is_ready"] for one in (await door.http.get("/v1/models")).json()["models"])
+            assert (await service.http.get("/healthz")).status_code == 200
+            assert not any(one["is_ready"] for one in (await service.http.get("/v1/models")).json()["models"])
 
     asyncio.run(case())
 
 
 def test_numbers_that_json_does_not_have_are_no_answer() -> None:
     async def case() -> None:
-        async with api() as door:
-            door.triton.vector = [1.0, float("nan")]
-            answer = await door.http.post("/v1/embed", json={"text": "a"})
+        async with api() as service:
+            service.triton.vector = [1.0, float("nan")]
+            answer = await service.http.post("/v1/embed", json={"text": "a"})
             assert (answer.status_code, answer.json()["type"]) == (502, "/docs#bad-answer")
 
     asyncio.run(case())
@@ -97,48 +97,48 @@ def test_a_defect_of_ours_is_a_problem_without_its_traceback() -> None:
 
 def test_an_answer_too_late_is_given_up_and_the_call_ended() -> None:
     async def case() -> None:
-        async with api(deadline_s=0.2) as door:
-            door.triton.hangs = True
-            answer = await door.http.post("/v1/embed", json={"text": "a"})
+        async with api(deadline_s=0.2) as service:
+            service.triton.hangs = True
+            answer = await service.http.post("/v1/embed", json={"text": "a"})
             assert (answer.status_code, answer.json()["type"]) == (504, "/docs#deadline")
-            await until(lambda: door.triton.busy == 0)
+            await until(lambda: service.triton.busy == 0)
 
     asyncio.run(case())
 
 
 def test_more_than_may_wait_are_told_to_come_back() -> None:
     async def case() -> None:
-        async with api(deadline_s=30) as door:
-            door.triton.hangs = True
+        async with api(deadline_s=30) as service:
+            service.triton.hangs = True
             most = LIMITS.max_calls + LIMITS.max_waiting
-            asking = [asyncio.ensure_future(door.http.post("/v1/embed", json={"text": "a"})) for _ in range(most)]
-            await until(lambda: door.application.gate.inside == most and door.triton.busy == LIMITS.max_calls)
-            answer = await door.http.post("/v1/embed", json={"text": "a"})
+            asking = [asyncio.ensure_future(service.http.post("/v1/embed", json={"text": "a"})) for _ in range(most)]
+            await until(lambda: service.application.gate.inside == most and service.triton.busy == LIMITS.max_calls)
+            answer = await service.http.post("/v1/embed", json={"text": "a"})
             assert (answer.status_code, answer.json()["type"]) == (503, "/docs#busy")
             assert answer.headers["retry-after"] == "1"
             for one in asking:
                 one.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
-            await until(lambda: door.application.gate.inside == 0)
+            await until(lambda: service.application.gate.inside == 0)
 
     asyncio.run(case())
 
 
 def test_uploads_together_hold_no_more_than_they_may() -> None:
     async def case() -> None:
-        async with api(max_held_bytes=100) as door:
-            answer = await door.http.post("/v1/classify", files=files(PNG + b"." * 200))
+        async with api(max_held_bytes=100) as service:
+            answer = await service.http.post("/v1/classify", files=files(PNG + b"." * 200))
             assert (answer.status_code, answer.json()["detail"]) == (
                 503,
                 "Too many uploads are under way: try again in a moment.",
             )
-            assert door.application.gate.held_bytes == 0
+            assert service.application.gate.held_bytes == 0
 
     asyncio.run(case())
 
 
-async def connected(door: Api, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection(*door.address)
+async def connected(service: Api, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*service.address)
     writer.write(sent)
     await writer.drain()
     return reader, writer
@@ -150,15 +150,15 @@ def post(route: str, *headers: str, kind: str = "application/json") -> bytes:
 
 def test_a_caller_who_leaves_ends_the_call_and_leaves_nothing_behind() -> None:
     async def case() -> None:
-        async with api(deadline_s=30, over_http=True) as door:
-            door.triton.hangs = True
+        async with api(deadline_s=30, over_http=True) as service:
+            service.triton.hangs = True
             before = len(asyncio.all_tasks())
-            _, writer = await connected(door, post("/v1/embed", "Content-Length: 12") + b'{"text":"a"}')
-            await until(lambda: door.triton.busy == 1)
+            _, writer = await connected(service, post("/v1/embed", "Content-Length: 12") + b'{"text":"a"}')
+            await until(lambda: service.triton.busy == 1)
             writer.transport.abort()
-            await until(lambda: door.triton.busy == 0 and door.application.gate.inside == 0)
-            await until(lambda: len(door.log) == 1)
-            assert door.lines()[0]["status"] == 499
+            await until(lambda: service.triton.busy == 0 and service.application.gate.inside == 0)
+            await until(lambda: len(service.log) == 1)
+            assert service.lines()[0]["status"] == 499
             gc.collect()
             await until(lambda: len(asyncio.all_tasks()) <= before)
 
@@ -167,15 +167,15 @@ def test_a_caller_who_leaves_ends_the_call_and_leaves_nothing_behind() -> None:
 
 def test_a_caller_who_leaves_in_the_middle_of_an_upload_leaves_nothing_behind() -> None:
     async def case() -> None:
-        async with api(part_timeout_s=30, over_http=True) as door:
+        async with api(part_timeout_s=30, over_http=True) as service:
             form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n' + PNG
             kind = "multipart/form-data; boundary=b"
-            _, writer = await connected(door, post("/v1/classify", "Content-Length: 2000", kind=kind) + form)
-            await until(lambda: door.application.gate.held_bytes > 0)
+            _, writer = await connected(service, post("/v1/classify", "Content-Length: 2000", kind=kind) + form)
+            await until(lambda: service.application.gate.held_bytes > 0)
             writer.transport.abort()
-            await until(lambda: (door.application.gate.inside, door.application.gate.held_bytes) == (0, 0))
-            await until(lambda: len(door.log) == 1)
-            assert door.lines()[0]["status"] == 499
+            await until(lambda: (service.application.gate.inside, service.application.gate.held_bytes) == (0, 0))
+            await until(lambda: len(service.log) == 1)
+            assert service.lines()[0]["status"] == 499
 
     asyncio.run(case())
 
@@ -183,8 +183,8 @@ def test_a_caller_who_leaves_in_the_middle_of_an_upload_leaves_nothing_behind() 
 @pytest.mark.parametrize("is_trickling", [False, True], ids=["it stops", "it trickles"])
 def test_a_slow_upload_is_given_up(is_trickling: bool) -> None:
     async def case() -> None:
-        async with api(part_timeout_s=0.2, upload_timeout_s=0.5, over_http=True) as door:
-            reader, writer = await connected(door, post("/v1/embed", "Content-Length: 1000") + b'{"text":"')
+        async with api(part_timeout_s=0.2, upload_timeout_s=0.5, over_http=True) as service:
+            reader, writer = await connected(service, post("/v1/embed", "Content-Length: 1000") + b'{"text":"')
             answer = asyncio.ensure_future(reader.read())
             while is_trickling and not answer.done():
                 writer.write(b"a")
@@ -200,9 +200,9 @@ def test_a_slow_upload_is_given_up(is_trickling: bool) -> None:
 
 def test_an_endless_upload_is_refused_at_the_limit() -> None:
     async def case() -> None:
-        async with api(over_http=True) as door:
+        async with api(over_http=True) as service:
             kind = "multipart/form-data; boundary=b"
-            reader, writer = await connected(door, post("/v1/classify", "Transfer-Encoding: chunked", kind=kind))
+            reader, writer = await connected(service, post("/v1/classify", "Transfer-Encoding: chunked", kind=kind))
             answer = asyncio.ensure_future(reader.readuntil(b"}"))
             sent = 0
             while not answer.done():
@@ -211,8 +211,8 @@ def test_an_endless_upload_is_refused_at_the_limit() -> None:
                 await asyncio.wait([answer], timeout=0.001)
                 assert sent < 10 << 20
             assert b"HTTP/1.1 4" in await answer
-            await until(lambda: len(door.log) == 1)
-            assert door.lines()[0]["bytes_in"] <= LIMITS.max_upload_bytes + (64 << 10)
+            await until(lambda: len(service.log) == 1)
+            assert service.lines()[0]["bytes_in"] <= LIMITS.max_upload_bytes + (64 << 10)
             writer.close()
 
     asyncio.run(case())
@@ -220,13 +220,13 @@ def test_an_endless_upload_is_refused_at_the_limit() -> None:
 
 def test_a_length_over_the_limit_is_refused_before_anything_is_sent() -> None:
     async def case() -> None:
-        async with api(over_http=True) as door:
+        async with api(over_http=True) as service:
             sent = post("/v1/embed", "Content-Length: 999999999", "Expect: 100-continue")
-            reader, writer = await connected(door, sent)
+            reader, writer = await connected(service, sent)
             assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
             writer.close()
-            await until(lambda: len(door.log) == 1)
-            assert door.lines()[0]["bytes_in"] == 0
+            await until(lambda: len(service.log) == 1)
+            assert service.lines()[0]["bytes_in"] == 0
 
     asyncio.run(case())
 
@@ -246,11 +246,11 @@ def test_a_length_over_the_limit_is_refused_before_anything_is_sent() -> None:
 )
 def test_headers_that_two_servers_would_read_differently_are_refused(headers: tuple[str, ...]) -> None:
     async def case() -> None:
-        async with api(over_http=True) as door:
-            reader, writer = await connected(door, post("/v1/embed", *headers) + b'{"text":"a"}')
+        async with api(over_http=True) as service:
+            reader, writer = await connected(service, post("/v1/embed", *headers) + b'{"text":"a"}')
             line = await asyncio.wait_for(reader.readline(), 5)
             assert line.split(b" ")[1] in (b"400", b"501"), line
-            assert door.triton.requests == []
+            assert service.triton.requests == []
             writer.close()
 
     asyncio.run(case())

@@ -218,14 +218,14 @@ def test_the_token_field_appears_when_a_token_is_wanted_and_the_token_goes_with_
 ) -> None:
     seen: list[str | None] = []
 
-    def door(route: Any) -> None:
+    def service(route: Any) -> None:
         seen.append(route.request.headers.get("authorization"))
         if seen[-1] == "Bearer good.token":
             route.continue_()
         else:
             route.fulfill(status=401, body="{}", headers={"WWW-Authenticate": "Bearer"})
 
-    page.route("**/v1/**", door)
+    page.route("**/v1/**", service)
     assert page.is_hidden("#token-form")
     page.reload()
     playwright.expect(page.locator("#token-form")).to_be_visible()

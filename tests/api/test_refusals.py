@@ -116,15 +116,15 @@ def test_bad_input_is_refused_in_one_sentence(
     route: str, request_: dict[str, Any], status: int, kind: str, detail: str
 ) -> None:
     async def case() -> None:
-        async with api() as door:
-            answer = await door.http.post(route, **request_)
+        async with api() as service:
+            answer = await service.http.post(route, **request_)
             body = answer.json()
             assert (answer.status_code, body["type"], body["detail"]) == (status, f"/docs#{kind}", detail)
             assert answer.headers["content-type"] == "application/problem+json"
             assert body["status"] == status
             assert body["instance"] == f"/requests/{body['request_id']}"
-            assert (door.application.gate.inside, door.application.gate.held_bytes) == (0, 0)
-            assert door.triton.requests == []
+            assert (service.application.gate.inside, service.application.gate.held_bytes) == (0, 0)
+            assert service.triton.requests == []
 
     asyncio.run(case())
 
@@ -147,8 +147,8 @@ def test_bad_input_is_refused_in_one_sentence(
 )
 def test_other_methods_and_addresses_are_problems_too(method: str, path: str, status: int, kind: str) -> None:
     async def case() -> None:
-        async with api() as door:
-            answer = await door.http.request(method, path)
+        async with api() as service:
+            answer = await service.http.request(method, path)
             assert (answer.status_code, answer.json()["type"]) == (status, f"/docs#{kind}")
             assert ("allow" in answer.headers) == (status == 405)
             assert "script" not in answer.text
@@ -158,9 +158,9 @@ def test_other_methods_and_addresses_are_problems_too(method: str, path: str, st
 
 def test_the_image_that_is_wrong_is_named() -> None:
     async def case() -> None:
-        async with api() as door:
+        async with api() as service:
             sent = [*files(PNG), *files(b"hello", name='"><img src=x>.png')]
-            body = (await door.http.post("/v1/classify", files=sent)).json()
+            body = (await service.http.post("/v1/classify", files=sent)).json()
             assert (body["position"], body["filename"]) == (2, "%22><img src=x>.png")
 
     asyncio.run(case())
@@ -168,9 +168,9 @@ def test_the_image_that_is_wrong_is_named() -> None:
 
 def test_a_form_of_a_thousand_files_is_refused_at_the_first_too_many() -> None:
     async def case() -> None:
-        async with api(max_upload_bytes=10 << 20, over_http=True) as door:
-            answer = await door.http.post("/v1/classify", files=files(*[PNG] * 1000))
+        async with api(max_upload_bytes=10 << 20, over_http=True) as service:
+            answer = await service.http.post("/v1/classify", files=files(*[PNG] * 1000))
             assert answer.json()["detail"] == "There are more than 3 images in the form."
-            assert door.application.gate.held_bytes == 0
+            assert service.application.gate.held_bytes == 0
 
     asyncio.run(case())

@@ -43,7 +43,7 @@ def test_what_is_no_url_of_a_triton_is_refused_in_one_line(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "wanted"),
     [
-        ("https://door:8080", Target("http", True, ("door:8080",))),
+        ("https://gateway:8080", Target("http", True, ("gateway:8080",))),
         ("grpcs://a:8081,b:8081", Target("grpc", True, ("a:8081", "b:8081"))),
         ("grpc://a:8001", Target("grpc", False, ("a:8001",))),
     ],

@@ -34,7 +34,7 @@ X = {"x": np.ones((1, 2), np.float32)}
 class Folders:
     """Certificates of an authority: ca.pem, server.pem and client.pem, the last two with their keys."""
 
-    ours: Path  # its server is also door.example
+    ours: Path  # its server is also gateway.example
     others: Path
     expired: Path
 
@@ -42,7 +42,7 @@ class Folders:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     root = tmp_path_factory.mktemp("certificates")
-    certs.make(root / "ours", ["door.example"])
+    certs.make(root / "ours", ["gateway.example"])
     certs.make(root / "others")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certs, "BACKDATED", datetime.timedelta(days=9))
@@ -77,7 +77,7 @@ def failure(client: Any) -> InferenceError:
 
 ANSWERED: dict[str, Callable[[Folders], Tls]] = {
     "the authority is given": lambda folders: tls(folders.ours),
-    "the name is given": lambda folders: tls(folders.ours, server_name="door.example"),
+    "the name is given": lambda folders: tls(folders.ours, server_name="gateway.example"),
     "a certificate that nobody asked for": lambda folders: tls(
         folders.ours, certificate_file=folders.ours / "client.pem"
     ),
@@ -87,18 +87,18 @@ ANSWERED: dict[str, Callable[[Folders], Tls]] = {
 @pytest.mark.parametrize("case", ANSWERED)
 def test_a_server_that_is_trusted_answers(way: Way, server: Server, folders: Folders, case: str) -> None:
     with (
-        terminator(way, server, folders.ours / "server.pem") as door,
-        way.connect_securely(door.address, tls=ANSWERED[case](folders)) as client,
+        terminator(way, server, folders.ours / "server.pem") as proxy,
+        way.connect_securely(proxy.address, tls=ANSWERED[case](folders)) as client,
     ):
         for _ in range(3):
             assert client.infer("echo", X)["doubled"].tolist() == [[2.0, 2.0]]
-        assert door.accepted == 1
+        assert proxy.accepted == 1
 
 
 def test_large_tensors_pass(way: Way, server: Server, folders: Folders) -> None:
     with (
-        terminator(way, server, folders.ours / "server.pem") as door,
-        way.connect_securely(door.address, tls=tls(folders.ours)) as client,
+        terminator(way, server, folders.ours / "server.pem") as proxy,
+        way.connect_securely(proxy.address, tls=tls(folders.ours)) as client,
     ):
         answer = client.infer("slow", asks_slow(length=1 << 20))["y"]
         assert answer.tolist() == [asks_slow()["x"].size - 2] * (1 << 20)
@@ -109,28 +109,28 @@ def test_the_systems_authorities_are_trusted_by_default(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(folders.ours / "ca.pem"))
     with (
-        terminator(way, server, folders.ours / "server.pem") as door,
-        way.connect_securely(door.address) as client,
+        terminator(way, server, folders.ours / "server.pem") as proxy,
+        way.connect_securely(proxy.address) as client,
     ):
         assert client.infer("echo", X)["doubled"].tolist() == [[2.0, 2.0]]
 
 
 def test_a_connection_that_the_server_ended_is_opened_anew(way: Way, server: Server, folders: Folders) -> None:
     with (
-        terminator(way, server, folders.ours / "server.pem") as door,
-        way.connect_securely(door.address, tls=tls(folders.ours)) as client,
+        terminator(way, server, folders.ours / "server.pem") as proxy,
+        way.connect_securely(proxy.address, tls=tls(folders.ours)) as client,
     ):
         for turn in range(3):
             assert client.infer("echo", X)["doubled"].tolist() == [[2.0, 2.0]]
-            assert door.accepted == turn + 1
-            door.hang_up()
+            assert proxy.accepted == turn + 1
+            proxy.hang_up()
 
 
 def test_mutual_tls_with_a_certificate_of_the_servers_authority(way: Way, server: Server, folders: Folders) -> None:
     ours = folders.ours
     with (
-        terminator(way, server, ours / "server.pem", client_ca=ours / "ca.pem") as door,
-        way.connect_securely(door.address, tls=tls(ours, certificate_file=ours / "client.pem")) as client,
+        terminator(way, server, ours / "server.pem", client_ca=ours / "ca.pem") as proxy,
+        way.connect_securely(proxy.address, tls=tls(ours, certificate_file=ours / "client.pem")) as client,
     ):
         assert client.infer("echo", X)["doubled"].tolist() == [[2.0, 2.0]]
 
@@ -150,11 +150,11 @@ UNTRUSTED: dict[str, tuple[Callable[[Folders], Path], Callable[[Folders], Tls | 
 @pytest.mark.parametrize("case", UNTRUSTED)
 def test_a_server_that_is_not_trusted(way: Way, server: Server, folders: Folders, case: str) -> None:
     has, trusts, words = UNTRUSTED[case]
-    with terminator(way, server, has(folders) / "server.pem") as door:
-        err = failure(way.connect_securely(door.address, tls=trusts(folders), timeout_s=TIMEOUT_S))
+    with terminator(way, server, has(folders) / "server.pem") as proxy:
+        err = failure(way.connect_securely(proxy.address, tls=trusts(folders), timeout_s=TIMEOUT_S))
     assert type(err) is TlsError
     assert words in str(err)
-    assert f"{way.protocol}s://{door.address}" in str(err)
+    assert f"{way.protocol}s://{proxy.address}" in str(err)
 
 
 @pytest.mark.parametrize(
@@ -168,15 +168,15 @@ def test_a_server_that_is_not_trusted(way: Way, server: Server, folders: Folders
 def test_a_server_that_does_not_trust_us(way: Way, server: Server, folders: Folders, shown: str, words: str) -> None:
     ours = folders.ours
     mine = getattr(folders, shown) / "client.pem" if shown else ""
-    with terminator(way, server, ours / "server.pem", client_ca=ours / "ca.pem") as door:
-        err = failure(way.connect_securely(door.address, tls=tls(ours, certificate_file=mine), timeout_s=TIMEOUT_S))
+    with terminator(way, server, ours / "server.pem", client_ca=ours / "ca.pem") as proxy:
+        err = failure(way.connect_securely(proxy.address, tls=tls(ours, certificate_file=mine), timeout_s=TIMEOUT_S))
     assert type(err) is TlsError
     assert words in str(err)
 
 
 def test_plaintext_to_a_port_for_tls(way: Way, server: Server, folders: Folders) -> None:
-    with terminator(way, server, folders.ours / "server.pem") as door:
-        err = failure(way.connect(door.address, timeout_s=TIMEOUT_S))
+    with terminator(way, server, folders.ours / "server.pem") as proxy:
+        err = failure(way.connect(proxy.address, timeout_s=TIMEOUT_S))
     assert type(err) is WrongProtocolError
     assert f"write {way.protocol}s://" in str(err)
 
@@ -191,8 +191,8 @@ def test_tls_to_a_port_for_plaintext(way: Way, server: Server, folders: Folders,
 
 def test_the_other_protocols_port_inside_tls(way: Way, server: Server, folders: Folders) -> None:
     other = Way("grpc" if way.protocol == "http" else "http", False)
-    with terminator(other, server, folders.ours / "server.pem") as door:
-        err = failure(way.connect_securely(door.address, tls=tls(folders.ours), timeout_s=TIMEOUT_S))
+    with terminator(other, server, folders.ours / "server.pem") as proxy:
+        err = failure(way.connect_securely(proxy.address, tls=tls(folders.ours), timeout_s=TIMEOUT_S))
     assert type(err) is WrongProtocolError
 
 

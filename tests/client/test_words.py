@@ -256,7 +256,7 @@ def test_an_answer_of_http_2_that_is_not_grpcs(status: str, field: bytes) -> Non
 
 
 def test_every_meaning_of_the_table_has_a_test_here() -> None:
-    """The gateway's own sentences are in test_door.py."""
+    """The gateway's own sentences are in test_gateway.py."""
     text = Path(__file__).read_text(encoding="utf-8")
     assert {row.meaning for row in TABLE} == set(Meaning)
     assert {row.meaning.name for row in TABLE if f"Meaning.{row.meaning.name}" not in text} == {"TOO_MANY"}

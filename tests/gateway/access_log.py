@@ -1,4 +1,4 @@
-"""The door's access log as tests read it: while it is written, and the last line perhaps not whole."""
+"""The gateway's access log as tests read it: while it is written, and the last line perhaps not whole."""
 
 import json
 from pathlib import Path

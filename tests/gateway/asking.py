@@ -1,4 +1,4 @@
-"""Ask a door in both protocols, and say in a word what came back."""
+"""Ask a gateway in both protocols, and say in a word what came back."""
 
 import json
 import ssl
@@ -40,7 +40,7 @@ def infer_message(model: str = "echo", size: int = 4, **parameters: int) -> byte
 
 
 class Asker:
-    """Both protocols to one door, with or without a client's certificate."""
+    """Both protocols to one gateway, with or without a client's certificate."""
 
     def __init__(self, home: Home, *, with_certificate: bool = False) -> None:
         context = ssl.create_default_context(cafile=home.ca)

@@ -16,7 +16,7 @@ CLOSED = 0  # the connection ended without an answer
 
 @dataclass(frozen=True)
 class Target:
-    """A door, and what an attacker has: a caller's token that may use `echo` and not `hidden`."""
+    """A gateway, and what an attacker has: a caller's token that may use `echo` and not `hidden`."""
 
     rest: str
     grpc: str

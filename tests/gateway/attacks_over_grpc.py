@@ -1,4 +1,4 @@
-"""gRPC messages that say one thing to the door and another to Triton, each with the status numbers that may come."""
+"""gRPC messages that say one thing to the gateway and another to Triton, each with the status numbers that may come."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.gateway.attackers import Target, called
 Attack = Callable[[Target], int]
 SERVICE = "/inference.GRPCInferenceService/"
 INFER = SERVICE + "ModelInfer"
-# What the door may answer: a message that is not one, or one that asks for too much; never OK.
+# What the gateway may answer: a message that is not one, or one that asks for too much; never OK.
 INVALID, FORBIDDEN, UNIMPLEMENTED, TOO_MUCH = 3, 7, 12, 8
 BROKEN = {INVALID, FORBIDDEN}
 CUT = 1  # CANCELLED: a stream whose answer had begun already, so that no status could be put in its place

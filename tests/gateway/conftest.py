@@ -1,4 +1,4 @@
-"""What the tests of the door share: real replicas with a cheap model, a test CA, a policy, a maker of tokens."""
+"""What the tests of the gateway share: real replicas with a cheap model, a test CA, a policy, a maker of tokens."""
 
 import shutil
 import time
@@ -67,7 +67,7 @@ def free_addresses(count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Home:
-    """A folder with all a door needs, and its policy. `state` is the file the door reads once a second."""
+    """A folder with all a gateway needs, and its policy. `state` is the file the gateway reads once a second."""
 
     folder: Path
     gateway: Gateway

@@ -1,4 +1,4 @@
-"""The door's Lua core, called in a real interpreter: Lua 5.3 as HAProxy has it, Lua 5.1 as nginx does."""
+"""The gateway's Lua core, called in a real interpreter: Lua 5.3 as HAProxy has it, Lua 5.1 as nginx does."""
 
 import atexit
 import functools
@@ -37,7 +37,7 @@ in_both_luas = pytest.mark.parametrize("lua", list(luas()))
 
 
 class Core:
-    """One interpreter; `ask` calls a function of the door and gives its answer, or the refusal's name."""
+    """One interpreter; `ask` calls a function of the gateway and gives its answer, or the refusal's name."""
 
     def __init__(self, lua: str) -> None:
         self._process = subprocess.Popen([lua, DRIVER, JUDGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

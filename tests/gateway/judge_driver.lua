@@ -1,4 +1,4 @@
--- Lets the tests call the door: one JSON object {n, "1": name, "2": argument, ...} a line in, one JSON answer a line out.
+-- Lets the tests call the judge: one JSON object {n, "1": name, "2": argument, ...} a line in, one JSON answer a line out.
 -- Bytes travel as {"hex": "..."}.
 
 package.path = arg[1] .. "/?.lua;" .. package.path

@@ -1,4 +1,4 @@
-"""An open nginx door, and the same good request over both protocols."""
+"""An open nginx gateway, and the same good request over both protocols."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ POST = "POST /v2/models/echo/infer"
 
 @contextmanager
 def opened(home: Home, token: str) -> Iterator[Target]:
-    """The door of `home`, open; its access log is home.folder/log."""
+    """The gateway of `home`, open; its access log is home.folder/log."""
     with Runner(home.gateway, home.folder, "nginx", home.folder / "log"):
         yield Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, token)
 

@@ -64,10 +64,10 @@ def target(
     home = make_home(addresses, limits=limits)
     for kind, name in REVOKED.items():
         tokens.revoke(home.state, kind, name, not_before_s=int(time.time()) + 600)
-    with Runner(home.gateway, home.folder, request.param, home.folder / "log") as door:
-        listen = door.gateway.listen
+    with Runner(home.gateway, home.folder, request.param, home.folder / "log") as gateway:
+        listen = gateway.gateway.listen
         found = Target(listen.rest, listen.grpc, home.ca, tokens.token("ann", [MAY]))
-        wait_until(lambda: called(found, INFER, message("echo")) == 0, "the door lets a good call through")
+        wait_until(lambda: called(found, INFER, message("echo")) == 0, "the gateway lets a good call through")
         yield found
 
 
@@ -88,7 +88,7 @@ def unharmed(servers: list[Server], target: Target) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_a_forged_token_opens_neither_door(name: str, target: Target, tokens: TokenMaker) -> None:
+def test_a_forged_token_opens_neither_gateway(name: str, target: Target, tokens: TokenMaker) -> None:
     header = TOKENS[name](tokens)
     authorization = [f"Authorization: {header}"] if header else []
     metadata = [("authorization", header)] if header else []

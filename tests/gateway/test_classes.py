@@ -1,4 +1,4 @@
-"""Triton's classification extension, which the door lets pass for scores and nothing else, through both proxies."""
+"""Triton's classification extension, which the gateway lets pass for scores and nothing else, through both proxies."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])
 def home(request: pytest.FixtureRequest, server: Server, make_home: MakeHome, tokens: TokenMaker) -> Iterator[Home]:
-    """An open door that knows from models.toml which outputs have classes."""
+    """An open gateway that knows from models.toml which outputs have classes."""
     made = make_home([(server.http_url, server.grpc_url)])
     known = state_from(made.gateway, contract.load(ROOT / "models.toml"), {"": Known()}, 0)
     write_text(made.state, json.dumps(tokens.state() | {"classes": known["classes"]}))
@@ -57,7 +57,7 @@ def picture() -> bytes:
 
 
 @pytest.mark.parametrize("scheme", ["https", "grpcs"])
-def test_the_client_gets_classes_of_scores_through_the_door(scheme: str, home: Home, tokens: TokenMaker) -> None:
+def test_the_client_gets_classes_of_scores_through_the_gateway(scheme: str, home: Home, tokens: TokenMaker) -> None:
     address = home.gateway.listen.rest if scheme == "https" else home.gateway.listen.grpc
     headers = {"authorization": f"Bearer {tokens.token('ann', [MAY])}"}
     with Client(f"{scheme}://{address}", headers=headers, tls=Tls(ca_file=home.ca)) as client:

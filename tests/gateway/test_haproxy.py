@@ -39,13 +39,13 @@ def log(home: Home) -> Path:
 
 
 @pytest.fixture(scope="module")
-def door(home: Home, log: Path) -> Iterator[Runner]:
+def gateway(home: Home, log: Path) -> Iterator[Runner]:
     with Runner(home.gateway, home.folder, log=log) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def asker(home: Home, door: Runner) -> Iterator[Asker]:
+def asker(home: Home, gateway: Runner) -> Iterator[Asker]:
     asking = Asker(home)
     yield asking
     asking.close()
@@ -155,7 +155,7 @@ def test_a_stream_that_turns_to_another_model_is_cut(asker: Asker, caller: str) 
     assert status != "OK"
 
 
-def test_what_only_the_door_may_say_is_taken_from_the_client(asker: Asker, caller: str, log: Path) -> None:
+def test_what_only_the_gateway_may_say_is_taken_from_the_client(asker: Asker, caller: str, log: Path) -> None:
     spoofed = {"x-user": "root", "ai102-secret": "guess", "x-forwarded-for": "10.0.0.1", "x-request-id": "spoof-1"}
     assert asker.status("POST", INFER, caller, json=tensor_json(), headers=spoofed) == 200
     assert (row_of(log, "spoof-1")["subject"], row_of(log, "spoof-1")["address"]) == ("ann", "127.0.0.1")
@@ -278,7 +278,7 @@ def test_with_mutual_tls_only_a_client_with_a_certificate_is_heard(make_home: Ma
         stranger.close()
 
 
-def test_a_door_without_a_state_answers_503_to_all_that_need_a_token(make_home: MakeHome, caller: str) -> None:
+def test_a_gateway_without_a_state_answers_503_to_all_that_need_a_token(make_home: MakeHome, caller: str) -> None:
     home = make_home()
     home.state.unlink()
     with Runner(home.gateway, home.folder, log=home.folder / "log"):

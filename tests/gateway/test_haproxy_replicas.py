@@ -180,7 +180,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def test_a_proxy_that_dies_is_started_again_and_the_door_closes_whole(
+def test_a_proxy_that_dies_is_started_again_and_the_gateway_closes_whole(
     make_home: MakeHome, tmp_path: Path, caller: str
 ) -> None:
     home = make_home()
@@ -193,7 +193,7 @@ def test_a_proxy_that_dies_is_started_again_and_the_door_closes_whole(
             cwd=home.folder, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        wait_until(lambda: "open: https" in output.read_text(), "the door is open", within_s=30)
+        wait_until(lambda: "open: https" in output.read_text(), "the gateway is open", within_s=30)
         asker = Asker(home)
         assert asker.status("GET", "/v2/health/ready") == 200
         master = _child_of(process.pid, "haproxy")
@@ -209,7 +209,7 @@ def test_a_proxy_that_dies_is_started_again_and_the_door_closes_whole(
         running.running_proxy(home.folder)
 
 
-def test_a_door_closes_when_whoever_watches_it_is_killed(make_home: MakeHome, tmp_path: Path) -> None:
+def test_a_gateway_closes_when_whoever_watches_it_is_killed(make_home: MakeHome, tmp_path: Path) -> None:
     home = make_home()
     script = (
         "import sys, time; from pathlib import Path; from ai102.gateway.policy import Gateway;"

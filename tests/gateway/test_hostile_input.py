@@ -64,9 +64,9 @@ Opened = Callable[[], AbstractContextManager[Attack]]
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])
 def attacked(request: pytest.FixtureRequest, make_home: MakeHome, tokens: TokenMaker) -> Iterator[Attacked]:
     home = make_home(limits={"requests_per_10s": 1_000_000})
-    with Runner(home.gateway, home.folder, request.param, home.folder / "log") as door:
+    with Runner(home.gateway, home.folder, request.param, home.folder / "log") as gateway:
         target = Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, tokens.token("mal", [MAY]))
-        yield Attacked(target, processes_of(door.pid))
+        yield Attacked(target, processes_of(gateway.pid))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""gRPC bodies at the door: the model that Triton will read is the one that was judged, however the bytes are laid."""
+"""gRPC bodies at the gateway: the model that Triton will read is the one judged, however the bytes are laid."""
 
 import random
 import struct
@@ -158,10 +158,10 @@ TABLE: list[tuple[str, str, bytes, str | None]] = [
 def test_a_body_passes_when_it_names_the_judged_model_once_and_nothing_reserved(
     lua: str, method: str, body: bytes, expected: str | None
 ) -> None:
-    door = core(lua)
+    judge = core(lua)
     for size in (len(body) or 1, 7):
         chunks = [body[at : at + size] for at in range(0, len(body), size)] if size != 7 or len(body) < 5000 else [body]
-        assert door.ask("scan", method, "a", "", chunks, CLASSES) == expected, door.reason
+        assert judge.ask("scan", method, "a", "", chunks, CLASSES) == expected, judge.reason
 
 
 @in_both_luas
@@ -261,13 +261,13 @@ def mutated(dice: random.Random, data: bytes) -> bytes:
 
 @in_both_luas
 def test_what_passes_protobuf_reads_as_the_judged_model(lua: str) -> None:
-    dice, door, passed = random.Random(6), core(lua), 0
+    dice, judge, passed = random.Random(6), core(lua), 0
     for _ in range(8000):
         message = mutated(dice, request("a", dice.choice(("", "1"))))
-        named = door.ask("model_named", frame(message), INFER)
+        named = judge.ask("model_named", frame(message), INFER)
         if not isinstance(named, dict):
             continue
-        if door.ask("scan", INFER, named["name"], named["version"], [frame(message)]) is not None:
+        if judge.ask("scan", INFER, named["name"], named["version"], [frame(message)]) is not None:
             continue
         try:
             read = Request.FromString(message)
@@ -280,10 +280,10 @@ def test_what_passes_protobuf_reads_as_the_judged_model(lua: str) -> None:
 
 @in_both_luas
 def test_the_answer_does_not_depend_on_how_the_body_is_cut(lua: str) -> None:
-    dice, door = random.Random(7), core(lua)
+    dice, judge = random.Random(7), core(lua)
     for _ in range(300):
         body = frame(mutated(dice, request()))
-        whole = door.ask("scan", INFER, "a", "", [body], CLASSES)
+        whole = judge.ask("scan", INFER, "a", "", [body], CLASSES)
         cuts = sorted(dice.randint(0, len(body)) for _ in range(dice.randint(1, 9)))
         chunks = [body[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-        assert door.ask("scan", INFER, "a", "", chunks, CLASSES) == whole, (body, cuts)
+        assert judge.ask("scan", INFER, "a", "", chunks, CLASSES) == whole, (body, cuts)

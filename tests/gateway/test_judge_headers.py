@@ -1,4 +1,4 @@
-"""Headers at the door: nothing that the next server could read another way."""
+"""Headers at the gateway: nothing that the next server could read another way."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ TABLE: list[tuple[dict[str, Any], str, str | None]] = [
     ({}, "triton", None),
     ({"Content-Type": "application/octet-stream", "content-type": None}, "triton", None),
     ({"content-type": None}, "triton", None),
-    ({"x-user": "root"}, "triton", None),  # the door removes it
+    ({"x-user": "root"}, "triton", None),  # the gateway removes it
     ({"connection": "keep-alive"}, "triton", None),
     ({"transfer-encoding": "chunked", "content-length": None}, "triton", None),
     ({"content-encoding": "identity"}, "triton", None),

@@ -1,4 +1,4 @@
-"""JSON bodies at the door: what ends Triton's process stays out, what clients send passes."""
+"""JSON bodies at the gateway: what ends Triton's process stays out, what clients send passes."""
 
 import json
 import random
@@ -208,12 +208,12 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @in_both_luas
 def test_json_is_what_python_says_it_is_but_for_keys_that_come_twice(lua: str) -> None:
-    dice, door, passed = random.Random(8), core(lua), 0
+    dice, judge, passed = random.Random(8), core(lua), 0
     words = b'{"a": [1.5e-3, -0, true, null, {"b": "\\/\\u20ac"}]}'
     seeds = [body(), binary(8), words, body({"id": 'a"\\\u00e9'})]
     for _ in range(5000):
         text = mutated(dice, dice.choice(seeds))
-        is_taken = door.ask("json_problem", text, {}, "logging") is None
+        is_taken = judge.ask("json_problem", text, {}, "logging") is None
         try:
             read = json.loads(text.decode("utf-8", "surrogateescape"), object_pairs_hook=_no_doubles)
             is_sound = isinstance(read, dict) and isinstance(read.get("parameters", {}), dict)
@@ -221,6 +221,6 @@ def test_json_is_what_python_says_it_is_but_for_keys_that_come_twice(lua: str) -
             is_sound = False
         if is_sound and "\\ud800" in text.decode("utf-8", "surrogateescape"):
             continue  # half a pair: Python takes it, Triton does not
-        assert is_taken == is_sound, (text, door.reason)
+        assert is_taken == is_sound, (text, judge.reason)
         passed += is_taken
     assert passed > 500

@@ -35,29 +35,29 @@ def sessions(*sids: str) -> list[Revocation]:
     return [Revocation("sid", sid, LATER, 0) for sid in sids]
 
 
-def follow(door: Core, folder: Path, name: str, journal: str) -> None:
-    assert door.ask("load", state(name, journal)) == {"ok": True}
-    while not door.ask("read_revocations", str(folder))["all"]:
+def follow(judge: Core, folder: Path, name: str, journal: str) -> None:
+    assert judge.ask("load", state(name, journal)) == {"ok": True}
+    while not judge.ask("read_revocations", str(folder))["all"]:
         pass
 
 
-def is_revoked(door: Core, name: str, *sids: str) -> int:
-    return int(door.ask("count_revoked", name, list(sids))["count"])
+def is_revoked(judge: Core, name: str, *sids: str) -> int:
+    return int(judge.ask("count_revoked", name, list(sids))["count"])
 
 
 @in_both_luas
 def test_a_hundred_thousand_revoked_sessions_hold_up_no_thread(lua: str, tmp_path: Path) -> None:
-    name, door = f"many-{lua}", Core(lua)  # one of its own: what it keeps would slow down the others
+    name, judge = f"many-{lua}", Core(lua)  # one of its own: what it keeps would slow down the others
     journal = journal_of(tmp_path, name)
     sids = [secrets.token_hex(16) for _ in range(COUNT)]
     journal.add(sessions(*sids))
-    assert door.ask("load", state(name, journal.name)) == {"ok": True}
-    read = door.ask("time_of_steps", str(tmp_path))
-    looked = door.ask("count_revoked", name, [*sids[:20_000], secrets.token_hex(16)])
-    idle = door.ask("time_of_steps", str(tmp_path))
-    swept = door.ask("time_of_sweep", LATER)
+    assert judge.ask("load", state(name, journal.name)) == {"ok": True}
+    read = judge.ask("time_of_steps", str(tmp_path))
+    looked = judge.ask("count_revoked", name, [*sids[:20_000], secrets.token_hex(16)])
+    idle = judge.ask("time_of_steps", str(tmp_path))
+    swept = judge.ask("time_of_sweep", LATER)
     assert looked["count"] == 20_000
-    assert is_revoked(door, name, *sids[:20_000]) == 0
+    assert is_revoked(judge, name, *sids[:20_000]) == 0
     assert read["steps"] > 100
     assert {"read": read["longest_ms"], "idle": idle["longest_ms"], "swept": swept["longest_ms"]} == {
         what: pytest.approx(0, abs=LONGEST_MS) for what in ("read", "idle", "swept")
@@ -67,42 +67,42 @@ def test_a_hundred_thousand_revoked_sessions_hold_up_no_thread(lua: str, tmp_pat
 
 @in_both_luas
 def test_what_is_added_is_read_from_where_the_last_step_ended(lua: str, tmp_path: Path) -> None:
-    door, name = core(lua), f"added-{tmp_path}"
+    judge, name = core(lua), f"added-{tmp_path}"
     journal = journal_of(tmp_path, name)
     journal.add(sessions("a" * 32))
-    follow(door, tmp_path, name, journal.name)
+    follow(judge, tmp_path, name, journal.name)
     with (tmp_path / journal.name).open("a") as file:
         file.write(f"sid {LATER} 0 {'b' * 16}")  # cut off: the rest comes later
         file.flush()
-        follow(door, tmp_path, name, journal.name)
-        seen = [is_revoked(door, name, "a" * 32, "b" * 16, "b" * 32)]
+        follow(judge, tmp_path, name, journal.name)
+        seen = [is_revoked(judge, name, "a" * 32, "b" * 16, "b" * 32)]
         file.write("b" * 16 + "\n")
         file.flush()
-        follow(door, tmp_path, name, journal.name)
-        seen.append(is_revoked(door, name, "a" * 32, "b" * 16, "b" * 32))
+        follow(judge, tmp_path, name, journal.name)
+        seen.append(is_revoked(judge, name, "a" * 32, "b" * 16, "b" * 32))
     assert seen == [1, 2]
 
 
 @in_both_luas
 def test_a_journal_that_begins_anew_takes_nothing_back(lua: str, tmp_path: Path) -> None:
-    door, name = core(lua), f"anew-{tmp_path}"
+    judge, name = core(lua), f"anew-{tmp_path}"
     first = journal_of(tmp_path, name)
     first.add(sessions("a", "b"))
-    follow(door, tmp_path, name, first.name)
+    follow(judge, tmp_path, name, first.name)
     second = journal_of(tmp_path, name)
     second.add(sessions("c"))
     assert second.name != first.name
-    follow(door, tmp_path, name, second.name)
+    follow(judge, tmp_path, name, second.name)
     (tmp_path / second.name).unlink()  # a file that is gone changes nothing either
-    follow(door, tmp_path, name, second.name)
-    assert is_revoked(door, name, "a", "b", "c", "d") == 3
+    follow(judge, tmp_path, name, second.name)
+    assert is_revoked(judge, name, "a", "b", "c", "d") == 3
 
 
 @in_both_luas
 def test_lines_that_are_none_are_passed_over(lua: str, tmp_path: Path) -> None:
-    door, name = core(lua), f"lines-{tmp_path}"
+    judge, name = core(lua), f"lines-{tmp_path}"
     lines = ["", "sid", "sid x 0 a", "aud 9 0 b", f"sid {LATER} 0 c", f"sid {LATER} 0 ", f"sid {LATER} 0 {'d' * 256}"]
     lines += ["\0\xff" * 40_000, f"sid {LATER} 0 e"]
     (tmp_path / "x.log").write_bytes("\n".join(lines).encode("latin-1") + b"\n")
-    follow(door, tmp_path, name, "x.log")
-    assert is_revoked(door, name, "a", "b", "c", "d" * 256, "e") == 2
+    follow(judge, tmp_path, name, "x.log")
+    assert is_revoked(judge, name, "a", "b", "c", "d" * 256, "e") == 2

@@ -68,7 +68,7 @@ TABLE: list[tuple[list[Any], dict[str, Any], Any]] = [
     ([grant(max_body_bytes=100), grant()], {"body_bytes": 150}, ALLOWED),
     ([grant(max_body_bytes=100), grant(models=["b"])], {"body_bytes": 150}, LARGE),
     ([grant(networks=["11.0.0.0/8"]), grant(hours_utc="11:00-12:00")], {}, FORBIDDEN),
-    # A condition that the door does not know might forbid just this.
+    # A condition that the gateway does not know might forbid just this.
     ([grant(weekdays=["monday"])], {}, FORBIDDEN),
     ([grant(verbs=["infer", "own"])], {}, FORBIDDEN),
     ([grant(models="a")], {}, FORBIDDEN),
@@ -100,7 +100,7 @@ def test_a_glob_names_what_python_says_it_names(lua: str) -> None:
 @in_both_luas
 def test_addresses_and_networks_mean_what_python_says_they_mean(lua: str) -> None:
     dice = random.Random(6)
-    door = core(lua)
+    judge = core(lua)
     for _ in range(400):
         kind: Any = dice.choice((ipaddress.IPv4Address, ipaddress.IPv6Address))
         bits = 32 if kind is ipaddress.IPv4Address else 128
@@ -111,7 +111,7 @@ def test_addresses_and_networks_mean_what_python_says_they_mean(lua: str) -> Non
         if address.version == 6 and (address.ipv4_mapped or near.ipv4_mapped):
             continue  # counts as IPv4 here
         expected = {"known": True, "within": address in network}
-        assert door.ask("within", str(address), str(network)) == expected, (address, network)
+        assert judge.ask("within", str(address), str(network)) == expected, (address, network)
 
 
 @in_both_luas

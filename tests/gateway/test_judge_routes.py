@@ -1,4 +1,4 @@
-"""Which addresses there are: an address has one way of writing it, and Triton reads it as the door does."""
+"""Which addresses there are: an address has one way of writing it, and Triton reads it as the gateway does."""
 
 import json
 from typing import Any
@@ -85,9 +85,9 @@ GRPC: list[tuple[str, Any]] = [
 @in_both_luas
 @pytest.mark.parametrize(("method", "path", "expected"), REST)
 def test_a_rest_address_is_written_in_one_way_or_is_not_there(lua: str, method: str, path: str, expected: Any) -> None:
-    door = core(lua)
-    door.ask("load", json.dumps(STATE))
-    route = door.ask("rest_route", method, path.encode())
+    judge = core(lua)
+    judge.ask("load", json.dumps(STATE))
+    route = judge.ask("rest_route", method, path.encode())
     if isinstance(route, dict):
         route = route["kind"], route["verb"], route.get("model"), route.get("version")
     assert route == expected
@@ -110,6 +110,6 @@ def test_other_grpc_services_than_tritons_are_not_there_but_for_its_health(lua: 
 @in_both_luas
 @pytest.mark.parametrize("arguments", [(), (None, None), (5, "/v2"), ("GET", {"a": 1}), ("GET", True)])
 def test_a_defect_of_the_proxys_side_refuses(lua: str, arguments: tuple[Any, ...]) -> None:
-    door = core(lua)
-    assert door.ask("rest_route", *arguments) in ("unavailable", METHOD)
-    assert door.ask("json_problem", *arguments) in ("unavailable", "malformed")
+    judge = core(lua)
+    assert judge.ask("rest_route", *arguments) in ("unavailable", METHOD)
+    assert judge.ask("json_problem", *arguments) in ("unavailable", "malformed")

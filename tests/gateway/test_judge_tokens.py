@@ -1,4 +1,4 @@
-"""Whose word a token is, and when it is not: each row is a token somebody might send, and what the door answers."""
+"""Whose word a token is, and when it is not: each row is a token somebody might send, and what the gateway answers."""
 
 import base64
 import hashlib
@@ -34,10 +34,10 @@ def journals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(lua: str, journals: Path, state: Mapping[str, Any] | None = None) -> Core:
     """A core with the state and all revocations."""
-    door = core(lua)
-    assert door.ask("load", json.dumps(state or STATE))["ok"]
-    assert door.ask("read_revocations", str(journals)) == {"all": True}
-    return door
+    judge = core(lua)
+    assert judge.ask("load", json.dumps(state or STATE))["ok"]
+    assert judge.ask("read_revocations", str(journals)) == {"all": True}
+    return judge
 
 
 def pem(key: Any) -> str:
@@ -57,7 +57,7 @@ STATE: dict[str, Any] = {
             },
         },
         FOREIGN: {
-            "audience": "door", "roles_claim": "groups", "roles": {"ml": "caller"}, "is_ours": False,
+            "audience": "judge", "roles_claim": "groups", "roles": {"ml": "caller"}, "is_ours": False,
             "revoked": "", "keys": {"f": {"alg": "RS256", "pem": pem(STRANGER)}},
         },
         "https://silent.example": {
@@ -122,7 +122,7 @@ def with_unused_bits(good: str) -> str:
 
 
 def foreign(**claims: Any) -> str:
-    return token({"kid": "f"}, STRANGER, **({"iss": FOREIGN, "aud": "door", "groups": ["ml"]} | claims))
+    return token({"kid": "f"}, STRANGER, **({"iss": FOREIGN, "aud": "judge", "groups": ["ml"]} | claims))
 
 
 REFUSED, TAKEN = "unauthenticated", "ann"
@@ -190,7 +190,7 @@ TABLE = [
     Row("audience missing", lambda: token(aud=MISSING)),
     Row("audience in a list of others", lambda: token(aud=["other", "ai102x"])),
     Row("audience an object", lambda: token(aud={"ai102": True})),
-    Row("audience of the foreign issuer", lambda: token(aud="door")),
+    Row("audience of the foreign issuer", lambda: token(aud="judge")),
     Row("sub missing", lambda: token(sub=MISSING)),
     Row("sub empty", lambda: token(sub="")),
     Row("sub a number", lambda: token(sub=5)),
@@ -238,9 +238,9 @@ TABLE = [
 @in_both_luas
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.what)
 def test_a_token_is_taken_only_when_all_of_it_is_right(lua: str, row: Row, journals: Path) -> None:
-    door = opened(lua, journals)
-    answer = door.ask("authenticate", f"Bearer {row.token()}", NOW)
-    assert (answer["sub"] if isinstance(answer, dict) else answer) == row.expected, door.reason
+    judge = opened(lua, journals)
+    answer = judge.ask("authenticate", f"Bearer {row.token()}", NOW)
+    assert (answer["sub"] if isinstance(answer, dict) else answer) == row.expected, judge.reason
 
 
 @in_both_luas
@@ -248,31 +248,31 @@ def test_a_token_is_taken_only_when_all_of_it_is_right(lua: str, row: Row, journ
     "header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "{token}", "Bearer\t{token}", "Token {token}"]
 )
 def test_only_a_bearer_token_is_a_token(lua: str, header: str | None, journals: Path) -> None:
-    door = opened(lua, journals)
-    assert door.ask("authenticate", header and header.format(token=token()), NOW) == REFUSED
+    judge = opened(lua, journals)
+    assert judge.ask("authenticate", header and header.format(token=token()), NOW) == REFUSED
 
 
 @in_both_luas
 def test_a_token_seen_before_still_expires_and_can_be_revoked(lua: str, journals: Path) -> None:
-    door = opened(lua, journals)
+    judge = opened(lua, journals)
     sent = f"Bearer {token(sid=lua)}"
-    assert [door.ask("authenticate", sent, NOW)["sub"] for _ in range(2)] == ["ann", "ann"]
-    assert door.ask("authenticate", sent, NOW + 61) == REFUSED
+    assert [judge.ask("authenticate", sent, NOW)["sub"] for _ in range(2)] == ["ann", "ann"]
+    assert judge.ask("authenticate", sent, NOW + 61) == REFUSED
     with (journals / JOURNAL).open("a") as journal:
         journal.write(f"sid {NOW + 60} 0 {lua}\n")
-    assert door.ask("authenticate", sent, NOW)["sub"] == "ann"
-    door.ask("read_revocations", str(journals))
-    assert (door.ask("authenticate", sent, NOW), door.reason) == (REFUSED, "revoked")
+    assert judge.ask("authenticate", sent, NOW)["sub"] == "ann"
+    judge.ask("read_revocations", str(journals))
+    assert (judge.ask("authenticate", sent, NOW), judge.reason) == (REFUSED, "revoked")
 
 
 @in_both_luas
 def test_a_grant_that_is_taken_out_of_the_policy_is_gone_for_tokens_already_given(lua: str, journals: Path) -> None:
-    door = opened(lua, journals)
+    judge = opened(lua, journals)
     sent = f"Bearer {token()}"
-    seen = [door.ask("authenticate", sent, NOW)["grants"]]
+    seen = [judge.ask("authenticate", sent, NOW)["grants"]]
     for grants in ([], [GRANT, GRANT]):
         opened(lua, journals, STATE | {"role_grants": {"caller": grants}})
-        seen.append(door.ask("authenticate", sent, NOW)["grants"])
+        seen.append(judge.ask("authenticate", sent, NOW)["grants"])
     assert seen == [1, 0, 2]
 
 
@@ -296,10 +296,10 @@ def test_a_grant_that_asks_for_an_attribute_is_for_those_whose_token_says_they_h
     lua: str, claims: dict[str, Any], count: int, journals: Path
 ) -> None:
     state = STATE | {"role_grants": {"caller": [GRANT, GRANT | {"user": {"ward": "x-ray"}}]}}
-    door = opened(lua, journals, state)
-    assert door.ask("authenticate", f"Bearer {token(**claims)}", NOW)["grants"] == count
+    judge = opened(lua, journals, state)
+    assert judge.ask("authenticate", f"Bearer {token(**claims)}", NOW)["grants"] == count
     sent = foreign(groups=["caller"], attributes={"ward": "x-ray"})
-    assert door.ask("authenticate", f"Bearer {sent}", NOW)["grants"] == 1
+    assert judge.ask("authenticate", f"Bearer {sent}", NOW)["grants"] == 1
 
 
 @in_both_luas
@@ -311,10 +311,10 @@ def test_a_grant_that_asks_for_an_attribute_is_for_those_whose_token_says_they_h
     ],
 )  # fmt: skip
 def test_a_foreign_token_has_the_grants_of_its_roles_and_none_of_its_own(lua: str, groups: Any, count: int) -> None:
-    door = core(lua)
-    door.ask("load", json.dumps(STATE))
+    judge = core(lua)
+    judge.ask("load", json.dumps(STATE))
     sent = foreign(groups=groups, grants=[GRANT] * 9, roles=["viewer"])
-    assert door.ask("authenticate", f"Bearer {sent}", NOW)["grants"] == count
+    assert judge.ask("authenticate", f"Bearer {sent}", NOW)["grants"] == count
 
 
 @in_both_luas
@@ -332,6 +332,6 @@ def test_a_foreign_token_has_the_grants_of_its_roles_and_none_of_its_own(lua: st
     ],
 )
 def test_without_a_state_nobody_can_come_in(lua: str, text: str) -> None:
-    door = core(lua)
-    assert not door.ask("load", text)["ok"]
-    assert door.ask("authenticate", f"Bearer {token()}", NOW) == "unavailable"
+    judge = core(lua)
+    assert not judge.ask("load", text)["ok"]
+    assert judge.ask("authenticate", f"Bearer {token()}", NOW) == "unavailable"

@@ -1,4 +1,4 @@
-"""What the door lets pass, a real Triton reads as the door did and survives."""
+"""What the gateway lets pass, a real Triton reads as the gateway did and survives."""
 
 import json
 import random

@@ -94,13 +94,13 @@ def test_a_caller_that_leaves_keeps_no_replica_busy(home: Home, caller: str) -> 
 def test_a_worker_that_dies_with_calls_in_flight_keeps_no_replica_busy(make_home: MakeHome, caller: str) -> None:
     home = make_home()
     slow = json.dumps(json.loads(BODY) | {"parameters": {"sleep_ms": 3000}}).encode()
-    with Runner(home.gateway, home.folder, "nginx", home.folder / "log") as door, ExitStack() as open_connections:
+    with Runner(home.gateway, home.folder, "nginx", home.folder / "log") as gateway, ExitStack() as open_connections:
         target = target_of(home, caller)
         for _ in range(6):
             connection = open_connections.enter_context(connected(target))
             connection.sendall(request("POST /v2/models/echo/infer", target.bearer, JSON, body=slow))
         wait_until(lambda: sum(busy(home, name) for name in "abc") == 6, "the requests are at replicas")
-        for worker in processes_of(door.pid)[1:]:
+        for worker in processes_of(gateway.pid)[1:]:
             os.kill(worker, signal.SIGKILL)
         wait_until(lambda: is_answered(target), "new workers answer")
         wait_until(lambda: all(busy(home, name) == 0 for name in "abc"), "no replica is busy", within_s=5)
@@ -152,7 +152,7 @@ def test_a_replica_killed_under_load_fails_at_most_one_request_in_a_thousand(
         with steady(home, caller, protocol) as load:
             load.wait_for(300)
             os.killpg(servers[1].pid, signal.SIGKILL)
-            wait_until(lambda: states(home)["b"] == (False, False), "the door knows that it is gone")
+            wait_until(lambda: states(home)["b"] == (False, False), "the gateway knows that it is gone")
             load.wait_for(1000)
     # An answer that had begun cannot be asked for again.
     assert len(load.failures) <= load.done / 1000, load.outcomes

@@ -1,4 +1,4 @@
-"""What is told before a door opens, and what the rendered configuration has in it."""
+"""What is told before a gateway opens, and what the rendered configuration has in it."""
 
 import os
 import shutil

@@ -394,7 +394,7 @@ def test_routes_and_classes_are_those_of_the_contract(issuer: StandIn, contract:
 
 
 @in_both_luas
-def test_the_door_takes_what_is_written(lua: str, issuer: StandIn, contract: Contract) -> None:
+def test_the_gateway_takes_what_is_written(lua: str, issuer: StandIn, contract: Contract) -> None:
     keys, _ = keys_from_jwks(json.dumps({"keys": [GOOD, ec_jwk(ec.SECP256R1())]}).encode())
     state = state_from(gateway(issuer), contract, {OURS: Known(keys, "known.1.log", 5)}, 6)
     assert core(lua).ask("load", json.dumps(state)) == {"ok": True}

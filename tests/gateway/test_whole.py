@@ -1,4 +1,4 @@
-"""The whole house as its user starts it: replicas, issuer, friendly API and door, each a command, each killed once."""
+"""All of it as its user starts it: replicas, issuer, API and gateway, each a command, each killed once."""
 
 import base64
 import json
@@ -96,7 +96,7 @@ class House:
     def ask(
         self, path: str, token: str = "", body: bytes | None = None, kind: str = "", request_id: str = ""
     ) -> tuple[int, Any]:
-        """Status and JSON of the door's answer; 0 where nobody listens."""
+        """Status and JSON of the gateway's answer; 0 where nobody listens."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"X-Request-Id": request_id} if request_id else {}
         headers |= {"Content-Type": kind} if kind else {}
@@ -152,120 +152,122 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])
-def door(request: pytest.FixtureRequest, house: House) -> Iterator[House]:
+def gateway(request: pytest.FixtureRequest, house: House) -> Iterator[House]:
     folder = house.folder
     with ExitStack() as started:
         for log, *words in (
             ("auth.log", "auth", "serve"),
             ("api.log", "api", "serve"),
-            ("door.log", "gateway", "run", "--proxy", request.param),
+            ("gateway.log", "gateway", "run", "--proxy", request.param),
         ):
             started.enter_context(command(folder, log, *words))
-        wait_until(lambda: house.described(ai102(folder, "auth", "token", "ann")) == 200, "door", READY_S)
+        wait_until(lambda: house.described(ai102(folder, "auth", "token", "ann")) == 200, "gateway", READY_S)
         wait_until(lambda: house.classify(ai102(folder, "auth", "token", "ann"))[0] == 200, "API", READY_S)
         yield house
 
 
-def test_who_logs_in_may_do_what_the_role_may_and_no_more(door: House) -> None:
-    token = door.login()["access_token"]
-    status, answer = door.classify(token)
+def test_who_logs_in_may_do_what_the_role_may_and_no_more(gateway: House) -> None:
+    token = gateway.login()["access_token"]
+    status, answer = gateway.classify(token)
     assert (status, answer["predictions"][0]["label"]) == (200, "nine")
-    embedded = door.ask("/v1/embed", token, b'{"text": "hello"}', "application/json")
+    embedded = gateway.ask("/v1/embed", token, b'{"text": "hello"}', "application/json")
     assert (embedded[0], len(embedded[1]["embeddings"][0])) == (200, 384)
-    assert (door.described(token), door.inferred(token)) == (200, 0)
-    assert door.inferred(token, "digits_int8") == 7
-    assert door.ask("/v2/repository/index", token, b"{}", "application/json")[0] == 403
-    assert door.ask("/auth/me", token)[1]["name"] == "ann"
-    assert (door.classify("")[0], door.inferred("")) == (401, 16)
-    assert door.ask("/auth/revoked")[0] == 404
+    assert (gateway.described(token), gateway.inferred(token)) == (200, 0)
+    assert gateway.inferred(token, "digits_int8") == 7
+    assert gateway.ask("/v2/repository/index", token, b"{}", "application/json")[0] == 403
+    assert gateway.ask("/auth/me", token)[1]["name"] == "ann"
+    assert (gateway.classify("")[0], gateway.inferred("")) == (401, 16)
+    assert gateway.ask("/auth/revoked")[0] == 404
 
 
 @pytest.mark.parametrize("by", ["token", "session", "user"])
-def test_what_is_revoked_stops_within_five_seconds(by: str, door: House) -> None:
-    answer = door.login()
+def test_what_is_revoked_stops_within_five_seconds(by: str, gateway: House) -> None:
+    answer = gateway.login()
     token, refresh = answer["access_token"], answer["refresh_token"]
-    assert door.described(token) == 200
+    assert gateway.described(token) == 200
     began = time.monotonic()
     if by == "user":
-        ai102(door.folder, "auth", "revoke", "--user", "ann")
+        ai102(gateway.folder, "auth", "revoke", "--user", "ann")
     else:
         form = urllib.parse.urlencode({"token": refresh if by == "session" else token}).encode()
-        assert door.ask("/auth/revoke", body=form, kind="application/x-www-form-urlencoded")[0] == 200
-    wait_until(lambda: door.described(token) == 401 and door.inferred(token) == 16, "revoked", 5.0)
+        assert gateway.ask("/auth/revoke", body=form, kind="application/x-www-form-urlencoded")[0] == 200
+    wait_until(lambda: gateway.described(token) == 401 and gateway.inferred(token) == 16, "revoked", 5.0)
     assert time.monotonic() - began < 5.0 + 2.0  # the command itself takes a second
 
 
-def test_a_rotated_key_signs_and_the_former_is_still_good(door: House) -> None:
-    ai102(door.folder, "auth", "rotate-keys", "--drop-old")  # one key, so that it can be rotated
-    wait_until(lambda: door.described(door.login()["access_token"]) == 200, "the one key is known")
-    before = door.login()["access_token"]
-    ai102(door.folder, "auth", "rotate-keys", "--at-once")
+def test_a_rotated_key_signs_and_the_former_is_still_good(gateway: House) -> None:
+    ai102(gateway.folder, "auth", "rotate-keys", "--drop-old")  # one key, so that it can be rotated
+    wait_until(lambda: gateway.described(gateway.login()["access_token"]) == 200, "the one key is known")
+    before = gateway.login()["access_token"]
+    ai102(gateway.folder, "auth", "rotate-keys", "--at-once")
     kinds = {kid_of(before)}
 
     def is_rotated() -> bool:
-        token = door.login()["access_token"]
+        token = gateway.login()["access_token"]
         kinds.add(kid_of(token))
-        return len(kinds) == 2 and door.described(token) == 200
+        return len(kinds) == 2 and gateway.described(token) == 200
 
     wait_until(is_rotated, "the new key signs and is known", 15.0)
-    assert door.described(before) == 200
+    assert gateway.described(before) == 200
 
 
 @pytest.mark.parametrize("alg", ["ES256", "RS256"])
-def test_a_provider_that_is_not_our_issuer_is_believed_about_roles_and_nothing_else(alg: Any, door: House) -> None:
-    wait_until(lambda: door.described(door.provider.token("eve", ["ml-team"], alg=alg)) == 200, "its keys are known")
-    assert door.described(door.provider.token("eve", ["others"], alg=alg)) == 403
+def test_a_provider_that_is_not_our_issuer_is_believed_about_roles_and_nothing_else(alg: Any, gateway: House) -> None:
+    wait_until(
+        lambda: gateway.described(gateway.provider.token("eve", ["ml-team"], alg=alg)) == 200, "its keys are known"
+    )
+    assert gateway.described(gateway.provider.token("eve", ["others"], alg=alg)) == 403
     grants = [{"verbs": ["administer"], "models": ["*"]}]
-    token = door.provider.token("eve", ["ml-team"], alg=alg, grants=grants)
-    assert door.ask("/v2/repository/index", token, b"{}", "application/json")[0] == 403
+    token = gateway.provider.token("eve", ["ml-team"], alg=alg, grants=grants)
+    assert gateway.ask("/v2/repository/index", token, b"{}", "application/json")[0] == 403
 
 
-def test_a_reload_gives_a_running_door_other_grants_and_a_proxy_that_comes_back_has_them_too(door: House) -> None:
-    token, file = door.provider.token("eve", ["ml-team"]), door.folder / "gateway.toml"
+def test_a_reload_gives_a_running_gateway_other_grants_and_a_proxy_that_comes_back_has_them_too(gateway: House) -> None:
+    token, file = gateway.provider.token("eve", ["ml-team"]), gateway.folder / "gateway.toml"
     before = file.read_text(encoding="utf-8")
-    ours = door.login()["access_token"]
-    wait_until(lambda: {door.described(token), door.described(ours)} == {200}, "a caller describes every model")
+    ours = gateway.login()["access_token"]
+    wait_until(lambda: {gateway.described(token), gateway.described(ours)} == {200}, "a caller describes every model")
     try:
         file.write_text(before.replace('models = ["*"]', 'models = ["embed_text"]', 1), encoding="utf-8")
-        ai102(door.folder, "gateway", "reload")
+        ai102(gateway.folder, "gateway", "reload")
         one_model = "a caller describes one model, with tokens of before too"
-        wait_until(lambda: {door.described(token), door.described(ours)} == {403}, one_model, 5.0)
-        os.kill(proxy_of(door.folder), signal.SIGKILL)
+        wait_until(lambda: {gateway.described(token), gateway.described(ours)} == {403}, one_model, 5.0)
+        os.kill(proxy_of(gateway.folder), signal.SIGKILL)
         seen: set[int] = set()
 
         def is_back() -> bool:
-            seen.add(door.described(token))
+            seen.add(gateway.described(token))
             return {0, 403} <= seen
 
         wait_until(is_back, "the proxy was gone and is back")
         assert 200 not in seen
     finally:
         file.write_text(before, encoding="utf-8")
-        ai102(door.folder, "gateway", "reload")
-    wait_until(lambda: door.described(token) == 200, "a caller describes every model again")
+        ai102(gateway.folder, "gateway", "reload")
+    wait_until(lambda: gateway.described(token) == 200, "a caller describes every model again")
 
 
-def test_while_the_issuer_is_dead_tokens_go_on_and_logins_wait(door: House) -> None:
-    token = door.login()["access_token"]
-    pid = pid_of(door.folder, "auth", "serve")
+def test_while_the_issuer_is_dead_tokens_go_on_and_logins_wait(gateway: House) -> None:
+    token = gateway.login()["access_token"]
+    pid = pid_of(gateway.folder, "auth", "serve")
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: door.ask("/auth/me", token)[0] == 503, "the issuer is gone")
-    assert (door.described(token), door.inferred(token), door.classify(token)[0]) == (200, 0, 200)
-    with command(door.folder, "auth.log", "auth", "serve"):
-        wait_until(lambda: door.ask("/auth/me", token)[0] == 200, "the issuer is back", READY_S)
-        assert door.described(door.login()["access_token"]) == 200
+    wait_until(lambda: gateway.ask("/auth/me", token)[0] == 503, "the issuer is gone")
+    assert (gateway.described(token), gateway.inferred(token), gateway.classify(token)[0]) == (200, 0, 200)
+    with command(gateway.folder, "auth.log", "auth", "serve"):
+        wait_until(lambda: gateway.ask("/auth/me", token)[0] == 200, "the issuer is back", READY_S)
+        assert gateway.described(gateway.login()["access_token"]) == 200
 
 
-def test_no_log_holds_a_token_or_a_password_or_whose_phone_it_was(door: House) -> None:
+def test_no_log_holds_a_token_or_a_password_or_whose_phone_it_was(gateway: House) -> None:
     phone = "13800138000"
-    token = ai102(door.folder, "auth", "token", "ann")
-    assert door.ask("/v1/embed", token, b'{"text": "a"}', "application/json", phone)[0] == 200
-    for log in ("door.log", "api.log"):
-        wait_until(lambda log=log: '"[phone]"' in (door.folder / log).read_text("utf-8"), f"{log} has it")  # type: ignore[misc]
-    texts = {path.name: path.read_text("utf-8", "replace") for path in door.folder.glob("*.log")}
-    texts["audit"] = (door.folder / "build" / "auth" / "audit.jsonl").read_text("utf-8")
+    token = ai102(gateway.folder, "auth", "token", "ann")
+    assert gateway.ask("/v1/embed", token, b'{"text": "a"}', "application/json", phone)[0] == 200
+    for log in ("gateway.log", "api.log"):
+        wait_until(lambda log=log: '"[phone]"' in (gateway.folder / log).read_text("utf-8"), f"{log} has it")  # type: ignore[misc]
+    texts = {path.name: path.read_text("utf-8", "replace") for path in gateway.folder.glob("*.log")}
+    texts["audit"] = (gateway.folder / "build" / "auth" / "audit.jsonl").read_text("utf-8")
     assert [name for name, text in texts.items() if "eyJ" in text or PASSWORD in text or phone in text] == []
-    assert {"ann", ""} <= {row["subject"] for row in rows(door.folder / "door.log") if "subject" in row}
+    assert {"ann", ""} <= {row["subject"] for row in rows(gateway.folder / "gateway.log") if "subject" in row}
 
 
 def kid_of(token: str) -> str:

@@ -1,4 +1,4 @@
-"""A stand-in for an issuer: keys made for the test, tokens of any shape, and the state the door reads."""
+"""A stand-in for an issuer: keys made for the test, tokens of any shape, and the state the gateway reads."""
 
 import json
 import time
@@ -33,7 +33,7 @@ ROLES: dict[str, list[dict[str, Any]]] = {
 
 
 class TokenMaker:
-    """One RS256 key; `token` signs what it is told to, `state` is what the door needs to believe it."""
+    """One RS256 key; `token` signs what it is told to, `state` is what the gateway needs to believe it."""
 
     def __init__(self, issuer: str = ISSUER, audience: str = AUDIENCE, key_id: str = KEY_ID) -> None:
         self.issuer, self.audience, self.key_id = issuer, audience, key_id

@@ -50,5 +50,5 @@ BAD: dict[str, Row] = {
     "documents": ("GET", "/docs", {}, "", 404, REQUEST),
     "openapi": ("GET", "/openapi.json", {}, "", 404, REQUEST),
     "climbing": ("GET", "/auth/%2e%2e/users.db", {}, "", 404, REQUEST),
-    "revoked through the door": ("GET", "/auth/revoked", {"X-Forwarded-For": "192.0.2.1"}, "", 404, REQUEST),
+    "revoked through the gateway": ("GET", "/auth/revoked", {"X-Forwarded-For": "192.0.2.1"}, "", 404, REQUEST),
 }  # fmt: skip

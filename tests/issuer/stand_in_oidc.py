@@ -1,4 +1,4 @@
-"""An OpenID provider that is not our issuer: its own claim names, key types and code, for the door's tests.
+"""An OpenID provider that is not our issuer: its own claim names, key types and code, for the gateway's tests.
 
 Its tokens name groups instead of roles, its JWKS is at another path and holds keys a verifier must pass over:
 one for encryption and one that is a shared secret.

@@ -21,7 +21,7 @@ local function content_of(path)
   return content
 end
 
-local settings = cjson.decode(assert(content_of(os.getenv("AI102_DOOR") .. "/settings.json")))
+local settings = cjson.decode(assert(content_of(os.getenv("AI102_GATEWAY") .. "/settings.json")))
 settings.secret = assert(content_of(settings.secret_file)):gsub("%s+$", "")
 
 local REVOKED_FOLDER = settings.state_file:match("^(.*)/") .. "/revoked"
@@ -84,8 +84,8 @@ local function register(name, judge)
   end)
 end
 
-register("door_rest", requests.rest)
-register("door_grpc", requests.grpc)
+register("gateway_rest", requests.rest)
+register("gateway_grpc", requests.grpc)
 scans.register(settings, function()
   return state
 end)
@@ -102,7 +102,7 @@ local function drain(applet, most_bytes)
   end
 end
 
-core.register_service("door_refuse", "http", function(applet)
+core.register_service("gateway_refuse", "http", function(applet)
   local refusal = judge.refusals[applet:get_var("txn.refusal")]
   local headers = applet.headers
   -- The body of an upgrade has no end that HAProxy would tell.

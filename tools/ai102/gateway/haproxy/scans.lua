@@ -10,7 +10,7 @@ local scans = {}
 
 local SPOILT = string.char(255)
 
-local Scan = { id = "door_scan", flags = filter.FLT_CFG_FL_HTX }
+local Scan = { id = "gateway_scan", flags = filter.FLT_CFG_FL_HTX }
 Scan.__index = Scan
 
 function Scan:new()

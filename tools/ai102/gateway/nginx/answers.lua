@@ -6,7 +6,7 @@ local judge = require("judge")
 local answers = {}
 
 local function is_grpc()
-  return ngx.var.door_protocol == "grpc" and ngx.req.http_version() == 2
+  return ngx.var.gateway_protocol == "grpc" and ngx.req.http_version() == 2
 end
 
 -- Trailers only: one HEADERS frame that ends the stream, whatever of the request is still unread.
@@ -38,7 +38,7 @@ end
 
 -- Ends the request.
 function answers.refuse(refusal)
-  ngx.var.door_reason = refusal.reason
+  ngx.var.gateway_reason = refusal.reason
   if is_grpc() then
     return answer_grpc(refusal)
   end

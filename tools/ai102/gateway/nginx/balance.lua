@@ -12,7 +12,7 @@ local CHECK_EVERY_S = 0.5
 local CHECK_TIMEOUT_MS = 2000
 -- What all workers share: down:NAME, drained:NAME, busy:NAME (requests now at the replica), and of the latter what each
 -- worker has there, share:PID:NAME.
-local shared = ngx.shared.door_replicas
+local shared = ngx.shared.gateway_replicas
 local replicas, policy = {}, "leastconn"
 local owed = {} -- smooth weighted round robin: how much each replica is behind its share, in this worker
 
@@ -109,15 +109,15 @@ end
 function balance.choose(protocol)
   local variables, context = ngx.var, ngx.ctx
   local tried = context.tried or {}
-  local before = variables.door_replica
+  local before = variables.gateway_replica
   if before ~= "" then
     count_busy(before, -1)
-    variables.door_replica = ""
+    variables.gateway_replica = ""
     tried[before] = true
     if balancer.get_last_failure() == "failed" then
       shared:set("down:" .. before, true)
     end
-  elseif variables.door_verb ~= "administer" then
+  elseif variables.gateway_verb ~= "administer" then
     balancer.set_more_tries(#replicas)
   end
   context.tried = tried
@@ -132,12 +132,12 @@ function balance.choose(protocol)
     return ngx.exit(ngx.HTTP_SERVICE_UNAVAILABLE)
   end
   count_busy(replica.name, 1)
-  variables.door_replica = replica.name
+  variables.gateway_replica = replica.name
 end
 
 -- After the answer.
 function balance.done()
-  local name = ngx.var.door_replica
+  local name = ngx.var.gateway_replica
   if name and name ~= "" then
     count_busy(name, -1)
   end

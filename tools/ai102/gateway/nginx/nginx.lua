@@ -14,7 +14,7 @@ local READ_STATE_EVERY_S = 1
 local WINDOW_S = 10
 -- The name of the model stands in front of all that is large.
 local HEAD_BYTES = 8192
-local rates = ngx.shared.door_rates
+local rates = ngx.shared.gateway_rates
 local settings, secret
 local REST_S = 0.002 -- between two steps through a journal of revocations requests get their turn
 local state, state_text
@@ -102,7 +102,7 @@ local function identified(variables, verb)
   if not identity then
     return answers.refuse(refusal)
   end
-  variables.door_subject = identity.sub
+  variables.gateway_subject = identity.sub
   if requests_of(identity.sub) > settings.requests_per_10s then
     return answers.refuse_as("rate_limited", "too many requests")
   end
@@ -125,7 +125,7 @@ local function allowed(variables, identity, verb, model, version, body_bytes)
   if version == "" then
     version = nil
   end
-  variables.door_verb, variables.door_model, variables.door_version = verb, model or "", version or ""
+  variables.gateway_verb, variables.gateway_model, variables.gateway_version = verb, model or "", version or ""
   local is_allowed, largest = judge.decide(identity, {
     verb = verb,
     model = model,
@@ -137,7 +137,7 @@ local function allowed(variables, identity, verb, model, version, body_bytes)
   if not is_allowed then
     return answers.refuse(largest)
   end
-  variables.door_secret = verb == "administer" and secret or ""
+  variables.gateway_secret = verb == "administer" and secret or ""
   return largest
 end
 
@@ -147,7 +147,7 @@ end
 
 -- What every request has, and how the client may not write it.
 local function received(variables, route, refusal, kind)
-  variables.door_id = judge.request_id(variables.http_x_request_id) or variables.request_id
+  variables.gateway_id = judge.request_id(variables.http_x_request_id) or variables.request_id
   local headers = ngx.req.get_headers(0, true)
   local problem, once = judge.header_problem(headers, kind)
   refuse_if(problem or not route and refusal)
@@ -181,9 +181,9 @@ function glue.rest()
   local announced = tonumber(variables.http_content_length)
   local largest = allowed(variables, identity, route.verb, route.model, route.version, announced)
   if judge.passes_authorization(route, once.authorization) then
-    variables.door_authorization = once.authorization
+    variables.gateway_authorization = once.authorization
   end
-  variables.door_upstream = upstream
+  variables.gateway_upstream = upstream
   local held = body.read()
   if largest and held.size > largest then
     return answers.refuse_as("too_large", "larger than the grants allow")
@@ -234,16 +234,16 @@ end
 function glue.log()
   balance.done()
   local variables = ngx.var
-  local protocol, status, seconds = variables.door_protocol, ngx.status, ngx.now() - ngx.req.start_time()
+  local protocol, status, seconds = variables.gateway_protocol, ngx.status, ngx.now() - ngx.req.start_time()
   local answer = tonumber((variables.upstream_response_time or ""):match("([%d.]+)$"))
-  variables.door_answer = answer and math.floor(answer * 1000 + 0.5) or ""
-  variables.door_all = math.floor(seconds * 1000 + 0.5)
+  variables.gateway_answer = answer and math.floor(answer * 1000 + 0.5) or ""
+  variables.gateway_all = math.floor(seconds * 1000 + 0.5)
   local is_ok = status < 400
   if protocol == "grpc" then
     status = variables.sent_trailer_grpc_status or variables.sent_http_grpc_status or status
     is_ok = status == "0"
   end
-  metrics.count(protocol, variables.door_model or "", status, is_ok, seconds)
+  metrics.count(protocol, variables.gateway_model or "", status, is_ok, seconds)
 end
 
 return glue

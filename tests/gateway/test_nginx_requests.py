@@ -143,9 +143,9 @@ def test_every_line_of_the_log_is_json_and_has_no_token(home: Home, target: Targ
 def test_metrics_count_what_was_asked_and_are_not_on_the_callers_ports(home: Home, target: Target) -> None:
     assert over_both(target, target.token) == (200, OK)
     status = f"http://{home.gateway.listen.status}/metrics"
-    counter = re.compile(r'^ai102_door_requests_total\{protocol="grpc",model="echo".*status="0"', re.MULTILINE)
+    counter = re.compile(r'^ai102_gateway_requests_total\{protocol="grpc",model="echo".*status="0"', re.MULTILINE)
     wait_until(lambda: counter.search(httpx.get(status, trust_env=False).text) is not None, "the call is counted")
-    assert 'ai102_door_replica_up{replica="a"} 1' in httpx.get(status, trust_env=False).text.splitlines()
+    assert 'ai102_gateway_replica_up{replica="a"} 1' in httpx.get(status, trust_env=False).text.splitlines()
     assert asked(target, request("GET /metrics")) == 404
 
 

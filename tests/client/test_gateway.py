@@ -1,4 +1,4 @@
-"""The client at the guarded door, both proxies: who may ask is answered, and who may not is told why."""
+"""The client at the guarded gateway, both proxies: who may ask is answered, and who may not is told why."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ ONCE = Retry(tries=1)
 
 
 @dataclass(frozen=True)
-class Doors:
-    """One door that wants a token, and one that wants a certificate besides."""
+class Gateways:
+    """One gateway that wants a token, and one that wants a certificate besides."""
 
     home: Home
     mutual: Home
@@ -64,16 +64,16 @@ def tokens() -> TokenMaker:
 
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])
-def doors(
+def gateways(
     request: pytest.FixtureRequest, server: Server, tokens: TokenMaker, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Doors]:
+) -> Iterator[Gateways]:
     def home(**tables: Any) -> Home:
         folder: Path = tmp_path_factory.mktemp("home")
         certs.make(folder / "build" / "gateway" / "certs")
         private_file(folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
         return Home(folder, policy([(server.http_url, server.grpc_url)], limits=LIMITS, **tables), tokens)
 
-    both = Doors(home(), home(tls={"client_ca": "build/gateway/certs/ca.pem"}))
+    both = Gateways(home(), home(tls={"client_ca": "build/gateway/certs/ca.pem"}))
     with (
         Runner(both.home.gateway, both.home.folder, request.param, log=both.home.folder / "log"),
         Runner(both.mutual.gateway, both.mutual.folder, request.param, log=both.mutual.folder / "log"),
@@ -81,15 +81,15 @@ def doors(
         yield both
 
 
-def test_who_may_ask_is_answered(doors: Doors, tokens: TokenMaker, way: Way) -> None:
-    with doors.connect(way, tokens.token(f"ann-{way}", [CALLER])) as client:
+def test_who_may_ask_is_answered(gateways: Gateways, tokens: TokenMaker, way: Way) -> None:
+    with gateways.connect(way, tokens.token(f"ann-{way}", [CALLER])) as client:
         for _ in range(3):
             assert client.infer("echo", X)["OUT"].tolist() == [0, 1, 2]
 
 
-def test_with_a_certificate_where_the_door_wants_one(doors: Doors, tokens: TokenMaker, way: Way) -> None:
-    mine = Tls(ca_file=doors.mutual.ca, certificate_file=doors.mutual.client_certificate)
-    with doors.connect(way, tokens.token(f"ann-{way}", [CALLER]), doors.mutual, tls=mine) as client:
+def test_with_a_certificate_where_the_gateway_wants_one(gateways: Gateways, tokens: TokenMaker, way: Way) -> None:
+    mine = Tls(ca_file=gateways.mutual.ca, certificate_file=gateways.mutual.client_certificate)
+    with gateways.connect(way, tokens.token(f"ann-{way}", [CALLER]), gateways.mutual, tls=mine) as client:
         assert client.infer("echo", X)["OUT"].tolist() == [0, 1, 2]
 
 
@@ -105,17 +105,17 @@ REFUSED: dict[str, tuple[list[dict[str, Any]] | None, str, Any, type[InferenceEr
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_who_may_not_is_told_why(doors: Doors, tokens: TokenMaker, way: Way, case: str) -> None:
+def test_who_may_not_is_told_why(gateways: Gateways, tokens: TokenMaker, way: Way, case: str) -> None:
     grants, model, inputs, kind, words = REFUSED[case]
     token = "" if grants is None else tokens.token(f"bob-{way}", grants)
-    with doors.connect(way, token) as client, pytest.raises(InferenceError, match=words) as caught:
+    with gateways.connect(way, token) as client, pytest.raises(InferenceError, match=words) as caught:
         client.infer(model, inputs)
     assert (type(caught.value), caught.value.model) == (kind, model)
     assert "\n" not in str(caught.value)
 
 
-def test_who_asks_too_often_is_told_so(doors: Doors, tokens: TokenMaker, way: Way) -> None:
-    with doors.connect(way, tokens.token(f"eve-{way}", [CALLER])) as client:
+def test_who_asks_too_often_is_told_so(gateways: Gateways, tokens: TokenMaker, way: Way) -> None:
+    with gateways.connect(way, tokens.token(f"eve-{way}", [CALLER])) as client:
 
         def ask_and_ask() -> None:
             for _ in range(3 * PER_10_S):
@@ -125,24 +125,24 @@ def test_who_asks_too_often_is_told_so(doors: Doors, tokens: TokenMaker, way: Wa
             ask_and_ask()
 
 
-def test_without_the_certificate_that_the_door_wants(doors: Doors, tokens: TokenMaker, way: Way) -> None:
-    client = doors.connect(way, tokens.token("ann", [CALLER]), doors.mutual)
+def test_without_the_certificate_that_the_gateway_wants(gateways: Gateways, tokens: TokenMaker, way: Way) -> None:
+    client = gateways.connect(way, tokens.token("ann", [CALLER]), gateways.mutual)
     # nginx shakes hands with anybody, and answers 401 to who showed no certificate.
     with client, pytest.raises((TlsError, UnauthenticatedError)):
         client.infer("echo", X)
 
 
-def test_without_tls(doors: Doors, way: Way) -> None:
-    listen = doors.home.gateway.listen
+def test_without_tls(gateways: Gateways, way: Way) -> None:
+    listen = gateways.home.gateway.listen
     client = way.connect(listen.rest if way.protocol == "http" else listen.grpc, retry=ONCE, timeout_s=5.0)
     with client, pytest.raises(WrongProtocolError, match=f"write {way.protocol}s://"):
         client.infer("echo", X)
 
 
-def test_at_the_other_port(doors: Doors, tokens: TokenMaker, way: Way) -> None:
-    listen = doors.home.gateway.listen
+def test_at_the_other_port(gateways: Gateways, tokens: TokenMaker, way: Way) -> None:
+    listen = gateways.home.gateway.listen
     other = listen.grpc if way.protocol == "http" else listen.rest
     headers = {"authorization": f"Bearer {tokens.token('ann', [CALLER])}"}
-    client = way.connect_securely(other, tls=Tls(ca_file=doors.home.ca), headers=headers, retry=ONCE, timeout_s=5.0)
+    client = way.connect_securely(other, tls=Tls(ca_file=gateways.home.ca), headers=headers, retry=ONCE, timeout_s=5.0)
     with client, pytest.raises(WrongProtocolError):
         client.infer("echo", X)
