@@ -20,6 +20,7 @@ INFER_ECHO: dict[str, Any] = {"verbs": ["infer"], "models": ["echo"]}
 ROLES: dict[str, list[dict[str, Any]]] = {
     "caller": [{"verbs": ["infer", "describe"], "models": ["echo"]}],
     "operator": [{"verbs": ["infer", "describe", "administer"], "models": ["*"]}],
+    "all": [{"verbs": ["infer", "describe"], "models": ["*"]}],
     "echo": [INFER_ECHO],
     "small": [INFER_ECHO | {"max_body_bytes": 10}],
     "versioned": [INFER_ECHO | {"versions": ["1"]}],
