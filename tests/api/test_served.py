@@ -199,5 +199,6 @@ def test_without_an_address_it_asks_the_replicas_of_the_policy_and_says_so(real:
     with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
-        process.terminate()
+        process.terminate()  # at once: a signal right after the line must stop it too
+        assert process.wait(timeout=60) == 0
     assert f" asks grpc://{real.triton.grpc_url}, the replicas of gateway.toml (Ctrl-C" in line

@@ -6,7 +6,8 @@ import asyncio
 import math
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -41,13 +42,7 @@ def serve(
     """
     listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
-        # uvicorn raises the signal again once it has stopped; by then it means nothing more.
-        previous = {number: signal.signal(number, _ignored) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            asyncio.run(_run(listener, server, asked, limits, log, say, log_config))
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        asyncio.run(_run(listener, server, asked, limits, log, say, log_config))
     finally:
         listener.close()
 
@@ -65,8 +60,25 @@ async def _run(
     async with AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False) as client:
         config = config_for(application(asked, client, limits, log).asgi, limits, log_config)
         why = f", {server.why}" if server.why else ""
-        say(f"ready: {url_of(listener)} asks {server.url}{why} (Ctrl-C stops it)")
-        await uvicorn.Server(config).serve(sockets=[listener])
+        service = uvicorn.Server(config)
+        with _stopped_by_signals(service):
+            say(f"ready: {url_of(listener)} asks {server.url}{why} (Ctrl-C stops it)")
+            await service.serve(sockets=[listener])
+
+
+@contextmanager
+def _stopped_by_signals(service: uvicorn.Server) -> Iterator[None]:
+    """Also before uvicorn listens to signals, and when it raises a signal again after it has stopped."""
+
+    def stop(number: int, frame: object) -> None:
+        service.should_exit = True
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def config_for(asgi: Edge, limits: Limits, log_config: dict[str, Any] = LOGGING_CONFIG) -> uvicorn.Config:
@@ -85,7 +97,3 @@ def config_for(asgi: Edge, limits: Limits, log_config: dict[str, Any] = LOGGING_
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         backlog=BACKLOG,
     )
-
-
-def _ignored(number: int, frame: object) -> None:
-    pass

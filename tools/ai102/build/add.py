@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ai102 import artifact, weights
-from ai102.build import verbs as road
+from ai102.build import verbs
 from ai102.build.lock import building, opened
 from ai102.build.workspace import Workspace, home_of, root_of
 from ai102.configs import configure
@@ -73,7 +73,7 @@ def add(contract_file: Path, addition: Addition, report: Reporter) -> Contract:
             calibration_and_test(workspace.sets, addition.calibration_set)  # a mistake in it costs no export
         with _undone_on_failure(workspace, name, models):
             if addition.is_built:
-                road.engine(workspace, name, report)
+                verbs.engine(workspace, name, report)
             text, contract = _with_tables(contract_file, name, tables)  # somebody may have edited it meanwhile
             configure.write_models(contract, workspace.repository, models)
             artifact.write_text(contract_file, text)

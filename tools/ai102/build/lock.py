@@ -36,7 +36,7 @@ def opened(contract_file: Path, say: Callable[[str], None]) -> Iterator[Workspac
 def building(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     """No other process or thread builds below `root` or edits its models.toml meanwhile.
 
-    Waits for one that does, which `say` is told. Temporary folders of builds that were killed are removed first.
+    Waits for one that does, and says so by `say`. Temporary folders of builds that were killed are removed first.
     The lock is on the folder `root`/build and ends with the process.
     """
     folder = (root / "build").absolute()

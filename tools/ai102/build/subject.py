@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """One network of the contract, where its weights come from, and who is told how far its steps are."""
+    """One network of the contract, where its weights come from, and the reporter of its steps."""
 
     name: str
     network: Network

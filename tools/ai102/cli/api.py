@@ -84,6 +84,6 @@ def serve(
         ensembles,
         limits,
         lambda line: print(masked(masker, line), flush=True),  # noqa: T201 - the access log
-        lambda line: typer.echo(masked(masker, line), err=True),
+        lambda line: typer.echo(line, err=True),  # addresses of ours, which a person must read whole
         uvicorn_log_config(home),
     )

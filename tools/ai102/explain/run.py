@@ -29,7 +29,7 @@ def explain(
     """
     if seconds < 0:
         raise UserError(f"--seconds is {seconds:g}: write how long to watch, or 0 for all since the models were loaded")
-    one_address_from_url(url)  # statistics of several servers cannot be told apart
+    one_address_from_url(url)  # statistics of several servers cannot be separated
     with Client(url) as client:
         states = {state.name: state for state in client.models()}
         if model is not None and model not in states:

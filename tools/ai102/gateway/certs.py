@@ -85,16 +85,16 @@ def _made(path: Path, *, is_new: bool) -> Made:
 
 
 def _alternatives(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    found: list[x509.GeneralName] = []
+    general_names: list[x509.GeneralName] = []
     for name in dict.fromkeys(names):
         try:
-            found.append(x509.IPAddress(ipaddress.ip_address(name)))
+            general_names.append(x509.IPAddress(ipaddress.ip_address(name)))
         except ValueError:
             try:
-                found.append(x509.DNSName(name))
+                general_names.append(x509.DNSName(name))
             except ValueError as err:
                 raise UserError(f"--name {name!r} is no host name ({err}); write one such as ai102.example") from err
-    return x509.SubjectAlternativeName(found)
+    return x509.SubjectAlternativeName(general_names)
 
 
 def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

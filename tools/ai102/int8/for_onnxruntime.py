@@ -63,7 +63,7 @@ def _with_qdq(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
-    # The ranges are thresholds already; MinMax is how the library is told to take them as they are.
+    # The ranges are thresholds already; with MinMax the library takes them as they are.
     data = TensorsData(
         CalibrationMethod.MinMax,
         {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in tensors.items()},

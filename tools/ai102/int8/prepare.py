@@ -31,7 +31,7 @@ def prepared_graph(onnx_file: Path, ranges: Ranges, recipe: Recipe) -> Prepared:
     ranges.check_fit(onnx_file)
     if (ranges.method, ranges.percentile) != (recipe.method, recipe.percentile):
         raise UserError(
-            f"quantization: the ranges were found by {_method(ranges)}, the recipe says {_method(recipe)}; "
+            f"quantization: the ranges were measured by {_method(ranges)}, the recipe says {_method(recipe)}; "
             "run `ai102 calibrate` again"
         )
     model = clean_graph(onnx_file)

@@ -31,7 +31,7 @@ class RecipeFile(BaseModel):
 
     recipe: Recipe
     layers: dict[str, str]  # "int8" or "float"
-    scores: dict[str, float]  # on the part of the calibration split that no range was found on
+    scores: dict[str, float]  # on the part of the calibration split that no range was measured on
     provenance: dict[str, str]
 
     @classmethod
@@ -72,7 +72,7 @@ def recipe_of(network: Network, file: Path) -> ChosenRecipe:
 
 
 def file_for_search(file: Path, name: str, cpu: str) -> Path:
-    """`file`, unless it holds what was found for another kind of CPU: then one beside it, for this kind."""
+    """`file`, unless it holds the recipe of another kind of CPU: then one beside it, for this kind."""
     if file.is_file() and RecipeFile.load(file).provenance.get("cpu") != cpu:
         return file.with_name(f"{name}.{cpu}.toml")
     return file

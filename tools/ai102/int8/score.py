@@ -45,5 +45,7 @@ def nearest_neighbour_agreement(reference: NDArray[np.floating[Any]], candidate:
 def _unit_rows(rows: NDArray[np.floating[Any]], wanted_shape: tuple[int, ...]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
     if rows.shape != wanted_shape or rows.ndim != 2 or not len(rows) or (lengths == 0).any():
-        raise ValueError(f"wanted rows of the same shape [samples, width] and none of them zero, got {rows.shape}")
+        raise ValueError(
+            f"the rows must have the same shape [samples, width] and none may be zero; they are {rows.shape}"
+        )
     return np.asarray(rows / lengths)

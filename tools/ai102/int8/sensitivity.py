@@ -61,7 +61,7 @@ def macs_of(model: ModelProto, layers: Iterable[Layer]) -> dict[str, int]:
         output = nodes[layer.node].output[0]
         if output not in shapes:
             raise ValueError(f"the shape of {output} is not known")
-        # Every output value sums over all weights that are not told apart by its own channel.
+        # Every output value sums over all weights that its own channel does not distinguish.
         channels = _output_channels(layer, weights[layer.weight], shapes[output])
         counts[layer.name] = int(np.prod(shapes[output]) * np.prod(weights[layer.weight]) / channels)
     return counts

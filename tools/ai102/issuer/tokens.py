@@ -51,7 +51,7 @@ def verified(token: str, keys: Keys, *, issuer: str, audience: str) -> dict[str,
         key = keys.verifying(str(header.get("kid")))
         if key is None or header.get("typ") != TYPE:
             return None
-        found: dict[str, Any] = jwt.decode(
+        payload: dict[str, Any] = jwt.decode(
             token,
             key.private.public_key(),
             algorithms=["RS256"],
@@ -62,4 +62,4 @@ def verified(token: str, keys: Keys, *, issuer: str, audience: str) -> dict[str,
         )
     except jwt.PyJWTError:
         return None
-    return found
+    return payload
