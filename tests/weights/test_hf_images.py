@@ -165,7 +165,7 @@ REFUSED: dict[str, tuple[Callable[..., Path], dict[str, Any], str]] = {
     "no square": (
         checkpoints.vit,
         {"size": {"shortest_edge": 32}},
-        "its ViTImageProcessor scales to shortest_edge 32 and cuts nothing out: sizes would differ",
+        "its ViTImageProcessor scales to shortest_edge 32 without a crop: sizes would differ",
     ),
     "two edges": (
         checkpoints.vit,
@@ -175,12 +175,12 @@ REFUSED: dict[str, tuple[Callable[..., Path], dict[str, Any], str]] = {
     "padding": (
         checkpoints.vit,
         {"size": {"shortest_edge": 30}, **CROP},
-        "its ViTImageProcessor cuts [32, 32] out of images of 30, which pads: not served",
+        "its ViTImageProcessor crops [32, 32] from images of 30, which pads: not served",
     ),
     "padding in the graph": (
         checkpoints.vit,
         {"size": {"height": 30, "width": 40}, **CROP},
-        "its ViTImageProcessor cuts [32, 32] out of [30, 40], which pads: not served",
+        "its ViTImageProcessor crops [32, 32] from [30, 40], which pads: not served",
     ),
     "filter": (
         checkpoints.vit,
@@ -190,7 +190,7 @@ REFUSED: dict[str, tuple[Callable[..., Path], dict[str, Any], str]] = {
     "any size": (
         checkpoints.resnet,
         {"do_resize": False},
-        "its ConvNextImageProcessor does not scale images (do_resize is false), so that any size comes",
+        "its ConvNextImageProcessor does not scale images (do_resize is false), so sizes vary",
     ),
     "pad": (checkpoints.vit, {"do_pad": True}, "its ViTImageProcessor pads images (do_pad), which is not served"),
     "another size than the network's": (
@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[Callable[..., Path], dict[str, Any], str]] = {
         {"size": {"height": 40, "width": 40}},
         "cannot run it on what its image processor makes: ValueError: Input image size (40*40) doesn't match model",
     ),
-    "no mean": (checkpoints.vit, {"image_mean": [0.5]}, "has an image processor whose settings are not whole: "),
+    "no mean": (checkpoints.vit, {"image_mean": [0.5]}, "has an image processor with incomplete settings: "),
 }
 
 

@@ -264,7 +264,7 @@ REFUSED_EMBEDDERS: dict[str, tuple[Callable[[Path], None], str]] = {
             with_keys("sentence_bert_config.json", do_lower_case=True)(folder),
             with_keys("tokenizer.json", normalizer=None)(folder),
         )[0],
-        "tokenizer.json alone gives other tokens than transformers makes",
+        "tokenizer.json alone gives other tokens than transformers with the other files",
     ),
 }
 

@@ -130,7 +130,7 @@ def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, tmp_pa
     samples = {"input_ids": np.ones((4, 16), np.int64), "attention_mask": np.ones((4, 16), np.int64)}
     onnx_from_torch(moody, network, samples, tmp_path / "x.onnx")
     moody.mood = 0.1
-    with pytest.raises(UserError, match=r"ONNX differs from PyTorch by 1.00e-01, allowed is 1e-04"):
+    with pytest.raises(UserError, match=r"ONNX differs from PyTorch by 1.00e-01, the limit is 1e-04"):
         parity(moody, network, samples, tmp_path / "x.onnx")
 
 
