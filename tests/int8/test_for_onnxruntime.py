@@ -146,8 +146,8 @@ def test_layers_named_in_keep_float_stay_float(block: Path, cnn: Path, tmp_path:
     [
         (Recipe(keep_float=("up", "encoder.*")), r'no layer fits "encoder\.\*"; the layers are up, down'),
         (Recipe(keep_float=("*",)), "no layer left to run in INT8"),
-        (Recipe(method="entropy"), "found by minmax, the recipe says entropy; run `ai102 calibrate`"),
-        (Recipe(method="percentile", percentile=99.9), "found by minmax, the recipe says percentile 99.9"),
+        (Recipe(method="entropy"), "measured by minmax, the recipe says entropy; run `ai102 calibrate`"),
+        (Recipe(method="percentile", percentile=99.9), "measured by minmax, the recipe says percentile 99.9"),
     ],
 )
 def test_a_recipe_that_does_not_fit_is_refused_and_nothing_written(

@@ -186,7 +186,7 @@ def test_layers_named_in_keep_float_stay_float(block: Path, tmp_path: Path) -> N
     [
         (Recipe(keep_float=("encoder.*",)), r'no layer fits "encoder\.\*"; the layers are up, down'),
         (Recipe(keep_float=("*",)), "no layer left to run in INT8"),
-        (Recipe(method="entropy"), "found by minmax, the recipe says entropy; run `ai102 calibrate`"),
+        (Recipe(method="entropy"), "measured by minmax, the recipe says entropy; run `ai102 calibrate`"),
     ],
 )
 def test_a_recipe_that_does_not_fit_is_refused_and_nothing_written(
