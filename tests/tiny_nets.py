@@ -123,3 +123,15 @@ def states(count: int, seed: int = 3, batch: int = 32) -> Iterator[dict[str, NDA
 def _normal(random: np.random.Generator, *shape: int) -> NDArray[np.float32]:
     """Weights of a width that keeps values near 1 from layer to layer."""
     return (random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1)).astype(np.float32)
+
+
+def write_scale(file: Path, factor: float) -> None:
+    """y = factor * x, as a training run might leave it: with another factor it is another build."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        "scale",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [], [factor])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onnx import TensorProto, helper, save
 
 from ai102 import artifact
 from ai102.build import verbs
 from ai102.build.lock import building, opened
 from ai102.build.workspace import Workspace
 from ai102.errors import UserError
+from tests.tiny_nets import write_scale
 
 DEADLINE_S = 120
 CONTRACT = """
@@ -40,22 +40,11 @@ class Listener:
         self.lines.append(line)
 
 
-def weights(file: Path, factor: float) -> None:
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["x", "factor"], ["y"])],
-        "scale",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
-        [helper.make_tensor("factor", TensorProto.FLOAT, [], [factor])],
-    )
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "calibration" / "sets").mkdir(parents=True)
     for name, factor in (("a", 2.0), ("b", 3.0)):
-        weights(tmp_path / f"{name}.onnx", factor)
+        write_scale(tmp_path / f"{name}.onnx", factor)
         (tmp_path / f"{name}.toml").write_text(CONTRACT.format(source=name))
     (tmp_path / "models.toml").write_text(CONTRACT.format(source="a"))
     return tmp_path

@@ -142,7 +142,7 @@ def with_network(workspace: Workspace, **changes: Any) -> Workspace:
     return Workspace(workspace.root, contract, workspace.shelf)
 
 
-def test_over_budget_nothing_is_written_and_the_guilty_layers_are_told(
+def test_over_budget_nothing_is_written_and_the_costliest_layers_are_named(
     workspace: Workspace, listener: Listener
 ) -> None:
     with pytest.raises(BudgetError, match=r"INT8 top-1 drops by .* nothing was written; `ai102 quantize hard") as err:
@@ -152,16 +152,16 @@ def test_over_budget_nothing_is_written_and_the_guilty_layers_are_told(
     assert not list(workspace.repository.glob("hard_int8/**/*"))
     ranking = listener.lines[next(i for i, line in enumerate(listener.lines) if "the costliest of 2 layers" in line) :]
     assert [line.split()[0] for line in ranking[2:]] == ["head", "hidden"]
-    told = json.loads((workspace.build("hard") / "sensitivity.json").read_text())
-    assert (told["score"], told["samples"]) == ("1 - mean cosine", trial.SENSITIVITY_SAMPLES)
-    assert [(layer["name"], layer["macs"], layer["treatment"]) for layer in told["layers"]] == [
+    costs = json.loads((workspace.build("hard") / "sensitivity.json").read_text())
+    assert (costs["score"], costs["samples"]) == ("1 - mean cosine", trial.SENSITIVITY_SAMPLES)
+    assert [(layer["name"], layer["macs"], layer["treatment"]) for layer in costs["layers"]] == [
         ("head", 650, "int8"),
         ("hidden", 4160, "int8"),
     ]
-    assert told["layers"][0]["cost_spared"] > 0.9 * told["error_all_int8"] > 0
+    assert costs["layers"][0]["cost_spared"] > 0.9 * costs["error_all_int8"] > 0
 
 
-def test_what_an_earlier_build_served_is_taken_out_and_that_is_told(workspace: Workspace, listener: Listener) -> None:
+def test_what_an_earlier_build_served_is_taken_out_and_reported(workspace: Workspace, listener: Listener) -> None:
     verbs.engine(with_network(workspace, quantization=Recipe(smoothing=0.5)), "hard", listener)
     model = workspace.repository / "hard_int8" / "1" / "model.onnx"
     assert model.exists()

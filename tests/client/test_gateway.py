@@ -1,4 +1,4 @@
-"""The client at the guarded gateway, both proxies: who may ask is answered, and who may not is told why."""
+"""The client at the gateway, both proxies: who may ask is answered, and who may not gets the reason."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

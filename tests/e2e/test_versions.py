@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, save
 
 from ai102.build import verbs
 from ai102.build.workspace import Workspace
 from ai102.client import Client
 from ai102.configs import configure
 from ai102.serve.server import Server
+from tests.tiny_nets import write_scale
 
 pytestmark = pytest.mark.e2e
 CONTRACT = """
@@ -48,18 +48,6 @@ class Silent:
         self.said.append(line)
 
 
-def trained(folder: Path, factor: float) -> None:
-    """The output of a training run: y = factor * x."""
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["x", "factor"], ["y"])],
-        "scale",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
-        [helper.make_tensor("factor", TensorProto.FLOAT, [], [factor])],
-    )
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "scale.onnx")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with two builds of one network."""
@@ -68,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "calibration" / "sets").mkdir(parents=True)
     workspace = Workspace.of(folder / "models.toml")
     for factor in (2.0, 3.0):
-        trained(folder, factor)
+        write_scale(folder / "scale.onnx", factor)
         verbs.engine(workspace, "scale", Silent())
     configure.write(workspace.contract, workspace.repository)
     return folder

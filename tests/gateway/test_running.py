@@ -1,4 +1,4 @@
-"""What is told before a gateway opens, and what the rendered configuration has in it."""
+"""What is refused before a gateway opens, and what the rendered configuration holds."""
 
 import os
 import shutil

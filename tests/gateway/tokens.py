@@ -34,7 +34,7 @@ ROLES: dict[str, list[dict[str, Any]]] = {
 
 
 class TokenMaker:
-    """One RS256 key; `token` signs what it is told to, `state` is what the gateway needs to believe it."""
+    """One RS256 key; `token` signs its arguments, `state` is what the gateway needs to accept it."""
 
     def __init__(self, issuer: str = ISSUER, audience: str = AUDIENCE, key_id: str = KEY_ID) -> None:
         self.issuer, self.audience, self.key_id = issuer, audience, key_id
