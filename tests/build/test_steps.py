@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ai102 import artifact, weights
-from ai102.build import plans, verbs
+from ai102.build import inventory, plans, verbs
+from ai102.build.judged import judged_otherwise
 from ai102.build.workspace import Workspace
 from ai102.contract import Budget, Recipe
 from ai102.errors import BudgetError, UserError
@@ -297,6 +298,18 @@ def test_other_preprocessing_is_calibrated_and_judged_anew_and_is_in_the_manifes
     facts = artifact.facts_of(newest)
     assert facts["fp32_top1_percent"] != before["fp32_top1_percent"]
     assert facts["summary"] == artifact.facts_of(kept.build("hard") / "int8.onnx")["summary"]
+
+
+def test_a_served_model_that_was_judged_by_another_contract_is_named(workspace: Workspace, listener: Listener) -> None:
+    serving = with_network(workspace, quantization=Recipe(method="minmax"), budget=Budget(max_top1_drop_points=100))
+    verbs.engine(serving, "hard", listener)
+    assert judged_otherwise(serving) == []
+    image = serving.network("hard").image.model_copy(update={"resample": "lanczos"})
+    changed = with_network(serving, image=image)
+    assert judged_otherwise(changed) == ["hard"]
+    assert [row.model for row in inventory.rows(changed) if not row.is_judged_anew] == ["hard_int8"]
+    verbs.engine(changed, "hard", listener)
+    assert judged_otherwise(changed) == []
 
 
 def test_a_model_that_no_preprocessing_suits_any_more_is_taken_out(workspace: Workspace, listener: Listener) -> None:

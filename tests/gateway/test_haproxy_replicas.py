@@ -81,6 +81,22 @@ def test_a_replica_that_is_drained_before_it_stops_costs_no_call(
     assert (rest.failures, grpc.failures) == ([], []), failed_rows(log)
 
 
+@pytest.mark.parametrize("kind", [pytest.param("haproxy"), pytest.param("nginx", marks=needs("nginx"))])
+def test_an_answer_of_the_gateway_itself_is_in_the_log_with_its_status(
+    kind: str, make_home: MakeHome, caller: str
+) -> None:
+    nobody = free_addresses(2)
+    home = make_home([(nobody[0], nobody[1])])
+    log = home.folder / "log"
+    with Runner(home.gateway, home.folder, kind, log):
+        asker = Asker(home)
+        rest = asker.status("POST", INFER, caller, json=tensor_json(), headers={"x-request-id": "rest"})
+        grpc = asker.call(infer_message(), caller, metadata={"x-request-id": "grpc"})
+        asker.close()
+        told = row_of(log, "rest")["status"], row_of(log, "grpc")["grpc_status"]
+    assert (rest, grpc, told) == (503, "UNAVAILABLE", (503, 14))
+
+
 def test_a_drained_replica_gets_no_long_body_either(make_home: MakeHome, caller: str) -> None:
     home = make_home()
     log = home.folder / "log"

@@ -9,11 +9,12 @@ from typing import Any
 
 from ai102 import artifact
 from ai102.build import plans
+from ai102.build.judged import is_judged_by
 from ai102.build.versions import Builds
 from ai102.build.workspace import Workspace
 from ai102.client import Client
 from ai102.configs import configure
-from ai102.contract import SEALED, Budget, ServedModel
+from ai102.contract import SEALED, Budget, Network, ServedModel
 
 # What the manifest tells about each bound of a budget.
 MEASURED = {
@@ -41,6 +42,7 @@ class Row:
     precision: str = ""
     accuracy: str = ""
     budget_met: bool | None = None  # None where there is no budget
+    is_judged_anew: bool = True  # False where models.toml was changed since the INT8 model was judged
     engines: tuple[str, ...] = ()  # targets that the served version holds an engine for
     config_is_fresh: bool = True
     server: str = ""  # the server's word, such as READY; empty where none was asked
@@ -73,11 +75,11 @@ def _row(workspace: Workspace, model: ServedModel, is_fresh: bool, state: str) -
     row = Row(model.name, model.kind, config_is_fresh=is_fresh, server=state)
     if model.name not in builds.models:
         return row
-    facts = _build_facts(builds, model.name, network.budget)
+    facts = _build_facts(builds, model.name, network)
     return Row(**{**asdict(row), "source": network.source if model.kind == "onnx" else "", **facts})
 
 
-def _build_facts(builds: Builds, model: str, budget: Budget | None) -> Mapping[str, Any]:
+def _build_facts(builds: Builds, model: str, network: Network) -> Mapping[str, Any]:
     installed = builds.installed(model)
     row: dict[str, Any] = {"versions": tuple(installed), "rolled_back": tuple(builds.taken_out(model))}
     if not installed:
@@ -88,10 +90,11 @@ def _build_facts(builds: Builds, model: str, budget: Budget | None) -> Mapping[s
         return row
     facts = artifact.facts_of(engines[0])
     return row | {
+        "is_judged_anew": is_judged_by(network, facts),
         "megabytes": round(sum(file.stat().st_size for file in engines) / 1e6, 2),
         "precision": facts.get("precision", ""),
         "accuracy": facts.get("summary", ""),
-        "budget_met": _keeps_to(budget, facts) if budget and facts.get("precision") == "int8" else None,
+        "budget_met": _keeps_to(network.budget, facts) if network.budget and facts.get("precision") == "int8" else None,
         "engines": tuple(dict.fromkeys(TARGETS[file.suffix] for file in engines)),
     }
 

@@ -83,6 +83,7 @@ def configure(
     from contextlib import nullcontext
 
     from ai102.build import plans
+    from ai102.build.judged import judged_otherwise
     from ai102.build.lock import opened
     from ai102.build.workspace import Workspace
     from ai102.configs import configure as configs
@@ -95,6 +96,9 @@ def configure(
         for path in configs.write(workspace.contract, workspace.repository, target, plan_files):
             verb = "wrote" if (workspace.repository / path).exists() else "removed"
             typer.echo(f"{verb} {workspace.repository.name}/{path}")
+        for name in judged_otherwise(workspace):
+            told = f"{name}_int8 was judged before {name} changed in models.toml"
+            typer.echo(f"warning: {told}; `ai102 engine {name}` judges it again", err=True)
 
 
 def _each(step: object, networks: list[str] | None, contract_file: Path) -> None:

@@ -76,7 +76,7 @@ def print_models(rows: Sequence[Row]) -> None:
             " ".join([*map(str, row.versions), *(f"({number} rolled back)" for number in row.rolled_back)]),
             row.precision,
             "" if row.megabytes is None else f"{row.megabytes:.2f} MB",
-            {True: "met", False: "missed", None: ""}[row.budget_met],
+            {True: "met", False: "missed", None: ""}[row.budget_met] if row.is_judged_anew else "not judged anew",
             " ".join(row.engines) or ("not built" if row.kind == "onnx" else ""),
             "fresh" if row.config_is_fresh else "stale",
             *state,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ai102 import artifact
+from ai102.code_hash import code_hash
 from ai102.contract import Network, TensorRTOptions
 from ai102.errors import UserError
 from ai102.progress import Progress
@@ -91,7 +92,8 @@ def install(
             "layers_not_in_int8": [node for node in meant if node not in in_int8] if plan.layers else None,
         }
 
-    return artifact.make(file, origin | {"profiles": repr(profiles), "flags": repr(flags)}, write)
+    made_from = {"profiles": repr(profiles), "flags": repr(flags), "code": code_hash(__name__)}
+    return artifact.make(file, origin | made_from, write)
 
 
 def plan_filename(compute_capability: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ai102 import artifact
 from ai102.build.contract_inputs import contract_inputs
+from ai102.build.judged import JUDGED_AS, judged_as
 from ai102.build.subject import Subject
 from ai102.code_hash import inputs_of_code
 from ai102.contract import Network
@@ -72,6 +73,7 @@ def quantize(
         return {
             "summary": f"{verdict.summary}; {speed}",
             **verdict.facts,
+            JUDGED_AS: judged_as(network),
             "cpu": graph.cpu,
             "int8_layers": len(graph.int8_layers),
             "float_layers": list(graph.float_layers),
