@@ -19,10 +19,10 @@ SUM = "0" * 64
 PACKAGE = f'suite = "sid", package = "greet", version = "1.0-1", sha256 = "{SUM}"'
 DEBIAN = f"debian = [{{ {PACKAGE} }}]\n"
 MISTAKES = [
-    ("", "parts.toml: parts.greet.source is missing: write exactly one of debian, go, maven and pypi"),
+    ("", "parts.toml: parts.greet.source is missing: write exactly one of debian, go, maven, pypi"),
     (
         DEBIAN + f'pypi = {{ distribution = "greet", sha256 = "{SUM}" }}',
-        "parts.toml: parts.greet.source is debian and pypi: write exactly one of debian, go, maven and pypi",
+        "parts.toml: parts.greet.source is debian and pypi: write exactly one of debian, go, maven, pypi",
     ),
     (
         DEBIAN.replace("1.0-1", "2.0-1"),

@@ -26,8 +26,10 @@ def fetch(names: Names = None, group: For = None) -> None:
     from ai102.cli.screen import Screen
     from ai102.parts import Cache, build, load
 
-    parts = load()
-    build.fetch(parts, parts.chosen(names or [], group), Cache.of(os.environ), Screen())
+    parts, cache, screen = load(), Cache.of(os.environ), Screen()
+    chosen = parts.chosen(names or [], group)
+    build.fetch(parts, chosen, cache, screen)
+    screen.say(f"fetched: {', '.join(chosen)}; the cache is {cache.root}")
 
 
 @app.command()
@@ -37,8 +39,10 @@ def build(names: Names = None, group: For = None) -> None:
     from ai102.parts import Cache, load
     from ai102.parts import build as steps
 
-    parts = load()
-    steps.build(parts, parts.chosen(names or [], group), Cache.of(os.environ), Screen())
+    parts, cache, screen = load(), Cache.of(os.environ), Screen()
+    chosen = parts.chosen(names or [], group)
+    steps.build(parts, chosen, cache, screen)
+    screen.say(f"ready: {', '.join(chosen)}; the cache is {cache.root}")
 
 
 @app.command("list")

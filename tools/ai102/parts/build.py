@@ -60,7 +60,7 @@ def _each(names: Sequence[str], work: Callable[[str], None]) -> None:
 
 
 def _fetch(name: str, part: Part, cache: Cache, reporter: Reporter) -> None:
-    download = _kind_of(part).download
+    download = KINDS[part.kind].download
     if download is None:
         _build(name, part, cache, reporter)
     elif cache.manifest(name, part) is None:
@@ -82,17 +82,13 @@ def _build(name: str, part: Part, cache: Cache, reporter: Reporter) -> None:
         with artifact.temporary_folder(cache.parts) as temporary:
             folder = temporary / target.name
             folder.mkdir(0o755)
-            _kind_of(part).make(name, part, cache, folder, reporter)
+            KINDS[part.kind].make(name, part, cache, folder, reporter)
             _check_programs(name, part, folder)
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
             manifest = {"name": name, "version": part.version, "source": part.source, "bytes": size}
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
             folder.rename(target)
     reporter.say(f"{name} {part.version}: {target}")
-
-
-def _kind_of(part: Part) -> Kind:
-    return next(kind for key, kind in KINDS.items() if getattr(part, key))
 
 
 def _check_programs(name: str, part: Part, folder: Path) -> None:

@@ -51,7 +51,7 @@ def _go(
     go = on_path("go", f"it builds {name}")
     sources = cache.sources / name
     check_version(name, part, sources / "go.mod")
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     command = [go, verb, *arguments]
     return run(command, cache.log(name), folder=sources, environment=environment, on_line=on_line, reason=reason)
 

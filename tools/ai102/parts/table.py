@@ -21,6 +21,8 @@ Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.+~:-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Inside = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
 
+# The keys of a part that say where it comes from, one of which it has, and their names for display.
+KINDS = {"debian": "Debian", "go": "Go modules", "maven": "Maven", "pypi": "PyPI"}
 SHA256 = f'"{"0123456789abcdef" * 4}"'
 
 
@@ -54,7 +56,7 @@ class Wheel(Table):
 
 
 class Part(Table):
-    """One table of parts.toml. Exactly one of `debian`, `go`, `maven` and `pypi` says where it comes from."""
+    """One table of parts.toml. Exactly one of the keys KINDS says where it comes from."""
 
     version: Version = Field(examples=['"3.5.3"'])
     needed_for: tuple[Group, ...] = Field(min_length=1, examples=['["monitoring"]'])
@@ -67,10 +69,10 @@ class Part(Table):
 
     @model_validator(mode="after")
     def _comes_from_one_place(self) -> Self:
-        kinds = [kind for kind in ("debian", "go", "maven", "pypi") if getattr(self, kind)]
+        kinds = [kind for kind in KINDS if getattr(self, kind)]
         if len(kinds) != 1:
             named = " and ".join(kinds) or "missing"
-            raise ValueError(f"source is {named}: write exactly one of debian, go, maven and pypi")
+            raise ValueError(f"source is {named}: write exactly one of {', '.join(KINDS)}")
         for package in self.debian:
             if package.package in self.programs and not package.version.startswith(self.version):
                 raise ValueError(
@@ -80,11 +82,14 @@ class Part(Table):
         return self
 
     @property
+    def kind(self) -> str:
+        """The key that says where it comes from."""
+        return next(kind for kind in KINDS if getattr(self, kind))
+
+    @property
     def source(self) -> str:
-        """Where it comes from, for display."""
-        if self.debian:
-            return f"Debian {self.debian[0].suite}"
-        return "Go module" if self.go else "Maven" if self.maven else "PyPI"
+        """The same for display."""
+        return f"{KINDS[self.kind]} {self.debian[0].suite}" if self.debian else KINDS[self.kind]
 
 
 class Parts(Table):
