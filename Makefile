@@ -6,6 +6,8 @@
 BIN := .venv/bin
 MODEL ?=
 ARGS ?=
+# Tests with servers wait more than they compute: three for two cores.
+WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +55,7 @@ proxies:  ## install the Debian packages that the tests use, or list them
 	@tools/proxies.sh
 
 e2e: engine  ## the tests that start a real tritonserver
-	$(BIN)/pytest -q -n auto --dist loadfile -m "(e2e or slow) and not alone"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone"
 	$(BIN)/pytest -q -m "(e2e or slow) and alone"
 
 format: setup  ## format the code
