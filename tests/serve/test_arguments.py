@@ -1,0 +1,96 @@
+"""What the table [server] of models.toml becomes: flags of tritonserver, settings of a container."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from ai102.contract import contract_from_text
+from ai102.contract.server import HostPolicy, ServerResource
+from ai102.serve.arguments import ContainerSettings, container_settings, server_arguments
+from tests.serve.settings import CONTRACT, EVERY_KEY, contract_with
+
+MB = 1 << 20
+# By the table inside [server]; "" is [server] itself.
+FLAGS = {
+    "": [
+        "--exit-timeout-secs=7", "--exit-on-error=true", "--strict-readiness=true",
+        "--model-load-thread-count=2", "--model-load-retry-count=1",
+        "--http-thread-count=4",
+    ],
+    "grpc": [
+        "--grpc-infer-allocation-pool-size=16", "--grpc-max-connection-age=300000",
+        "--grpc-max-connection-age-grace=30000",
+    ],
+    "memory": [
+        f"--pinned-memory-pool-byte-size={128 * MB}",
+        f"--cuda-memory-pool-byte-size=0:{128 * MB}", f"--cuda-memory-pool-byte-size=10:{96 * MB}",
+        f"--cuda-virtual-address-size=0:{2048 * MB}", "--buffer-manager-thread-count=2",
+    ],
+    "shared_memory": [
+        f"--backend-config=python,shm-default-byte-size={2 * MB}",
+        f"--backend-config=onnxruntime,shm-default-byte-size={2 * MB}",
+        f"--backend-config=python,shm-growth-byte-size={3 * MB}",
+        f"--backend-config=onnxruntime,shm-growth-byte-size={3 * MB}",
+    ],
+    "cache": [f"--cache-config=local,size={16 * MB}"],
+    "gpus": [
+        "--min-supported-compute-capability=7.5", "--enable-peer-access=false", "--allow-gpu-metrics=false",
+        "--model-load-gpu-limit=0:0.8", "--model-load-gpu-limit=1:0.625",
+    ],
+    "host_policies": [
+        "--host-policy=cpu,cpu-cores=0-0", "--host-policy=gpu_0,numa-node=0", "--host-policy=gpu_0,cpu-cores=0-0",
+    ],
+    "rate_limit": [
+        "--rate-limit=execution_count", "--rate-limit-resource=memory:4:0", "--rate-limit-resource=disk:2",
+    ],
+}  # fmt: skip
+
+
+def test_every_key_becomes_its_flag() -> None:
+    assert server_arguments(contract_with(EVERY_KEY)) == [flag for flags in FLAGS.values() for flag in flags]
+
+
+def unset(table: BaseModel, path: str) -> Iterator[str]:
+    """The keys of the table, and of the tables inside, that have their default."""
+    for name in type(table).model_fields:
+        value, place = getattr(table, name), f"{path}.{name}"
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
+        if name not in table.model_fields_set:
+            yield place
+        for entry in inner:
+            if isinstance(entry, BaseModel) and not isinstance(entry, HostPolicy | ServerResource):
+                yield from unset(entry, place)
+
+
+def test_the_table_with_every_key_has_every_key() -> None:
+    assert list(unset(contract_with(EVERY_KEY).server, "server")) == []
+
+
+@pytest.mark.parametrize("server", ["", "[server]\n", '[server]\ntriton = "2.51"\n'])
+def test_a_contract_without_settings_leaves_triton_its_defaults(server: str) -> None:
+    contract = contract_with(server)
+    assert (server_arguments(contract), container_settings(contract)) == (
+        [],
+        ContainerSettings(shm_size_bytes=None, ipc="private", pid="private"),
+    )
+
+
+def test_the_contract_of_this_repository_is_one_of_them() -> None:
+    assert server_arguments(contract_from_text(CONTRACT.read_text(encoding="utf-8"), CONTRACT)) == []
+
+
+@pytest.mark.parametrize(
+    ("shared", "settings"),
+    [
+        ("size_mb = 64", ContainerSettings(64 * MB, "private", "private")),
+        ('clients = "system"', ContainerSettings(None, "host", "private")),
+        ('clients = "cuda"', ContainerSettings(None, "host", "host")),
+    ],
+)
+def test_shared_memory_becomes_settings_of_the_container(shared: str, settings: ContainerSettings) -> None:
+    assert container_settings(contract_with(f"[server.shared_memory]\n{shared}")) == settings
+
+
+def test_the_rate_limiter_is_switched_on_without_resources_too() -> None:
+    assert server_arguments(contract_with("[server.rate_limit]")) == ["--rate-limit=execution_count"]
