@@ -44,7 +44,7 @@ def test_tritonserver_takes_every_key_and_says_so(repository: Path) -> None:
     with Server(repository, **FREE_PORTS, contract=contract_with(EVERY_KEY), log=lines.append) as server:
         regions = [path.stat().st_size for path in Path("/dev/shm").glob(f"ai102_{os.getpid()}_*")]
         with Client(f"grpc://{server.grpc_url}") as client:
-            answer = client.infer("limited", {"x": np.ones((1, 4), np.float32)}, ["y"])["y"]
+            answer = client.infer("limited", {"x": np.ones((1, 2), np.float32)}, ["y"])["y"]
     said = options("\n".join(lines))
     wanted = {
         "exit_timeout": "7",
@@ -59,7 +59,7 @@ def test_tritonserver_takes_every_key_and_says_so(repository: Path) -> None:
         "cache_enabled": "1",
     }
     assert {key: said.get(key) for key in wanted} == wanted
-    assert answer.tolist() == [[1.0] * 4]
+    assert answer.tolist() == [[1.0] * 2]
     assert regions
     assert all(size >= 2 * MB for size in regions)
 
@@ -74,7 +74,7 @@ def test_every_flag_stands_in_the_help_of_tritonserver() -> None:
 
 def test_tritonserver_refuses_what_the_contract_calls_too_little(repository: Path) -> None:
     short = contract_with('[server.rate_limit]\nresources = [{ name = "memory", count = 3 }]')
-    with pytest.raises(UserError, match='"memory.*is limited to 3 .*the minimum required count is 4'):
+    with pytest.raises(UserError, match=r'"memory.*is limited to 3 .*the minimum required count is 4'):
         Server(repository, **FREE_PORTS, contract=short).start()
 
 
