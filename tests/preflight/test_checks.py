@@ -48,6 +48,8 @@ ROWS: list[tuple[str, Profile, Machine, Verdict, str]] = [
     ("open files", "production", machine("open_files", soft=1024), "unfit",
      "1,024 (may be raised to 1,048,576), wanted at least 65,536: ulimit -n 65536"),
     ("open files", "production", machine("open_files", soft=1024, hard=4096), "unfit", "/etc/security/limits.conf"),
+    ("open files", "production", replace(machine("open_files", soft=1024), is_container=True), "unfit",
+     "docker run --ulimit nofile=65536"),
     ("open files", "dev", machine("open_files", soft=512), "note", "wanted at least 1,024"),
     ("disk space", "dev", machine("disk", free_bytes=9 * 10**9), "unfit", "9.0 GB free in /srv, wanted at least 10 GB"),
     ("disk speed", "production", machine("disk", speed=Speed(150, 160, 8, True), kind="hard disk"), "unfit",

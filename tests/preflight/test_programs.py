@@ -140,6 +140,7 @@ def test_a_driver_that_does_not_run_is_told_in_its_own_words(add_program: AddPro
     assert programs.gpus() == Gpus(None, (), said)
 
 
+@pytest.mark.slow
 def test_the_programs_of_this_machine_are_asked() -> None:
     """Whatever is installed here: an answer comes, and what is missing is named."""
     docker, kubernetes = programs.docker(), programs.kubernetes()

@@ -30,6 +30,8 @@ ROWS: list[tuple[str, str, Profile, Machine, Verdict, str]] = [
     ("[server.shared_memory]\npython_initial_mb = 8\nsize_mb = 90", "Python models", "production", FIT, "unfit",
      "12 processes with 8 MB each, wanted no more than server.shared_memory.size_mb, 90 MB"),
     ("[server.shared_memory]\nsize_mb = 90", "Python models", "dev", SMALL, "ok", "90 MB"),
+    ("[server.shared_memory]\nsize_mb = 4000", "shared memory size", "gpu", SMALL, "note", "size_mb is 4000"),
+    ("[server.shared_memory]\nsize_mb = 1024", "shared memory size", "gpu", SMALL, "ok", "size_mb is 1024"),
     ("[server.memory]\ncuda_pool_mb = { 0 = 64, 1 = 64 }", "GPU pools", "gpu", FIT, "ok", "for GPU 0, 1"),
     ("[server.memory]\ncuda_pool_mb = { 2 = 64 }", "GPU pools", "gpu", FIT, "unfit",
      "for GPU 2, wanted GPUs that are there: GPUs 0, 1: drop the settings of GPU 2"),

@@ -47,6 +47,10 @@ def test_cores_that_are_switched_off_are_not_counted(tmp_path: Path) -> None:
     assert (system.processor(root).cores, system.processor(root).usable) == (4, 4)
 
 
+def test_cores_are_counted_where_the_kernel_does_not_list_them(tmp_path: Path) -> None:
+    assert system.processor(written(tmp_path, {"sys/devices/system/cpu/online": ""})).cores == 16
+
+
 def test_shared_memory_has_the_size_of_its_file_system(tmp_path: Path) -> None:
     (tmp_path / "dev/shm").mkdir(parents=True)
     shared = system.memory(written(tmp_path)).shared_bytes

@@ -1,12 +1,13 @@
 """What the table [server] of models.toml becomes: flags of tritonserver, settings of a container."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from pydantic import BaseModel
 
 from ai102.contract import contract_from_text
-from ai102.contract.server import HostPolicy, ServerResource
+from ai102.contract.server import HostPolicy, RateLimit, ServerResource
 from ai102.serve.arguments import ContainerSettings, container_settings, server_arguments
 from tests.serve.settings import CONTRACT, EVERY_KEY, contract_with
 
@@ -76,6 +77,20 @@ def test_a_contract_without_settings_leaves_triton_its_defaults(server: str) -> 
     )
 
 
+def paths(table: BaseModel) -> Iterator[str]:
+    """Every key of the table, with the tables inside that have names of their own."""
+    for name in type(table).model_fields:
+        value = getattr(table, name)
+        inner = isinstance(value, BaseModel) and not isinstance(value, RateLimit)
+        yield from (f"{name}.{key}" for key in paths(value)) if inner else (name,)
+
+
+def test_the_page_says_of_every_key_when_to_change_it() -> None:
+    page = (CONTRACT.parent / "docs/triton-from-pip.md").read_text(encoding="utf-8")
+    keys = set(paths(contract_with(EVERY_KEY).server)) - {"triton"}
+    assert {key for key in keys if not re.search(rf"^\|[^|]*`{re.escape(key)}`", page, re.M)} == set()
+
+
 def test_the_contract_of_this_repository_is_one_of_them() -> None:
     assert server_arguments(contract_from_text(CONTRACT.read_text(encoding="utf-8"), CONTRACT)) == []
 
@@ -90,6 +105,21 @@ def test_the_contract_of_this_repository_is_one_of_them() -> None:
 )
 def test_shared_memory_becomes_settings_of_the_container(shared: str, settings: ContainerSettings) -> None:
     assert container_settings(contract_with(f"[server.shared_memory]\n{shared}")) == settings
+
+
+@pytest.mark.parametrize(
+    ("triton", "clients", "arguments"),
+    [
+        ("2.51", "system", []),
+        ("2.67", "cuda", []),
+        ("2.68", "none", []),
+        ("2.68", "system", ["--allow-client-shm=true"]),
+        ("3.0", "cuda", ["--allow-client-shm=true"]),
+    ],
+)
+def test_a_later_triton_is_told_that_clients_share_memory(triton: str, clients: str, arguments: list[str]) -> None:
+    table = f'[server]\ntriton = "{triton}"\nshared_memory = {{ clients = "{clients}" }}'
+    assert server_arguments(contract_with(table)) == arguments
 
 
 def test_the_rate_limiter_is_switched_on_without_resources_too() -> None:

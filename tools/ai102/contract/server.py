@@ -61,7 +61,7 @@ class SharedMemory(Table):
     # For each process of a Python model, at its start, and what is added when that is used up.
     python_initial_mb: Positive | None = Field(None, examples=["1"])
     python_growth_mb: Positive | None = Field(None, examples=["1"])
-    # Which memory clients on the same machine may share with a server in a container.
+    # Which memory clients on the same machine may share with the server.
     clients: Literal["none", "system", "cuda"] = Field("none", examples=['"system"'])
 
     @model_validator(mode="after")

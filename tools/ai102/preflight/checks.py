@@ -74,11 +74,12 @@ def shared_memory(machine: Machine, wanted: Wanted) -> Finding:
 def open_files(machine: Machine, wanted: Wanted) -> Finding:
     soft, hard = machine.open_files.soft, machine.open_files.hard
     found = f"{soft:,}" if soft == hard else f"{soft:,} (may be raised to {hard:,})"
-    advice = (
-        f"ulimit -n {wanted.open_files} in the shell that starts it, LimitNOFILE= of systemd"
-        if hard >= wanted.open_files and not machine.is_container
-        else f"docker run --ulimit nofile={wanted.open_files}, or nofile in /etc/security/limits.conf"
-    )
+    if machine.is_container:
+        advice = f"docker run --ulimit nofile={wanted.open_files}, ulimits in Compose"
+    elif hard >= wanted.open_files:
+        advice = f"ulimit -n {wanted.open_files} in the shell that starts it, LimitNOFILE= of systemd"
+    else:
+        advice = f"as root: nofile {wanted.open_files} in /etc/security/limits.conf, LimitNOFILE= of systemd"
     return Finding(found, f"at least {wanted.open_files:,}", soft >= wanted.open_files, advice)
 
 

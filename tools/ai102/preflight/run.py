@@ -75,6 +75,7 @@ CHECKS: dict[str, Callable[[Question], Finding | None]] = {
     "pinned pool": of_contract(settings.pinned_pool),
     "response cache": of_contract(settings.response_cache),
     "Python models": of_contract(settings.python_models),
+    "shared memory size": of_contract(settings.shared_memory_size),
     "GPU pools": of_contract(settings.gpu_pools),
     "compute capability": of_contract(settings.compute_capability),
     "host policies": of_contract(settings.host_policies),

@@ -48,6 +48,16 @@ def python_models(machine: Machine, contract: Contract) -> Finding | None:
     return Finding(found, f"no more than {place}, {megabytes(size or 0)}", needed <= (size or 0), advice)
 
 
+def shared_memory_size(machine: Machine, contract: Contract) -> Finding | None:
+    """What lies in a container's /dev/shm counts as its memory, and a full memory ends the server."""
+    size_mb = contract.server.shared_memory.size_mb
+    if size_mb is None:
+        return None
+    half = machine.memory.usable_bytes // 2
+    found = f"server.shared_memory.size_mb is {size_mb}"
+    return Finding(found, f"at most half of the memory, {gigabytes(half)}", size_mb * (1 << 20) <= half, "write less")
+
+
 def gpu_pools(machine: Machine, contract: Contract) -> Finding | None:
     """Pools and load limits name GPUs that are there, and a pool fits into its GPU below the limit."""
     pools, limits = contract.server.memory.cuda_pool_mb, contract.server.model_load.gpu_limit_percent

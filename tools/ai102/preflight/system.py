@@ -17,9 +17,11 @@ CONTAINER_FILES = (".dockerenv", "run/.containerenv")
 
 def processor(root: Path) -> Processor:
     """The processor as this process may use it: cpusets and quotas of control groups count."""
-    facts = _first_values(_text(root / "proc/cpuinfo"))
+    cpuinfo = _text(root / "proc/cpuinfo")
+    facts = _first_values(cpuinfo)
     flags = (facts.get("flags") or facts.get("Features") or "").split()
-    cores = numbers(_text(root / "sys/devices/system/cpu/online"))
+    listed = tuple(range(len(re.findall(r"^processor\b", cpuinfo, re.M))))
+    cores = numbers(_text(root / "sys/devices/system/cpu/online")) or listed  # a sandbox may show no such file
     allowed = numbers(_first_values(_text(root / "proc/self/status")).get("Cpus_allowed_list", ""))
     return Processor(
         name=facts.get("model name", ""),

@@ -9,6 +9,8 @@ from ai102.contract import Contract
 from ai102.contract.server import ServerSettings
 
 MB = 1 << 20
+# From Triton 26.04 on, clients may not register memory unless the server is told so; before, there was no such flag.
+CLIENT_MEMORY_SINCE = (2, 68)
 # Our ONNX Runtime backend is a Python-based one too, and has settings of its own; NVIDIA's native one ignores these.
 PYTHON_BACKENDS = ("python", "onnxruntime")
 
@@ -22,7 +24,7 @@ class ContainerSettings(NamedTuple):
 
 
 def server_arguments(contract: Contract) -> list[str]:
-    """Flags for tritonserver 2.51; none for what the contract leaves to Triton.
+    """Flags for tritonserver; none for what the contract leaves to Triton.
 
     Triton takes the last of a flag that is given twice, so put a user's own behind these.
     """
@@ -71,6 +73,8 @@ def _memory(server: ServerSettings) -> Iterator[str]:
     for setting, size in (("default", shared.python_initial_mb), ("growth", shared.python_growth_mb)):
         for backend in PYTHON_BACKENDS if size is not None else ():
             yield f"--backend-config={backend},shm-{setting}-byte-size={_times(size, MB)}"
+    if shared.clients != "none" and tuple(map(int, server.triton.split("."))) >= CLIENT_MEMORY_SINCE:
+        yield "--allow-client-shm=true"
     if server.response_cache_mb is not None:
         yield f"--cache-config=local,size={server.response_cache_mb * MB}"
 
