@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from ai102.contract import contract_from_text
 from ai102.contract.server import HostPolicy, RateLimit, ServerResource
-from ai102.serve.arguments import ContainerSettings, container_settings, server_arguments
+from ai102.serve.arguments import server_arguments
+from ai102.serve.container import ContainerSettings, compose_values, container_settings
 from tests.serve.settings import CONTRACT, EVERY_KEY, contract_with
 
 MB = 1 << 20
@@ -73,7 +74,7 @@ def test_a_contract_without_settings_leaves_triton_its_defaults(server: str) -> 
     contract = contract_with(server)
     assert (server_arguments(contract), container_settings(contract)) == (
         [],
-        ContainerSettings(shm_size_bytes=None, ipc="private", pid="private"),
+        ContainerSettings(shm_size_bytes=None, ipc="private", pid="private", grace_s=15),
     )
 
 
@@ -96,15 +97,33 @@ def test_the_contract_of_this_repository_is_one_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shared", "settings"),
+    ("table", "settings"),
     [
-        ("size_mb = 64", ContainerSettings(64 * MB, "private", "private")),
-        ('clients = "system"', ContainerSettings(None, "host", "private")),
-        ('clients = "cuda"', ContainerSettings(None, "host", "host")),
+        ("shared_memory = { size_mb = 64 }", ContainerSettings(64 * MB, "private", "private", 15)),
+        ('shared_memory = { clients = "system" }', ContainerSettings(None, "host", "private", 15)),
+        ('shared_memory = { clients = "cuda" }', ContainerSettings(None, "host", "host", 15)),
+        ("exit_timeout_s = 60", ContainerSettings(None, "private", "private", 70)),
     ],
 )
-def test_shared_memory_becomes_settings_of_the_container(shared: str, settings: ContainerSettings) -> None:
-    assert container_settings(contract_with(f"[server.shared_memory]\n{shared}")) == settings
+def test_what_no_flag_can_say_becomes_settings_of_the_container(table: str, settings: ContainerSettings) -> None:
+    assert container_settings(contract_with(f"[server]\n{table}")) == settings
+
+
+def test_compose_takes_everything_from_its_values() -> None:
+    assert compose_values(contract_with(""), "256m") == {
+        "AI102_TRITON_ARGUMENTS": "",
+        "AI102_TRITON_SHM_SIZE": "256m",
+        "AI102_TRITON_IPC": "private",
+        "AI102_TRITON_PID": "",
+        "AI102_TRITON_GRACE": "15s",
+    }
+    values = compose_values(contract_with(EVERY_KEY), "256m")
+    assert values["AI102_TRITON_SHM_SIZE"] == f"{1024 * MB}b"
+    assert values["AI102_TRITON_ARGUMENTS"].split() == server_arguments(contract_with(EVERY_KEY))
+
+
+def test_no_argument_means_anything_to_a_shell() -> None:
+    assert [flag for flag in server_arguments(contract_with(EVERY_KEY)) if not re.fullmatch(r"[\w.,:=-]+", flag)] == []
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""The table [server] of models.toml as flags of tritonserver, and as settings of a container around it."""
+"""The table [server] of models.toml as flags of tritonserver."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
 
 from ai102.contract import Contract
 from ai102.contract.server import ServerSettings
@@ -15,35 +14,14 @@ CLIENT_MEMORY_SINCE = (2, 68)
 PYTHON_BACKENDS = ("python", "onnxruntime")
 
 
-class ContainerSettings(NamedTuple):
-    """What Docker, Compose or Kubernetes must set, since no flag of tritonserver can."""
-
-    shm_size_bytes: int | None  # None: the runtime's default, or the machine's /dev/shm
-    ipc: Literal["private", "host"]
-    pid: Literal["private", "host"]
-
-
 def server_arguments(contract: Contract) -> list[str]:
-    """Flags for tritonserver; none for what the contract leaves to Triton.
+    """Flags for tritonserver; none for what the contract leaves to Triton. None holds a blank or a quote.
 
     Triton takes the last of a flag that is given twice, so put a user's own behind these.
     """
     return [
         argument for flags in (_server, _protocols, _memory, _gpus, _scheduling) for argument in flags(contract.server)
     ]
-
-
-def container_settings(contract: Contract) -> ContainerSettings:
-    """The shared memory of a container that runs the server, and what it shares with clients on the machine.
-
-    CUDA compares the process ids of both ends of a handle, so the container needs the machine's.
-    """
-    shared = contract.server.shared_memory
-    return ContainerSettings(
-        None if shared.size_mb is None else shared.size_mb * MB,
-        "private" if shared.clients == "none" else "host",
-        "host" if shared.clients == "cuda" else "private",
-    )
 
 
 def _server(server: ServerSettings) -> Iterator[str]:
