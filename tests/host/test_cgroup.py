@@ -21,6 +21,7 @@ LAYOUTS: dict[str, tuple[Files, Limits]] = {
     "v2, a group outside of the namespace": (trees.V2_OUTSIDE, Limits(2 * GIB, 1.5)),
     "v1, a container": (trees.V1_CONTAINER, Limits(2 * GIB, 1.5)),
     "v1, a container with a namespace of groups": (trees.V1_PRIVATE, Limits(2 * GIB, 1.5)),
+    "v1, a group inside of a container": (trees.V1_INSIDE, Limits(GIB, 1.5)),
     "v1, controllers mounted together": (trees.V1_TOGETHER, Limits(2 * GIB, 3.0)),
     "v1 and v2, without limits": (trees.HYBRID, Limits(None, None)),
     "v1 and v2, with limits": (trees.HYBRID_LIMITED, Limits(2 * GIB, 2.5)),

@@ -103,6 +103,12 @@ V1_PRIVATE: Files = {
     "proc/self/mountinfo": lines(OVERLAY, *(mount.format(group="/") for mount in V1_MOUNTS)),
     **V1_FILES,
 }
+# A group that a program made inside the container, as a supervisor does.
+V1_INSIDE: Files = {
+    **V1_CONTAINER,
+    "proc/self/cgroup": lines(f"4:memory:/docker/{ID}/worker", f"1:cpu:/docker/{ID}/worker"),
+    "sys/fs/cgroup/memory/worker/memory.limit_in_bytes": f"{GIB}\n",
+}
 # RHEL 7 mounts cpu and cpuacct together, and a path of a mount may hold a blank.
 V1_TOGETHER: Files = {
     "proc/self/cgroup": lines("4:cpuacct,cpu:/jobs/one", "2:memory:/jobs/one"),

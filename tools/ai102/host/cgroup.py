@@ -68,7 +68,7 @@ def _upwards(root: Path, mount: _Mount, group: str) -> Iterator[Path]:
     if mount.group != "/":
         # A container sees its own group as the whole tree, but reads its path as the host writes it.
         group = group.removeprefix(mount.group) if f"{group}/".startswith(f"{mount.group}/") else "/"
-    folder = top if ".." in Path(group).parts else top / group.lstrip("/")
+    folder = top / group.lstrip("/")
     while folder != top:
         yield folder
         folder = folder.parent
