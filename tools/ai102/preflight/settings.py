@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ai102.contract import Contract, ServedModel, network_step
-from ai102.preflight.finding import Finding, gigabytes, megabytes, version
+from ai102.preflight.finding import MB, Finding, gigabytes, megabytes, version
 from ai102.preflight.machine import Machine
 
 PYTHON_INITIAL_MB = 1  # Triton's default
@@ -13,26 +13,14 @@ PYTHON_INITIAL_MB = 1  # Triton's default
 
 def pinned_pool(machine: Machine, contract: Contract) -> Finding | None:
     """Pinned memory is never swapped out; Triton takes the pool once on each NUMA node of a host policy."""
-    size_mb = contract.server.memory.pinned_pool_mb
-    if not size_mb:
-        return None
     policies = contract.server.host_policies.values()
     nodes = len({policy.numa_node for policy in policies if policy.numa_node is not None}) or 1
-    half = machine.memory.usable_bytes // 2
-    found = f"server.memory.pinned_pool_mb is {size_mb}" + (f", on {nodes} NUMA nodes" if nodes > 1 else "")
-    return Finding(
-        found, f"at most half of the memory, {gigabytes(half)}", size_mb * (1 << 20) * nodes <= half, "write less"
-    )
+    return _at_most_half(machine, "memory.pinned_pool_mb", contract.server.memory.pinned_pool_mb, nodes)
 
 
 def response_cache(machine: Machine, contract: Contract) -> Finding | None:
     """The server takes the whole cache when it starts, and does not start without it."""
-    size_mb = contract.server.response_cache_mb
-    if size_mb is None:
-        return None
-    half = machine.memory.usable_bytes // 2
-    found = f"server.response_cache_mb is {size_mb}"
-    return Finding(found, f"at most half of the memory, {gigabytes(half)}", size_mb * (1 << 20) <= half, "write less")
+    return _at_most_half(machine, "response_cache_mb", contract.server.response_cache_mb)
 
 
 def python_models(machine: Machine, contract: Contract) -> Finding | None:
@@ -40,8 +28,8 @@ def python_models(machine: Machine, contract: Contract) -> Finding | None:
     shared = contract.server.shared_memory
     each_mb = shared.python_initial_mb or PYTHON_INITIAL_MB
     processes = _python_processes(contract)
-    needed = processes * each_mb * (1 << 20)
-    size = machine.memory.shared_bytes if shared.size_mb is None else shared.size_mb * (1 << 20)
+    needed = processes * each_mb * MB
+    size = machine.memory.shared_bytes if shared.size_mb is None else shared.size_mb * MB
     place = "/dev/shm" if shared.size_mb is None else "server.shared_memory.size_mb"
     advice = "lower server.shared_memory.python_initial_mb, or give /dev/shm more"
     found = f"{processes} processes with {each_mb} MB each"
@@ -50,12 +38,7 @@ def python_models(machine: Machine, contract: Contract) -> Finding | None:
 
 def shared_memory_size(machine: Machine, contract: Contract) -> Finding | None:
     """What lies in a container's /dev/shm counts as its memory, and a full memory ends the server."""
-    size_mb = contract.server.shared_memory.size_mb
-    if size_mb is None:
-        return None
-    half = machine.memory.usable_bytes // 2
-    found = f"server.shared_memory.size_mb is {size_mb}"
-    return Finding(found, f"at most half of the memory, {gigabytes(half)}", size_mb * (1 << 20) <= half, "write less")
+    return _at_most_half(machine, "shared_memory.size_mb", contract.server.shared_memory.size_mb)
 
 
 def gpu_pools(machine: Machine, contract: Contract) -> Finding | None:
@@ -71,7 +54,7 @@ def gpu_pools(machine: Machine, contract: Contract) -> Finding | None:
         return Finding(found, f"GPUs that are there: {there}", False, f"drop the settings of GPU {missing[0]}")
     for gpu, pool_mb in pools.items():
         size, percent = sizes[gpu], limits.get(gpu, 100.0)
-        if size is not None and pool_mb * (1 << 20) > size * percent / 100:
+        if size is not None and pool_mb * MB > size * percent / 100:
             return Finding(
                 f"server.memory.cuda_pool_mb of GPU {gpu} is {pool_mb}",
                 f"at most {percent:g} % of its {gigabytes(size)}",
@@ -117,6 +100,14 @@ def without_effect(machine: Machine, contract: Contract) -> Finding | None:
     if not idle:
         return None
     return Finding("; ".join(what for what, _ in idle), "settings that act", False, "; ".join(cure for _, cure in idle))
+
+
+def _at_most_half(machine: Machine, key: str, size_mb: int | None, nodes: int = 1) -> Finding | None:
+    if size_mb is None:
+        return None
+    half = machine.memory.usable_bytes // 2
+    found = f"server.{key} is {size_mb}" + (f", on {nodes} NUMA nodes" if nodes > 1 else "")
+    return Finding(found, f"at most half of the memory, {gigabytes(half)}", size_mb * MB * nodes <= half, "write less")
 
 
 def _idle(contract: Contract) -> Iterator[tuple[str, str]]:
