@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ import pytest
 
 from ai102.client import Client
 from ai102.errors import UserError
+from ai102.preflight import system
+from ai102.preflight.profiles import PROFILES
+from ai102.preflight.run import judged
 from ai102.serve.arguments import server_arguments
 from ai102.serve.server import Server
+from tests.preflight.machines import FIT
 from tests.serve.settings import CONTRACT, EVERY_KEY, contract_with
 
 from .conftest import Files, write_repository
@@ -74,8 +79,34 @@ def test_every_flag_stands_in_the_help_of_tritonserver() -> None:
 
 def test_tritonserver_refuses_what_the_contract_calls_too_little(repository: Path) -> None:
     short = contract_with('[server.rate_limit]\nresources = [{ name = "memory", count = 3 }]')
-    with pytest.raises(UserError, match=r'"memory.*is limited to 3 .*the minimum required count is 4'):
+    with pytest.raises(
+        UserError,
+        match=r'"memory.*is limited to 3 .*the minimum required count is 4: give the server as much: rate_limit',
+    ):
         Server(repository, **FREE_PORTS, contract=short).start()
+
+
+HUGE_MB = 1 << 30  # 1 PiB
+
+
+@pytest.mark.parametrize(
+    ("table", "check", "reason"),
+    [
+        (f"response_cache_mb = {HUGE_MB}", "response cache", "response_cache_mb in models.toml"),
+        (f"shared_memory = {{ python_initial_mb = {HUGE_MB} }}", "Python models", "to requested size .*--shm-size"),
+        ('host_policies = { cpu = { cpu_cores = "9000-9001" } }', "host policies", "host_policies in models.toml"),
+        ("host_policies = { cpu = { numa_node = 900 } }", "host policies", "host_policies in models.toml"),
+    ],
+)
+def test_tritonserver_does_not_start_with_what_preflight_calls_unfit(
+    repository: Path, table: str, check: str, reason: str
+) -> None:
+    contract = contract_with(f"[server]\n{table}")
+    machine = replace(FIT, processor=system.processor(Path("/")), memory=system.memory(Path("/")))
+    unfit = [line.name for line in judged(machine, PROFILES["dev"], contract) if line.verdict == "unfit"]
+    with pytest.raises(UserError, match=reason):
+        Server(repository, **FREE_PORTS, models=["plain"], contract=contract).start()
+    assert check in unfit
 
 
 def served(repository: Path, *arguments: str) -> dict[str, str]:

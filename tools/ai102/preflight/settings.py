@@ -113,7 +113,8 @@ def _at_most_half(machine: Machine, key: str, size_mb: int | None, nodes: int = 
 def _idle(contract: Contract) -> Iterator[tuple[str, str]]:
     """What is set in vain, and what to do."""
     server = contract.server
-    cached = [name for name, one in [*contract.networks.items(), *contract.ensembles.items()] if one.response_cache]
+    cached = [name for name, network in contract.networks.items() if network.response_cache]
+    cached += [name for name, ensemble in contract.ensembles.items() if ensemble.response_cache]
     if cached and server.response_cache_mb is None:
         yield f"response_cache of {', '.join(cached)}", "write server.response_cache_mb = 256"
     if server.response_cache_mb is not None and not cached:
