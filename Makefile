@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
+.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight
 
 BIN := .venv/bin
 MODEL ?=
@@ -14,6 +14,9 @@ help:  ## print this
 
 setup:  ## install everything into .venv (the other targets do it when needed)
 	@tools/setup.sh
+
+preflight: setup  ## check whether this machine is fit; ARGS="--profile production"
+	@$(BIN)/ai102 preflight $(ARGS)
 
 engine: setup  ## build all that tritonserver --model-repository=model_repository needs
 	@$(BIN)/ai102 engine

@@ -8,7 +8,23 @@ import sys
 
 import typer
 
-from ai102.cli import add, api, ask, auth, builds, engine, gateway, lint, masking, networks, parts, seal, serve, tune
+from ai102.cli import (
+    add,
+    api,
+    ask,
+    auth,
+    builds,
+    engine,
+    gateway,
+    lint,
+    masking,
+    networks,
+    parts,
+    preflight,
+    seal,
+    serve,
+    tune,
+)
 from ai102.errors import UserError
 
 # Subcommands import the rest of ai102 when they are called: `ai102 --help` must not wait for a framework.
@@ -29,6 +45,7 @@ app.command()(add.remove)
 app.command()(builds.models)
 app.command()(builds.rollback)
 app.command()(lint.lint)
+app.command()(preflight.preflight)
 app.command()(serve.serve)
 app.command()(ask.infer)
 app.command()(ask.verify)

@@ -33,7 +33,7 @@ class Ensemble(Table):
     in_one_process: bool = Field(False, examples=["true"])
     # Also serve sealed_NAME, which takes and returns encrypted payloads: no proxy, log or queue sees the plaintext.
     sealed: bool = Field(False, examples=["true"])
-    response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
+    response_cache: bool = Field(False, examples=["true"])  # needs server.response_cache_mb
 
     def answers_like(self, other: Ensemble) -> bool:
         """Whether both run the same steps on the same tensors, in one process or not."""
