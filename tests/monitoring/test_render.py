@@ -11,7 +11,7 @@ from ai102 import contract
 from ai102.cli.main import app
 from ai102.contract.goals import goals_of
 from ai102.errors import UserError
-from ai102.monitoring.capacity import capacities_of
+from ai102.monitoring.capacity import capacities_of, not_measured
 from ai102.monitoring.constants import rules_text
 from ai102.monitoring.render import CAPACITY, CONTRACT_RULES, outdated, write
 
@@ -56,11 +56,23 @@ def test_without_a_price_there_is_no_cost() -> None:
     assert ("contract:replica_hour:cost",) not in constants(rules_text(free, capacities_of(free, ROOT / CAPACITY)))
 
 
-def test_a_pipeline_that_was_not_measured_is_one_line_with_the_command(home: Path) -> None:
+def test_every_pipeline_of_the_repository_was_measured() -> None:
+    assert not_measured(CONTRACT, capacities_of(CONTRACT, ROOT / CAPACITY)) == []
+
+
+def test_a_pipeline_that_was_not_measured_is_named_with_the_command(home: Path) -> None:
     measured = json.loads((home / CAPACITY).read_text(encoding="utf-8"))
-    del measured["models"]["score_image"]
+    del measured["models"]["classify_image"]
     (home / CAPACITY).write_text(json.dumps(measured), encoding="utf-8")
-    with pytest.raises(UserError, match=r"score_image is not in it: run `ai102 tune score_image`$"):
+    write(home)
+    text = (home / CONTRACT_RULES).read_text(encoding="utf-8")
+    assert "# classify_image was not measured: ai102 tune classify_image\n" in text
+    assert ("contract:capacity:rate", "sealed_classify_image") not in constants(text)
+
+
+def test_a_file_of_another_form_is_one_line(home: Path) -> None:
+    (home / CAPACITY).write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match=r"capacity.json: not what `ai102 tune` writes"):
         write(home)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ class Capacity(NamedTuple):
 
 
 def capacities_of(contract: Contract, file: Path) -> dict[str, Capacity]:
-    """By pipeline. A sealed form has the figures of the pipeline inside it: it carries a little less.
+    """By pipeline; one that was not measured is left out.
 
-    Raises UserError for a file that is none, and for a pipeline that was not measured.
+    A sealed form has the figures of the pipeline inside it: it carries a little less. Raises UserError for a file that
+    `ai102 tune` did not write.
     """
     try:
         models = json.loads(file.read_text(encoding="utf-8"))["models"]
@@ -31,13 +33,13 @@ def capacities_of(contract: Contract, file: Path) -> dict[str, Capacity]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise UserError(f"{file}: not what `ai102 tune` writes ({err}); measure each pipeline again") from err
-    capacities = {}
-    for name in goals_of(contract):
-        inside = name if name in contract.ensembles else name.removeprefix(SEALED)
-        if inside not in measured:
-            raise UserError(f"{file}: {inside} is not in it: run `ai102 tune {inside}`")
-        capacities[name] = measured[inside]
-    return capacities
+    inside = {name: name if name in contract.ensembles else name.removeprefix(SEALED) for name in goals_of(contract)}
+    return {name: measured[form] for name, form in inside.items() if form in measured}
+
+
+def not_measured(contract: Contract, capacities: Mapping[str, Capacity]) -> list[str]:
+    """The contract's ensembles without a capacity: nobody can say how much of it they use."""
+    return [name for name in contract.ensembles if name not in capacities]
 
 
 def _in_flight(row: dict[str, float]) -> float:
