@@ -21,6 +21,9 @@ from ai102.cli import (
     networks,
     parts,
     preflight,
+    monitoring,
+    networks,
+    parts,
     seal,
     serve,
     tune,
@@ -58,6 +61,7 @@ app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and 
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
+app.add_typer(monitoring.app, name="monitoring", help="Rules and routes of Prometheus: render, check, facts.")
 app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
 
 
