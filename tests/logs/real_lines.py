@@ -79,7 +79,8 @@ REAL = [
     ),
     Real(
         "HAProxy, a connection without a request",
-        '{"time":"2026-11-28T18:35:17Z","protocol":"rest","address":"127.0.0.1","status":0,"refused":"no request","end":"cR--"}',  # noqa: E501
+        '{"time":"2026-11-28T18:35:17Z","protocol":"rest","address":"127.0.0.1","status":0,"refused":"no request",'
+        '"end":"cR--"}',
         GATEWAY
         | {
             "@timestamp": "2026-11-28T18:35:17.000000Z",

@@ -128,7 +128,8 @@ def other(row: Row, document: Document) -> None:
     put_fields(document, OTHERS, row)
     level = next((row[key] for key in ("level", "severity", "log.level") if isinstance(row.get(key), str)), "")
     put(document, "log.level", level_of(level))
-    put(document, "event.original", json.dumps(row, ensure_ascii=False))
+    original = json.dumps(row, ensure_ascii=False)
+    put(document, "event.original" if "message" in document else "message", original)
 
 
 def _put_outcome(document: Document, outcome: str) -> None:

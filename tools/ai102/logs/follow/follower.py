@@ -122,17 +122,17 @@ class Follower:
                 return False
             source.restart()
             self._save()
-        messages, begin = source.read(), source.position().offset
-        if messages:
-            self._put(source, messages)
-        if source.has_more() or messages or begin != source.position().offset:
+        before = source.read_bytes
+        self._put(source, source.read())
+        if source.read_bytes != before:
             source.grew_at_s = now_s
-        elif now_s - source.grew_at_s > LEFT_ALONE_S and not self._is_current(source):
+            return True
+        if now_s - source.grew_at_s > LEFT_ALONE_S and not self._is_current(source):
             self._put(source, source.last_words())
             if not self._waiting:
                 self._sources.pop(source.key).close()
                 self._is_changed = True
-        return bool(messages)
+        return False
 
     def _is_current(self, source: Source) -> bool:
         with suppress(OSError):

@@ -62,24 +62,27 @@ class Source:
         piece = os.pread(self._handle, PIECE_BYTES, self._next)
         if not piece:
             return []
+        begin = self._line_begin
         self._next += len(piece)
-        messages = list(self._messages(piece))
+        messages = list(self._messages(piece, begin))
         self._head = head_of(self._handle, self._line_begin)
         return messages
 
     def last_words(self) -> list[Message]:
         """Of a file that nobody writes any more: what is behind its last end of line, and lines without a last part."""
-        messages = list(self._messages(b"\n")) if self._unfinished or self._skipped else []
+        messages = list(self._messages(b"\n", self._line_begin)) if self._unfinished or self._skipped else []
         return [*messages, *(self._unwrapper.abandoned(self._next) if self._unwrapper else [])]
 
-    def has_more(self) -> bool:
-        return os.fstat(self._handle).st_size > self._next
+    @property
+    def read_bytes(self) -> int:
+        """How much of the file was read, unfinished lines included."""
+        return self._next
 
     def close(self) -> None:
         os.close(self._handle)
 
-    def _messages(self, piece: bytes) -> Iterator[Message]:
-        offset = self._line_begin
+    def _messages(self, piece: bytes, offset: int) -> Iterator[Message]:
+        """`offset`: where the line that the piece goes on with begins."""
         *lines, rest = piece.split(b"\n")
         for line in lines:
             whole = bytes(self._unfinished) + line
