@@ -13,7 +13,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +46,7 @@ class Follower:
         self._patterns, self._spool, self._masker, self._say = patterns, spool, masker, say
         self._host = socket.gethostname()
         self._sources: dict[tuple[int, int], Source] = {}
+        self._current: set[tuple[int, int]] = set()  # what the patterns name now
         saved = positions.load(spool.folder)
         self._known = {(one.device, one.inode): one for one in saved.positions}
         spool.open(saved.segment)
@@ -86,7 +86,9 @@ class Follower:
     def _look(self) -> None:
         """Open what is new, and what was renamed since the last look and not read to its end."""
         looked_at_s = time.time()
-        new = {one.key: one for one in matching(self._patterns) if one.key not in self._sources}
+        found = matching(self._patterns)
+        self._current = {one.key for one in found}
+        new = {one.key: one for one in found if one.key not in self._sources}
         for path in [one.path for one in new.values()]:
             for written_at_s, older in rotated(path):
                 # At the very first look what was rotated before is not ours.
@@ -127,17 +129,11 @@ class Follower:
         if source.read_bytes != before:
             source.grew_at_s = now_s
             return True
-        if now_s - source.grew_at_s > LEFT_ALONE_S and not self._is_current(source):
+        if now_s - source.grew_at_s > LEFT_ALONE_S and source.key not in self._current:
             self._put(source, source.last_words())
             if not self._waiting:
                 self._sources.pop(source.key).close()
                 self._is_changed = True
-        return False
-
-    def _is_current(self, source: Source) -> bool:
-        with suppress(OSError):
-            facts = source.path.stat()
-            return (facts.st_dev, facts.st_ino) == source.key
         return False
 
     def _put(self, source: Source, messages: Iterable[Message]) -> None:

@@ -45,21 +45,23 @@ def run(
 
 def remove_read(folder: Path, database: Path) -> None:
     """Remove the spool's files that Fluent Bit has read to their ends; never the newest."""
-    read = _read_bytes_by_inode(database)
+    read = _read_bytes(database)
     for _, path in segments(folder)[:-1]:
         with contextlib.suppress(FileNotFoundError):
             facts = path.stat()
-            if read.get(facts.st_ino, -1) >= facts.st_size:
+            if read.get((path.name, facts.st_ino), -1) >= facts.st_size:
                 path.unlink()
 
 
-def _read_bytes_by_inode(database: Path) -> dict[int, int]:
+def _read_bytes(database: Path) -> dict[tuple[str, int], int]:
+    """By name and inode, how much Fluent Bit has taken into its own buffer."""
     if not database.exists():  # Fluent Bit has not started yet
         return {}
     try:
         with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
-            return dict(connection.execute("SELECT inode, MIN(offset) FROM in_tail_files GROUP BY inode"))
+            rows = connection.execute("SELECT name, inode, offset FROM in_tail_files").fetchall()
     except sqlite3.Error as err:
         raise UserError(
             f"--read-by: {database}: {err}: name the file that Fluent Bit's tail input has as `db`"
         ) from err
+    return {(Path(name).name, inode): offset for name, inode, offset in rows}
