@@ -1,4 +1,4 @@
-"""Subcommands of `ai102 logs`: ship, find, expire."""
+"""Subcommands of `ai102 logs`: ship, find, expire, put-template."""
 
 from __future__ import annotations
 
@@ -82,6 +82,14 @@ def expire(to: Url = URL, credentials: Credentials = None, ca: Ca = None, keep_d
     with _index(to, credentials, ca) as index:
         deleted = retention.expire(index, keep_days, datetime.now(UTC), typer.echo)
     typer.echo(f"{len(deleted)} indices deleted")
+
+
+@app.command("put-template")
+def put_template(to: Url = URL, credentials: Credentials = None, ca: Ca = None) -> None:
+    """Give the index the types of all fields, before the first document; `ship` does it, other shippers do not."""
+    with _index(to, credentials, ca) as index:
+        index.put_template()
+    typer.echo(f"{to} has the template")
 
 
 @contextmanager

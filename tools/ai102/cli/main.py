@@ -40,7 +40,7 @@ app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revok
 app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
-app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire.")
+app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
 
 
