@@ -256,7 +256,12 @@ def test_an_escape_hides_nothing_from_the_masker(follow: Follow, tmp_path: Path)
     secret = "".join(f"\\u{ord(digit):04x}" for digit in "13800138000")
     write(tmp_path / "a.log", f'E1128 18:38:45.285802 26460 pb_stub.cc:714] "tel {secret}"\n')
     write(tmp_path / "a.log", f'{{"message": "tel {secret}"}}\n')
-    assert follow().read() == ["tel [phone]", "tel [phone]"]
+    write(tmp_path / "a.log", f'{{"a": 1, "a": 2, "message": "tel {secret}"}}\n')  # no record: a key stands there twice
+    write(tmp_path / "a.log", f"E1128 18:38:45.285802 26460 x.cc:7] \"[request id: {secret}] model '{secret}'\"\n")
+    write(tmp_path / "a.log", f'level=error err="{secret}"\n')
+    read = follow().read()
+    assert read[:2] == ["tel [phone]", "tel [phone]"]
+    assert read[2].endswith(f'"message": "tel {secret}"}}')
     assert "13800138000" not in json.dumps(documents(tmp_path / "spool"))
 
 

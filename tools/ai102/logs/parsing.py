@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from ai102.logs import rows
 from ai102.logs.document import ECS_VERSION, Document, moment, put, timestamp
-from ai102.logs.texts import TEXTS
+from ai102.logs.texts import TEXTS, Mask
+from ai102.masking.stream import record_from_text
 
 TIMES = ("time", "@timestamp", "timestamp", "ts")
 
@@ -37,8 +37,10 @@ def document_from_line(
     origin: Mapping[str, Any],
     read_at: datetime,
     written_at: datetime | None = None,
+    mask: Mask = str,
 ) -> Document:
     """`origin`: dotted fields that hold for the whole file. `written_at`: when the container runtime got the line.
+    `mask`: for a text whose escapes are read here, and so were not read when the line was masked.
 
     What no format knows becomes a document with the line as its message.
     """
@@ -47,7 +49,7 @@ def document_from_line(
         put(document, name, value)
     stated = _read_row(line, document) if line.startswith("{") else None
     if "event" not in document:
-        stated = _read_text(line, document, written_at or read_at)
+        stated = _read_text(line, document, written_at or read_at, mask)
     put(document, "ecs.version", ECS_VERSION)
     put(document, "event.kind", "event")
     if "log" not in document or "level" not in document["log"]:
@@ -59,11 +61,8 @@ def document_from_line(
 
 
 def _read_row(line: str, document: Document) -> datetime | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict):
+    row = record_from_text(line)  # what the masker took for a text stays one: its escapes may hide something
+    if row is None:
         return None
     form = next(form for form in ROWS if row.keys() >= form.keys)
     put(document, "event.dataset", f"ai102.{form.name}")
@@ -72,14 +71,14 @@ def _read_row(line: str, document: Document) -> datetime | None:
     return next((stated for key in TIMES if (stated := moment(row.get(key)))), None)
 
 
-def _read_text(line: str, document: Document, near: datetime) -> datetime | None:
+def _read_text(line: str, document: Document, near: datetime, mask: Mask) -> datetime | None:
     for form in TEXTS:
         if match := form.form.fullmatch(line):
             put(document, "event.dataset", f"ai102.{form.name}")
             # Kubernetes' own programs write as Triton does, from Go.
             is_other = form.name == "triton" and match["file"].endswith(".go")
             put(document, "service.name", "" if is_other else form.service)
-            return form.read(match, document, near)
+            return form.read(match, document, near, mask)
     put(document, "event.dataset", "ai102.text")
     put(document, "message", line)
     return None

@@ -13,7 +13,8 @@ from ai102.logs.levels import level_of
 
 Match = re.Match[str]
 # Puts what the line says into the document; gives when it was written, if it says so.
-Read = Callable[[Match, Document, datetime], datetime | None]
+Mask = Callable[[str], str]
+Read = Callable[[Match, Document, datetime, Mask], datetime | None]
 
 FILE_AND_TEXT = r"(?P<file>[^:\s\]]+):(?P<line>\d+)\] (?P<text>.*)"
 # `ai102 serve --replicas` puts a replica's name before its lines.
@@ -56,8 +57,8 @@ class Text(NamedTuple):
     read: Read
 
 
-def triton(match: Match, document: Document, read_at: datetime) -> datetime | None:
-    text = _unquoted(match["text"])
+def triton(match: Match, document: Document, read_at: datetime, mask: Mask) -> datetime | None:
+    text = _unquoted(match["text"], mask)
     level = level_of(match["level"] or match["level2"])
     put(document, "log.level", level)
     put(document, "log.origin.file.name", match["file"])
@@ -79,7 +80,7 @@ def triton(match: Match, document: Document, read_at: datetime) -> datetime | No
     return moment_without_year(match["day"], match["clock"], read_at)
 
 
-def with_level(match: Match, document: Document, read_at: datetime) -> datetime | None:
+def with_level(match: Match, document: Document, read_at: datetime, mask: Mask) -> datetime | None:
     """A line that says its level and perhaps its process; its time, if any, is of an unknown time zone."""
     parts = match.groupdict()
     level = level_of(parts["level"])
@@ -91,9 +92,9 @@ def with_level(match: Match, document: Document, read_at: datetime) -> datetime 
     return None
 
 
-def logfmt(match: Match, document: Document, read_at: datetime) -> datetime | None:
+def logfmt(match: Match, document: Document, read_at: datetime, mask: Mask) -> datetime | None:
     """key=value pairs, as Prometheus and Alertmanager write."""
-    pairs = {key: _unquoted(value) for key, value in PAIR.findall(match[0])}
+    pairs = {key: _unquoted(value, mask) for key, value in PAIR.findall(match[0])}
     put(document, "log.level", level_of(pairs.get("level", "")))
     put(document, "log.logger", (pairs.get("component") or pairs.get("caller") or "")[:LONGEST_KEYWORD])
     put(document, "message", match[0])
@@ -110,11 +111,13 @@ TEXTS = (
 )
 
 
-def _unquoted(text: str) -> str:
+def _unquoted(text: str, mask: Mask) -> str:
     """The text without its quotes and escapes, if it is one string of JSON."""
-    if len(text) >= 2 and text[0] == text[-1] == '"':
-        try:
-            return str(json.loads(text, strict=False))
-        except ValueError:
-            return text[1:-1]
-    return text
+    if len(text) < 2 or not text[0] == text[-1] == '"':
+        return text
+    if "\\" not in text:
+        return text[1:-1]
+    try:
+        return mask(str(json.loads(text, strict=False)))
+    except ValueError:
+        return text[1:-1]

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from ai102.errors import UserError
 from ai102.logs.document import put
@@ -65,6 +64,7 @@ class Follower:
             self._look()
             self._next_look_s = now_s + LOOK_EVERY_S
         has_read = False
+        self._spool.measure()
         for source in list(self._sources.values()):
             if self._spool.is_full:
                 self._complain(
@@ -160,20 +160,22 @@ class Follower:
         return True
 
     def _line(self, source: Source, message: Message) -> bytes:
-        text = masked_line(self._masker, message.text)
+        text = masked_line(self._masker, message.text.rstrip(b"\r"))
         document = document_from_line(
             text.decode("utf-8", "replace"),
             origin=source.fields,
             read_at=datetime.now(UTC),
             written_at=message.written_at,
+            mask=self._mask,
         )
-        if b"\\" in text:  # an escape in a text may have hidden what its reader then sees
-            _mask_texts(self._masker, document)
         document["event"]["id"] = f"{source.id}-{message.offset}"
         document["log"]["offset"] = message.offset
         if message.stream:
             put(document, "labels.stream", message.stream)
         return json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+    def _mask(self, text: str) -> str:
+        return masked(self._masker, text)
 
     def _save(self) -> None:
         if self._waiting:  # the files were read further than the spool knows
@@ -195,13 +197,3 @@ def _is_same(handle: int, position: Position) -> bool:
     size = os.fstat(handle).st_size
     head = positions.head_of(handle, position.head_bytes)
     return size >= position.offset and head == (position.head_bytes, position.head)
-
-
-def _mask_texts(masker: Masker, value: dict[str, Any]) -> None:
-    for key in value.keys() & {"message", "error", "reason", "stack_trace", "original"}:
-        if isinstance(value[key], str):
-            value[key] = masked(masker, value[key])
-        else:
-            _mask_texts(masker, value[key])
-    if isinstance(event := value.get("event"), dict):
-        _mask_texts(masker, event)

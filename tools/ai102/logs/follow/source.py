@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ai102.logs.envelope import LONGEST_LINE_BYTES, Message, Unwrapper, envelope_of
-from ai102.logs.follow.positions import Position, head_of, new_id
+from ai102.logs.follow.positions import HEAD_BYTES, Position, head_of, new_id
 
 PIECE_BYTES = 1 << 18
 # A physical line: Docker escapes a part of 16 KiB to at most six times that, plain files have the whole line.
@@ -65,7 +65,8 @@ class Source:
         begin = self._line_begin
         self._next += len(piece)
         messages = list(self._messages(piece, begin))
-        self._head = head_of(self._handle, self._line_begin)
+        if self._head[0] < HEAD_BYTES:
+            self._head = head_of(self._handle, self._line_begin)
         return messages
 
     def last_words(self) -> list[Message]:

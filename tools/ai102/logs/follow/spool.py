@@ -50,7 +50,7 @@ class Spool:
             raise UserError(f"--spool: another masker writes to {folder}: stop it, or name another folder") from err
         self._handle = -1
         self.number = 0
-        self._size = 0
+        self._size = self._held = 0
         self.last_offsets: dict[str, int] = {}
 
     def open(self, at_least: int) -> None:
@@ -82,18 +82,18 @@ class Spool:
 
     @property
     def is_full(self) -> bool:
-        return self.held_bytes() >= self._most_bytes
+        """By what was measured last, and what was added since."""
+        return self._held >= self._most_bytes
 
     @property
     def has_full_segment(self) -> bool:
         return self._size >= self._segment_bytes
 
-    def held_bytes(self) -> int:
-        total = 0
+    def measure(self) -> None:
+        self._held = 0
         for _, path in segments(self.folder):
             with contextlib.suppress(FileNotFoundError):  # a shipper deleted it meanwhile
-                total += path.stat().st_size
-        return total
+                self._held += path.stat().st_size
 
     def append(self, lines: bytes) -> None:
         """All of it or nothing: OSError, such as for a full disk, leaves the file as it was."""
@@ -105,6 +105,7 @@ class Spool:
             os.ftruncate(self._handle, self._size)
             raise
         self._size += len(lines)
+        self._held += len(lines)
 
     def sync(self) -> None:
         """On the disk: only then may a position say that the lines were read."""
