@@ -21,7 +21,8 @@ def masker() -> Masker:
 
 def documents(spool: Path) -> list[dict[str, Any]]:
     """All that the spool holds, in its order."""
-    return [json.loads(line) for _, path in segments(spool) for line in path.read_text(encoding="utf-8").splitlines()]
+    contents = (path.read_text(encoding="utf-8") for _, path in segments(spool))
+    return [json.loads(line) for content in contents for line in content.split("\n")[:-1]]  # the last is not whole
 
 
 def messages(spool: Path) -> list[str]:
