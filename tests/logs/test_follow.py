@@ -121,7 +121,17 @@ def test_a_file_with_the_inode_of_another_is_another_file(follow: Follow, tmp_pa
     following.read()
     following.follower.close()
     log.write_text("x\n", encoding="utf-8")  # the same inode, as after a deletion
-    assert follow().read() == ["the first file, long enough", "x"]
+    following = follow()
+    assert following.read() == ["the first file, long enough", "x"]
+    log.rename(tmp_path / "a.log.1")
+    write(log, "y\n")
+    following.read()
+    following.leave_alone()
+    os.utime(tmp_path / "a.log.1", (0, 0))
+    following.read()
+    log.rename(tmp_path / "a.log.2")
+    write(log, "z\n")
+    assert following.read() == ["the first file, long enough", "x", "y", "z"]
 
 
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(follow: Follow, tmp_path: Path) -> None:
@@ -200,6 +210,19 @@ def test_a_line_that_is_too_long_becomes_one_that_says_so(follow: Follow, tmp_pa
     assert read[0] == "[a line of 2000000 bytes left out: more than 1048576]"
     assert read[1].startswith("[a line of 9000000 bytes left out")
     assert read[2] == "last"
+
+
+def test_a_disk_with_another_number_has_the_same_files(follow: Follow, tmp_path: Path) -> None:
+    write(tmp_path / "a.log", "1\n")
+    following = follow()
+    following.read()
+    following.follower.close()
+    file = tmp_path / "spool" / positions.FILE
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    saved["positions"][0]["device"] += 1
+    file.write_text(json.dumps(saved), encoding="utf-8")
+    write(tmp_path / "a.log", "2\n")
+    assert follow().read() == ["1", "2"]
 
 
 def test_positions_that_are_not_ours_are_one_line(follow: Follow, tmp_path: Path) -> None:

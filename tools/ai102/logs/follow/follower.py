@@ -47,7 +47,7 @@ class Follower:
         self._sources: dict[tuple[int, int], Source] = {}
         self._current: set[tuple[int, int]] = set()  # what the patterns name now
         saved = positions.load(spool.folder)
-        self._known = {(one.device, one.inode): one for one in saved.positions}
+        self._known = list(saved.positions)
         spool.open(saved.segment)
         self._skip_until = dict(spool.last_offsets)
         self._looked_at_s, self._saved_at_s, self._said_at_s = saved.saved_at_s, 0.0, -SAY_EVERY_S
@@ -89,10 +89,11 @@ class Follower:
         found = matching(self._patterns)
         self._current = {one.key for one in found}
         new = {one.key: one for one in found if one.key not in self._sources}
+        inodes = {position.inode for position in self._known}
         for path in [one.path for one in new.values()]:
             for written_at_s, older in rotated(path):
                 # At the very first look what was rotated before is not ours.
-                is_ours = older.key in self._known or 0 < self._looked_at_s - LOOK_EVERY_S <= written_at_s
+                is_ours = older.key[1] in inodes or 0 < self._looked_at_s - LOOK_EVERY_S <= written_at_s
                 if is_ours and older.key not in self._sources:
                     new.setdefault(older.key, older)
         for one in new.values():
@@ -108,9 +109,12 @@ class Follower:
             raise UserError(f"{found.path}: {err.strerror}: run the masker as a user who may read the logs") from err
         if handle is None:
             return
-        position = self._known.pop(found.key, None)
-        if position and not _is_same(handle, position):
-            position = None
+        # A device may have another number after a reboot.
+        same = [position for position in self._known if position.inode == found.key[1] and _is_same(handle, position)]
+        position = next((one for one in same if one.device == found.key[0]), None)
+        position = position or next((one for one in same if one.head_bytes), None)
+        # Of several with this inode the others were of files that are gone.
+        self._known = [one for one in self._known if one != position and (one.device, one.inode) != found.key]
         # What is rotated keeps the name under which it was written.
         path = Path(position.path) if position else found.path
         source = Source(path, handle, origin_of(path, self._host), position)
@@ -183,7 +187,7 @@ class Follower:
         self._spool.sync()
         kept = [source.position() for source in self._sources.values()]
         # A file that was there at the last end and is not found yet may still be mounted.
-        kept += list(self._known.values())[-MOST_ABSENT:]
+        kept += self._known[-MOST_ABSENT:]
         positions.save(self._spool.folder, Saved(tuple(kept), self._spool.number, self._looked_at_s))
         self._saved_at_s, self._is_changed = time.monotonic(), False
 
