@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,8 @@ class RefusedError(Exception):
         self.is_passing = is_passing
 
 
-class Action(NamedTuple):
+@dataclass(frozen=True)
+class Action:
     """One document: where it goes, and itself as JSON."""
 
     index: str
