@@ -67,6 +67,22 @@ def test_two_rotations_between_two_looks_lose_nothing(follow: Follow, tmp_path: 
     assert sorted(following.read()) == ["1", "2", "3"]
 
 
+def test_a_file_that_came_and_was_renamed_between_two_looks_is_found(follow: Follow, tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    write(log, "1\n")
+    following = follow()
+    following.read()
+    log.rename(tmp_path / "a.log.2")
+    following.read()
+    write(log, "2\n")
+    log.rename(tmp_path / "a.log.1")
+    assert following.read() == ["1", "2"]
+    following = follow()
+    write(log, "3\n")
+    log.rename(tmp_path / "a.log.3")
+    assert following.read() == ["1", "2", "3"]
+
+
 def test_rotations_while_nobody_follows_lose_nothing(follow: Follow, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     write(log, "1\n")

@@ -33,6 +33,7 @@ from ai102.masking.stream import masked_line
 LOOK_EVERY_S, SAVE_EVERY_S, SAY_EVERY_S = 1.0, 1.0, 60.0
 # Whoever wrote to a file before it was renamed or deleted may have some seconds more.
 LEFT_ALONE_S = 5.0
+FORGET_S = 60.0
 MOST_ABSENT = 1000
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -48,6 +49,7 @@ class Follower:
         self._current: set[tuple[int, int]] = set()  # what the patterns name now
         saved = positions.load(spool.folder)
         self._known = list(saved.positions)
+        self._seen_s = {Path(one.path): time.monotonic() for one in saved.positions}
         spool.open(saved.segment)
         self._skip_until = dict(spool.last_offsets)
         self._looked_at_s, self._saved_at_s, self._said_at_s = saved.saved_at_s, 0.0, -SAY_EVERY_S
@@ -90,7 +92,7 @@ class Follower:
         self._current = {one.key for one in found}
         new = {one.key: one for one in found if one.key not in self._sources}
         inodes = {position.inode for position in self._known}
-        for path in [one.path for one in new.values()]:
+        for path in self._changed_paths(found, [one.path for one in new.values()]):
             for written_at_s, older in rotated(path):
                 # At the very first look what was rotated before is not ours.
                 is_ours = older.key[1] in inodes or 0 < self._looked_at_s - LOOK_EVERY_S <= written_at_s
@@ -101,6 +103,13 @@ class Follower:
         self._looked_at_s = looked_at_s
         if new:
             self._save()  # an id must be on the disk before a line that bears it
+
+    def _changed_paths(self, found: Sequence[Found], new: Sequence[Path]) -> list[Path]:
+        """Where there is another file now, or for a minute none: what was there may have another name."""
+        now_s = time.monotonic()
+        self._seen_s.update((one.path, now_s) for one in found)
+        self._seen_s = {path: seen_s for path, seen_s in self._seen_s.items() if now_s - seen_s < FORGET_S}
+        return [*new, *(path for path, seen_s in self._seen_s.items() if seen_s < now_s)]
 
     def _open(self, found: Found) -> None:
         try:
