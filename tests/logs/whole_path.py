@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 
 from ai102.host.child import Child
+from ai102.logs.follow import positions
 from ai102.masking import Masker
 from tests.gateway.conftest import wait_until
 from tests.logs.opensearch_node import Node, running_node
@@ -65,6 +66,7 @@ class Logs:
             path.parent.mkdir(parents=True, exist_ok=True)
         self.patterns = [str(folder / "containers/*/*-json.log"), str(folder / "pods/*.log"), str(self.api)]
         self.rotations = 0
+        self.api.touch()
 
     def write(self, numbers: range) -> None:
         """The lines of these numbers; every number is in one line."""
@@ -105,6 +107,7 @@ class Logs:
         for number in range(self.rotations, 0, -1):
             self.api.with_name(f"api.log.{number}").rename(self.api.with_name(f"api.log.{number + 1}"))
         self.api.rename(self.api.with_name("api.log.1"))
+        self.api.touch()
         self.rotations += 1
 
 
@@ -158,6 +161,8 @@ def run(folder: Path, lines: int, outage_s: float, say: Any = print) -> Figures:
         stack.callback(programs.kill_all)
         for name in ("masker", "shipper"):
             programs.start(name)
+        # What was rotated before its first look is not the masker's.
+        wait_until(lambda: (folder / "spool" / positions.FILE).exists(), "the masker's first look", 60)
         writer = threading.Thread(target=_write_all, args=(logs, lines, node), daemon=True)
         writer.start()
         limit_s = 120 + lines / 200
