@@ -26,7 +26,7 @@ def documents(spool: Path) -> list[dict[str, Any]]:
 
 
 def messages(spool: Path) -> list[str]:
-    return [document["message"] for document in documents(spool)]
+    return [document.get("message", "") for document in documents(spool)]
 
 
 class Following:
