@@ -17,13 +17,12 @@ from ai102.cli import (
     engine,
     gateway,
     lint,
+    logs,
     masking,
-    networks,
-    parts,
-    preflight,
     monitoring,
     networks,
     parts,
+    preflight,
     seal,
     serve,
     tune,
@@ -60,6 +59,7 @@ app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revok
 app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
+app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
 app.add_typer(monitoring.app, name="monitoring", help="Rules and routes of Prometheus: render, check, facts.")
 app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
