@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -96,9 +97,7 @@ class Stack:
         def job(name: str, address: str, **labels: str) -> dict[str, object]:
             return {"job_name": name, "static_configs": [{"targets": [address], "labels": labels}]}
 
-        triton = [
-            {"targets": [self.at[f"{name} metrics"]], "labels": {"replica": name}} for name in REPLICAS
-        ]
+        triton = [{"targets": [self.at[f"{name} metrics"]], "labels": {"replica": name}} for name in REPLICAS]
         config = {
             "global": {"scrape_interval": f"{EVERY_S}s", "evaluation_interval": f"{EVERY_S}s"},
             "rule_files": [str(path) for path in rules],
@@ -122,7 +121,11 @@ def running(folder: Path, prometheus: Path, node_exporter: Path, rules: Sequence
     with ExitStack() as started:
         for name in REPLICAS:
             started.callback(stack.start_replica(name).stop, at_once=True)
-        for log, *words in (("auth.log", "auth", "serve"), ("api.log", "api", "serve"), ("gateway.log", "gateway", "run")):
+        for log, *words in (
+            ("auth.log", "auth", "serve"),
+            ("api.log", "api", "serve"),
+            ("gateway.log", "gateway", "run"),
+        ):
             started.enter_context(command(folder, log, *words))
         started.enter_context(_program(folder, node_exporter, f"--web.listen-address={stack.at['node']}"))
         config = stack.write_prometheus_config(rules)
@@ -179,6 +182,11 @@ class Load:
                 (rest, token, lambda client: client.infer("embed_text", {})),
             )
         ]
+
+    def run_for(self, seconds: float) -> None:
+        """Let so much time of load pass: rates are over time, and only time fills them."""
+        ends = time.monotonic() + seconds
+        wait_until(lambda: time.monotonic() >= ends, "time passes", seconds + 1)
 
     def __enter__(self) -> Load:
         for worker in self._workers:
