@@ -20,6 +20,7 @@ from ai102.cli import (
     lint,
     masking,
     networks,
+    parts,
     seal,
     serve,
     top,
@@ -59,6 +60,7 @@ app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles:
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(dashboards.app, name="dashboards", help="Grafana's dashboards: render, pictures.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
+app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
 
 
 def main() -> None:
