@@ -51,6 +51,16 @@ def test_the_window_forgets_what_is_older_than_it() -> None:
     assert (window.span.seconds, rates(window)) == (10.0, {"a": 10.0})
 
 
+def test_the_last_seconds_are_known_once_the_window_reaches_so_far() -> None:
+    window = Window(10.0)
+    window.add(0.0, scrape(a=0))
+    window.add(4.0, scrape(a=40))
+    assert window.lately(5.0) is None
+    window.add(6.0, scrape(a=40))
+    window.add(9.0, scrape(a=40))
+    assert window.lately(5.0) == (scrape(a=40), scrape(a=40), 5.0)
+
+
 def test_after_a_process_did_not_answer_it_has_no_rates_until_two_scrapes() -> None:
     window = Window()
     window.add(100.0, scrape(a=5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -40,12 +41,12 @@ def top(
 
     source = _source(url, gateway, triton or [], policy, contract)
     console = Console(highlight=False)
-    if form == "json" and not once:
-        for line in watch.lines(source.read, interval):
-            typer.echo(line)
-        return
-    if not once and console.is_terminal:
-        watch.live(source.read, interval, console)
+    if not once and (form == "json" or console.is_terminal):
+        with suppress(KeyboardInterrupt):
+            if form == "json":
+                for line in watch.lines(source, interval):
+                    typer.echo(line)
+            watch.live(source, interval, console)
         return
     judged = watch.once(source, interval)
     if form == "json":

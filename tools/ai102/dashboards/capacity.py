@@ -45,7 +45,7 @@ def replicas_now() -> stats.Panel:
         "Replicas",
         "That the gateway sends requests to.",
         "short",
-        Query("sum(ai102_gateway_replica_up)", "up"),
+        Query("sum(min by (replica) (ai102_gateway_replica_up))", "up"),
     )
 
 

@@ -130,7 +130,7 @@ def replica_up() -> lines.Panel:
         "Replicas that serve",
         "1: gets requests. 0: the gateway's checks fail.",
         "short",
-        Query(f"ai102_gateway_replica_up{{{REPLICA}}}", "{{replica}}"),
+        Query(f"min by (replica) (ai102_gateway_replica_up{{{REPLICA}}})", "{{replica}}"),
     ).max(1)
 
 
@@ -139,7 +139,7 @@ def replica_in_flight() -> lines.Panel:
         "In flight on each replica",
         "The gateway sends a request to the replica with the fewest: a replica above the others is slow.",
         "short",
-        Query(f"ai102_gateway_replica_in_flight{{{REPLICA}}}", "{{replica}}"),
+        Query(f"sum by (replica) (ai102_gateway_replica_in_flight{{{REPLICA}}})", "{{replica}}"),
     )
 
 
@@ -148,7 +148,7 @@ def replica_drained() -> lines.Panel:
         "Replicas taken out",
         "1: `ai102 gateway drain` took it out, it gets nothing new. It stays so until `ai102 gateway undrain`.",
         "short",
-        Query(f"ai102_gateway_replica_drained{{{REPLICA}}}", "{{replica}}"),
+        Query(f"max by (replica) (ai102_gateway_replica_drained{{{REPLICA}}})", "{{replica}}"),
     ).max(1)
 
 
@@ -166,7 +166,9 @@ def certificates() -> lines.Panel:
         "Days until a certificate expires",
         "The gateway takes a new file at `ai102 gateway reload`.",
         "d",
-        Query(f"(ai102_certificate_expiry_timestamp_seconds - time()) / {DAY_S}", "{{certificate}}"),
+        Query(
+            f"min by (certificate) (ai102_certificate_expiry_timestamp_seconds - time()) / {DAY_S}", "{{certificate}}"
+        ),
         span=24,
     )
 

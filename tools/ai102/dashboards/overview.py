@@ -69,7 +69,7 @@ def replicas_now() -> stats.Panel:
         "Replicas that serve",
         "The share of the gateway's replicas that are up.",
         "percentunit",
-        Query("avg(ai102_gateway_replica_up)", "up"),
+        Query("avg(min by (replica) (ai102_gateway_replica_up))", "up"),
         span=4,
         colours=limits((0.5, YELLOW), (1.0, GREEN), first=RED),
     )

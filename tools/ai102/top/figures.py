@@ -17,7 +17,7 @@ def pipelines_from_figures(figures: Figures, goals: Mapping[str, Goal]) -> tuple
 
 
 def models_from_figures(figures: Figures) -> tuple[Model, ...]:
-    """Of rate, executions, requests, failures, busy_us, queue_us (each per second) and waiting."""
+    """Of rate, executions, progress, requests, failures, busy_us, queue_us (each per second) and waiting."""
     return tuple(_model(name, _known(row)) for name, row in figures.items())
 
 
@@ -54,6 +54,7 @@ def _model(name: str, row: Mapping[str, float]) -> Model:
         in_flight=busy_us / 1e6,
         waiting=row.get("waiting"),
         failures=row.get("failures", 0.0),
+        progress=row.get("progress"),
     )
 
 

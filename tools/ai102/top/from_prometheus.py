@@ -25,6 +25,8 @@ PIPELINES = {
 MODELS = {
     "rate": "sum by (model) (rate(nv_inference_count[1m]))",
     "executions": "sum by (model) (rate(nv_inference_exec_count[1m]))",
+    # Between the last two scrapes.
+    "progress": "sum by (model) (irate(nv_inference_exec_count[1m]))",
     "requests": "sum by (model) (rate(nv_inference_request_success[1m]))",
     "busy_us": "sum by (model) (rate(nv_inference_request_duration_us[1m]))",
     "queue_us": "sum by (model) (rate(nv_inference_queue_duration_us[1m]))",
@@ -32,9 +34,9 @@ MODELS = {
     "failures": 'sum by (model) (rate(nv_inference_request_failure{reason!="CANCELED"}[1m]))',
 }
 REPLICAS = {
-    "is_up": "ai102_gateway_replica_up",
-    "is_drained": "ai102_gateway_replica_drained",
-    "in_flight": "ai102_gateway_replica_in_flight",
+    "is_up": "min by (replica) (ai102_gateway_replica_up)",
+    "is_drained": "max by (replica) (ai102_gateway_replica_drained)",
+    "in_flight": "sum by (replica) (ai102_gateway_replica_in_flight)",
     "rate": "sum by (replica) (rate(nv_inference_count[1m]))",
     "answers": 'max by (replica) (up{job="triton"})',
 }

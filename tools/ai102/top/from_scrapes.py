@@ -16,6 +16,8 @@ from ai102.top.reading import Goal, Reading
 from ai102.top.scrapes import Span, Window, buckets, summed
 
 TIMEOUT_S = 2.0
+# A model that computes nothing for so long while requests wait does not only take its time.
+NO_PROGRESS_S = 5.0
 REQUESTS = "ai102_gateway_requests_total"
 BUCKETS = "ai102_gateway_request_duration_seconds_bucket"
 SPOILT = ("refused", "limited", "client_error")  # by the caller
@@ -117,6 +119,8 @@ class Scraping:
                 for figure, name in MODEL_COUNTERS.items():
                     _add(models, figure, summed(span.rises(name), "model"))
                 _add(models, "failures", summed(span.rises(FAILURES, _is_no_cancellation), "model"))
+                if lately := self._windows[process].lately(NO_PROGRESS_S):
+                    _add(models, "progress", summed(lately.rises(MODEL_COUNTERS["executions"]), "model"))
                 replica["rate"] = sum(value for _, value in span.rises(MODEL_COUNTERS["rate"]))
         return models
 

@@ -41,6 +41,7 @@ class Model:
     in_flight: float | None = None  # on average
     waiting: float | None = None  # in the queue at this moment
     failures: float = 0.0  # requests, without those that their callers cancelled
+    progress: float | None = None  # executions too, over the last seconds alone
 
     @property
     def batch(self) -> float | None:

@@ -60,6 +60,14 @@ class Window:
         first, last = self._moments[0], self._moments[-1]
         return Span(first.scrape, last.scrape, last.at_s - first.at_s)
 
+    def lately(self, seconds: float) -> Span | None:
+        """The last `seconds`, or somewhat more; None where the window does not reach so far back."""
+        last = self._moments[-1] if self._moments else None
+        for first in reversed(self._moments):
+            if last is not None and last.at_s - first.at_s >= seconds:
+                return Span(first.scrape, last.scrape, last.at_s - first.at_s)
+        return None
+
     @property
     def newest(self) -> Scrape | None:
         return self._moments[-1].scrape if self._moments else None

@@ -15,8 +15,6 @@ FULL = 0.9
 MOSTLY = 0.5
 # So few requests wait in any batch that forms.
 FEW_WAITING = 1.0
-# A model that computes nothing for so long while requests wait does not only take its time.
-NO_PROGRESS_S = 5.0
 
 BROKEN, BAD, UNUSUAL, GOOD, QUIET = range(5)
 
@@ -55,7 +53,7 @@ def judged(reading: Reading) -> Judged:
     return Judged(
         reading,
         _worst_first(reading.pipelines, of_pipeline),
-        _worst_first(reading.models, lambda model: of_model(model, reading.window_s)),
+        _worst_first(reading.models, of_model),
         _worst_first(reading.replicas, of_replica),
     )
 
@@ -75,8 +73,8 @@ def of_pipeline(pipeline: Pipeline) -> State:
     return State(GOOD, "ok") if pipeline.rate or pipeline.in_flight else State(QUIET, "idle")
 
 
-def of_model(model: Model, window_s: float) -> State:
-    if model.waiting and not model.executions and window_s >= NO_PROGRESS_S:
+def of_model(model: Model) -> State:
+    if model.waiting and model.progress == 0:
         return State(BROKEN, "stuck", f"{model.waiting:g} requests wait and none is computed")
     if model.failures > 0:
         return State(BROKEN, "failing", f"{number(model.failures)} requests a second fail in Triton")
