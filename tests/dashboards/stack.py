@@ -24,6 +24,7 @@ from tests.gateway.test_whole import PASSWORD, ROOT, ai102, command
 
 MODELS = ("classify_image", "score_image", "embed_text")
 REPLICAS = ("a", "b")
+JOBS = {"triton", "gateway", "issuer", "api", "node", "prometheus"}
 READY_S = 90.0
 # The stack's scrapes and rules, short so that a test need not wait minutes for what takes four scrapes.
 EVERY_S = 1
@@ -104,6 +105,8 @@ class Stack:
             "scrape_configs": [
                 {"job_name": "triton", "static_configs": triton},
                 job("gateway", self.at["metrics"]),
+                job("issuer", self.at["issuer"]),
+                job("api", self.at["api"]),
                 job("node", self.at["node"]),
                 job("prometheus", self.at["prometheus"]),
             ],
@@ -135,7 +138,7 @@ def running(folder: Path, prometheus: Path, node_exporter: Path, rules: Sequence
                 f"--web.listen-address={stack.at['prometheus']}",
             )
         )  # fmt: skip
-        wait_until(lambda: _scraped(stack) == {"triton", "gateway", "node", "prometheus"}, "all is scraped", READY_S)
+        wait_until(lambda: _scraped(stack) == JOBS, "all is scraped", READY_S)
         yield stack
 
 

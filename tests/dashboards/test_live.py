@@ -62,7 +62,16 @@ MAY_BE_ZERO = {
     "Answers by their time",
     "Network",
 }
-LARGEST = {"percentunit": 1.5, "s": 60.0, "reqps": 1e5, "d": 5000.0, "currencyUSD": 10.0, "Bps": 1e11, "short": 1e6}
+LARGEST = {
+    "percentunit": 1.5,
+    "s": 60.0,
+    "reqps": 1e5,
+    "d": 5000.0,
+    "currencyUSD": 10.0,
+    "Bps": 1e11,
+    "bytes": 1e11,
+    "short": 1e6,
+}
 
 
 @pytest.fixture(scope="module")

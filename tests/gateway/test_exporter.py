@@ -1,4 +1,4 @@
-"""The exporter before real proxies and replicas: what it counts, what is in flight, and what it says without a proxy."""
+"""The exporter before real proxies and replicas: what it counts, what is in flight, and what it says with no proxy."""
 
 import re
 import time

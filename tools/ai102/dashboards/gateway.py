@@ -28,7 +28,7 @@ def board() -> Board:
             Row("Requests", (by_outcome, by_pipeline, by_protocol, refused)),
             Row("Time to an answer", (durations, quantiles)),
             Row("Replicas", (replica_up, replica_in_flight, replica_drained, scrapes)),
-            Row("Certificates", (certificates,)),
+            Row("Issuer and friendly API", (service_requests, service_durations, memory, certificates)),
         ),
     )
 
@@ -161,15 +161,46 @@ def scrapes() -> lines.Panel:
     ).max(1)
 
 
+def service_requests() -> lines.Panel:
+    return graph(
+        "Requests to issuer and API",
+        "By status. 401 of the issuer: wrong passwords.",
+        "reqps",
+        Query("sum by (job, status) (rate(ai102_http_requests_total[$__rate_interval]))", "{{job}} {{status}}"),
+    )
+
+
+def service_durations() -> lines.Panel:
+    return graph(
+        "Time of issuer and API, p99",
+        "The issuer hashes passwords on purpose slowly; the API's time has Triton's in it.",
+        "s",
+        Query(
+            "histogram_quantile(0.99, "
+            "sum by (job, le) (rate(ai102_http_request_duration_seconds_bucket[$__rate_interval])))",
+            "{{job}}",
+        ),
+    )
+
+
+def memory() -> lines.Panel:
+    return graph(
+        "Memory of our processes",
+        "Resident memory. A line that rises for hours is a leak.",
+        "bytes",
+        Query('sum by (job) (process_resident_memory_bytes{job=~"gateway|issuer|api"})', "{{job}}"),
+    )
+
+
 def certificates() -> lines.Panel:
     return graph(
-        "Days until a certificate expires",
-        "The gateway takes a new file at `ai102 gateway reload`.",
+        "Days until a certificate or key expires",
+        "The gateway takes a new certificate at `ai102 gateway reload`; `ai102 auth rotate-keys` makes a new key.",
         "d",
         Query(
             f"min by (certificate) (ai102_certificate_expiry_timestamp_seconds - time()) / {DAY_S}", "{{certificate}}"
         ),
-        span=24,
+        Query(f"max(ai102_signing_key_expiry_timestamp_seconds - time()) / {DAY_S}", "the issuer's newest key"),
     )
 
 

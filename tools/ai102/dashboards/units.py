@@ -13,6 +13,8 @@ def worded(value: float, unit: str) -> str:
         return f"{value * 1e3:.3g} ms" if abs(value) < 1 else f"{value:.3g} s"
     if unit == "Bps":
         return _scaled(value, ("B/s", "kB/s", "MB/s", "GB/s"))
+    if unit == "bytes":
+        return _scaled(value, ("B", "kB", "MB", "GB"))
     if unit == "currencyUSD":
         return f"${value:.3g}"
     word = {"reqps": "/s", "d": "days"}.get(unit, "")
