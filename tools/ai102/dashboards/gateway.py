@@ -195,12 +195,12 @@ def memory() -> lines.Panel:
 def certificates() -> lines.Panel:
     return graph(
         "Days until a certificate or key expires",
-        "The gateway takes a new certificate at `ai102 gateway reload`; `ai102 auth rotate-keys` makes a new key.",
+        "The gateway takes a new certificate at `ai102 gateway reload`; the issuer's key is due for `ai102 auth rotate-keys` then.",
         "d",
         Query(
             f"min by (certificate) (ai102_certificate_expiry_timestamp_seconds - time()) / {DAY_S}", "{{certificate}}"
         ),
-        Query(f"max(ai102_signing_key_expiry_timestamp_seconds - time()) / {DAY_S}", "the issuer's newest key"),
+        Query(f"max(ai102_signing_key_expiry_timestamp_seconds - time()) / {DAY_S}", "the issuer's signing key"),
     )
 
 
