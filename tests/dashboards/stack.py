@@ -6,10 +6,13 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ai102.client import Client, InferenceError, Retry, Tls
 from ai102.gateway.replicas import restricting_arguments
@@ -182,7 +185,7 @@ class Load:
                 (grpc, token, lambda client: client.embed(texts[:4])),
                 (grpc, token, lambda client: client.embed(texts[:2])),
                 (rest, "", lambda client: client.embed(texts[:1])),
-                (rest, token, lambda client: client.infer("embed_text", {})),
+                (rest, token, lambda client: client.infer("embed_text", {"wrong": np.zeros(3, np.uint8)})),
             )
         ]
 
@@ -201,7 +204,7 @@ class Load:
         for worker in self._workers:
             worker.join()
 
-    def _run(self, url: str, token: str, ask) -> None:  # type: ignore[no-untyped-def]
+    def _run(self, url: str, token: str, ask: Callable[[Client], Any]) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with Client(url, headers=headers, tls=self.stack.tls, timeout_s=10, retry=Retry(tries=1)) as client:
             while not self._stop.wait(0.01 if token else 0.2):

@@ -216,7 +216,7 @@ def test_both_sources_of_top_agree(stack: Stack) -> None:
 def test_top_prints_one_screen_where_the_output_is_no_terminal(stack: Stack) -> None:
     _, output, _ = top(stack, *stack.scraping_options)
     assert "\x1b[" not in output
-    assert re.search(r"^(ok|SLOW|FULL) +classify_image ", output, re.M)
+    assert re.search(r"^\w+ +classify_image ", output, re.M)
     assert "replicas 2 of 2 up" in output
 
 

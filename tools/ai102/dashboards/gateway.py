@@ -195,7 +195,7 @@ def memory() -> lines.Panel:
 def certificates() -> lines.Panel:
     return graph(
         "Days until a certificate or key expires",
-        "The gateway takes a new certificate at `ai102 gateway reload`; the issuer's key is due for `ai102 auth rotate-keys` then.",
+        "`ai102 gateway reload` takes a new certificate, `ai102 auth rotate-keys` makes a new key.",
         "d",
         Query(
             f"min by (certificate) (ai102_certificate_expiry_timestamp_seconds - time()) / {DAY_S}", "{{certificate}}"
