@@ -61,6 +61,9 @@ MAY_BE_ZERO = {
     "Where a request's time goes",
     "Answers by their time",
     "Network",
+    "Pace of failures",
+    "Pace of slow answers",
+    "Capacity used, by calls in flight",
 }
 LARGEST = {
     "percentunit": 1.5,

@@ -20,7 +20,7 @@ READING = Reading(
     ),
     (Model("embed_text", 212, 106, 0.087, 0.62, 18.4, 14, 0), Model("minilm_int8")),
     (Replica("a", True, False, 17, 412, True), Replica("b", False, False, 0, None, False)),
-    (), (), ("not shown: nothing",),
+    0.5, (), (), ("not shown: nothing",),
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def test_what_is_wrong_stands_at_the_top_in_sentences() -> None:
         "3 WRONG",
         "  replica b: the gateway's checks fail, it gets no requests",
         "  pipeline embed_text: 9 % of its calls fail, 0.1 % may",
-        "  model embed_text: requests wait for 62 % of their time, 14 now",
+        "  model embed_text: requests wait 53.9 ms, 62 % of their time",
     ]
 
 

@@ -23,7 +23,6 @@ REPLICA = Replica("a", True, False, 3, 10, True)
         ({"success": 0.98, "success_goal": None}, "failing", "2 % of its calls fail, 1 % may"),
         ({"p99_s": 0.34}, "slow", "p99 is 340 ms, the goal 100 ms"),
         ({"p99_s": 0.34, "p99_goal_s": None}, "ok", ""),
-        ({"capacity_used": 0.95}, "full", "95 % of the measured capacity is used"),
         ({"refused": 0.7, "success": None}, "refused", "70 % of its calls are refused"),
         ({"success": 0.5, "p99_s": 3.0}, "failing", "50 % of its calls fail, 0.1 % may"),
         ({"rate": 0, "in_flight": 0, "success": None, "p99_s": None}, "idle", ""),
@@ -42,8 +41,8 @@ def test_a_pipeline_is_judged_by_its_goals(change: dict[str, float], word: str, 
         ({"progress": None, "waiting": 7}, "ok", ""),
         ({"progress": 0.0, "waiting": 0}, "ok", ""),
         ({"failures": 0.4}, "failing", "0.4 requests a second fail in Triton"),
-        ({"queue_share": 0.62, "waiting": 14}, "queueing", "requests wait for 62 % of their time, 14 now"),
-        ({"queue_share": 0.62, "waiting": 1}, "ok", ""),
+        ({"queue_share": 0.62, "mean_s": 0.1}, "queueing", "requests wait 62 ms, 62 % of their time"),
+        ({"queue_share": 0.62, "mean_s": 0.002}, "ok", ""),
         ({"queue_share": None, "rate": 0, "executions": 0, "in_flight": 0}, "idle", ""),
     ],
 )
@@ -72,6 +71,7 @@ def test_what_is_wrong_comes_first_in_rows_and_sentences() -> None:
          replace(PIPELINE, name="broken", success=0.5)),
         (MODEL,),
         (REPLICA, replace(REPLICA, name="b", is_up=False)),
+        0.95,
         ("LatencyBurn slow (page)",),
         ("api at 127.0.0.1:8090 does not answer Prometheus",),
     )  # fmt: skip
@@ -83,6 +83,7 @@ def test_what_is_wrong_comes_first_in_rows_and_sentences() -> None:
         "replica b: the gateway's checks fail, it gets no requests",
         "pipeline broken: 50 % of its calls fail, 0.1 % may",
         "pipeline slow: p99 is 1 s, the goal 100 ms",
+        "95 % of the replicas' measured capacity is used",
         "alert LatencyBurn slow (page)",
     ]
 

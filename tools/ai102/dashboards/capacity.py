@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import timeseries as lines
 
 from ai102.dashboards import variables
 from ai102.dashboards.layout import Board, Row
-from ai102.dashboards.styles import RED, YELLOW, Query, graph, limits, number
+from ai102.dashboards.styles import RED, YELLOW, Query, graph, limits, number, stacked
 
 CHOSEN = 'pipeline=~"$pipeline"'
 # Of a machine, not of what is mounted inside it for a process.
@@ -23,7 +23,8 @@ def board() -> Board:
         variables=(variables.pipeline, variables.replica),
         rows=(
             Row("Now", (used_now, replicas_now, cost_now, disk_now)),
-            Row("Replicas", (used, in_flight, inferences, waiting)),
+            Row("Capacity", (used, used_in_flight)),
+            Row("Replicas", (in_flight, inferences, waiting, scraping)),
             Row("Cost", (cost, answers)),
             Row("Machines", (processor, memory, disk, network)),
         ),
@@ -33,9 +34,9 @@ def board() -> Board:
 def used_now() -> stats.Panel:
     return number(
         "Capacity used",
-        "Requests in flight or arriving, over what loadtest/capacity.json says the replicas carry within the goal.",
+        "Arriving calls of all pipelines, over what loadtest/capacity.json says the replicas carry within the goals.",
         "percentunit",
-        Query(f"pipeline:capacity_used:ratio{{{CHOSEN}}}", "{{pipeline}}"),
+        Query("gateway:capacity_used:ratio", "all pipelines"),
         colours=limits((0.7, YELLOW), (0.9, RED)),
     )
 
@@ -52,8 +53,8 @@ def replicas_now() -> stats.Panel:
 def cost_now() -> stats.Panel:
     return number(
         "Cost of 1,000 answers",
-        "The price of the replicas' hours, over the answers they gave.",
-        "currencyUSD",
+        "The price of the replicas' hours, costs.replica_hour of models.toml, over the answers they gave.",
+        "short",
         Query(f"pipeline:cost_per_1000:rate5m{{{CHOSEN}}}", "{{pipeline}}"),
     ).decimals(4)
 
@@ -69,11 +70,20 @@ def disk_now() -> stats.Panel:
 
 
 def used() -> lines.Panel:
-    return graph(
-        "Capacity used",
-        "Above 100 % latency leaves its goal; autoscaling adds replicas well before.",
+    return stacked(
+        "Capacity used, by arriving calls",
+        "Pipelines share the replicas, so their shares add up. Above 100 % latency leaves its goal.",
         "percentunit",
         Query(f"pipeline:capacity_used:ratio{{{CHOSEN}}}", "{{pipeline}}"),
+    )
+
+
+def used_in_flight() -> lines.Panel:
+    return stacked(
+        "Capacity used, by calls in flight",
+        "The same by what is under way: it rises first when answers become slow.",
+        "percentunit",
+        Query(f"pipeline:in_flight_used:ratio{{{CHOSEN}}}", "{{pipeline}}"),
     )
 
 
@@ -104,11 +114,20 @@ def waiting() -> lines.Panel:
     )
 
 
+def scraping() -> lines.Panel:
+    return graph(
+        "Series in Prometheus",
+        "What Prometheus keeps in memory; it grows with pipelines, models and replicas, never with callers.",
+        "short",
+        Query("sum(prometheus_tsdb_head_series)", "series"),
+    )
+
+
 def cost() -> lines.Panel:
     return graph(
         "Cost of 1,000 answers",
         "It falls as the replicas are used better.",
-        "currencyUSD",
+        "short",
         Query(f"pipeline:cost_per_1000:rate5m{{{CHOSEN}}}", "{{pipeline}}"),
     )
 

@@ -22,6 +22,7 @@ def board() -> Board:
             Row("Now", (success_now, p99_now, alerts_now, replicas_now)),
             Row("Success", (success, failures)),
             Row("Latency", (p99, p50)),
+            Row("Budgets", (failure_pace, slowness_pace)),
             Row("Traffic", (arrivals, completions, in_flight, cost)),
         ),
     )
@@ -45,7 +46,7 @@ def p99_now() -> stats.Panel:
         "Above 100 % the slowest hundredth of the answers takes longer than models.toml allows.",
         "percentunit",
         Query(
-            f"pipeline:latency_seconds:p99_rate5m{{{CHOSEN}}} / on (pipeline) pipeline:latency_goal_seconds:p99",
+            f"pipeline:latency_seconds:p99_rate5m{{{CHOSEN}}} / on (pipeline) contract:p99_goal:seconds",
             "{{pipeline}}",
         ),
         span=8,
@@ -81,7 +82,7 @@ def success() -> lines.Panel:
         "Answered requests over 5 minutes, with each pipeline's goal as a line of its own.",
         "percentunit",
         Query(f"pipeline:success:ratio_rate5m{{{CHOSEN}}}", "{{pipeline}}"),
-        Query(f"pipeline:success_goal:ratio{{{CHOSEN}}}", "goal of {{pipeline}}"),
+        Query(f"contract:success_goal:ratio{{{CHOSEN}}}", "goal of {{pipeline}}"),
     ).max(1)
 
 
@@ -104,7 +105,7 @@ def p99() -> lines.Panel:
         "99 of 100 answers are faster, measured at the gateway over 5 minutes; with each pipeline's goal.",
         "s",
         Query(f"pipeline:latency_seconds:p99_rate5m{{{CHOSEN}}}", "{{pipeline}}"),
-        Query(f"pipeline:latency_goal_seconds:p99{{{CHOSEN}}}", "goal of {{pipeline}}"),
+        Query(f"contract:p99_goal:seconds{{{CHOSEN}}}", "goal of {{pipeline}}"),
     )
 
 
@@ -117,10 +118,37 @@ def p50() -> lines.Panel:
     )
 
 
+def failure_pace() -> lines.Panel:
+    return graph(
+        "Pace of failures",
+        "1: as many calls fail as the goal allows. The alerts page at 14.4 over an hour, at 6 over six hours.",
+        "short",
+        *(
+            Query(
+                f"pipeline:failed:ratio_rate{window}{{{CHOSEN}}} / on (pipeline) pipeline:error_budget:ratio",
+                f"{{{{pipeline}}}} over {window}",
+            )
+            for window in ("1h", "6h")
+        ),
+    )
+
+
+def slowness_pace() -> lines.Panel:
+    return graph(
+        "Pace of slow answers",
+        "1: one answer in a hundred takes longer than the goal, as p99 allows. The alerts page at 14.4 and 6.",
+        "short",
+        *(
+            Query(f"pipeline:slow:ratio_rate{window}{{{CHOSEN}}} / 0.01", f"{{{{pipeline}}}} over {window}")
+            for window in ("1h", "6h")
+        ),
+    )
+
+
 def arrivals() -> lines.Panel:
     return graph(
         "Arrivals",
-        "Requests that reach the gateway each second, whatever becomes of them.",
+        "Calls with a right to ask that reach the gateway each second, those too that still wait.",
         "reqps",
         Query(f"pipeline:arrivals:rate1m{{{CHOSEN}}}", "{{pipeline}}"),
     )
@@ -147,7 +175,7 @@ def in_flight() -> lines.Panel:
 def cost() -> lines.Panel:
     return graph(
         "Cost of 1,000 answers",
-        "The price of the replicas' hours, over the answers they gave.",
-        "currencyUSD",
+        "The price of the replicas' hours, costs.replica_hour of models.toml, over the answers they gave.",
+        "short",
         Query(f"pipeline:cost_per_1000:rate5m{{{CHOSEN}}}", "{{pipeline}}"),
     )

@@ -15,8 +15,6 @@ def worded(value: float, unit: str) -> str:
         return _scaled(value, ("B/s", "kB/s", "MB/s", "GB/s"))
     if unit == "bytes":
         return _scaled(value, ("B", "kB", "MB", "GB"))
-    if unit == "currencyUSD":
-        return f"${value:.3g}"
     word = {"reqps": "/s", "d": "days"}.get(unit, "")
     return f"{_plain(value)} {word}".rstrip()
 

@@ -40,6 +40,7 @@ REPLICAS = {
     "rate": "sum by (replica) (rate(nv_inference_count[1m]))",
     "answers": 'max by (replica) (up{job="triton"})',
 }
+CAPACITY = "max(gateway:capacity_used:ratio)"
 # The replicas have rows of their own.
 NOT_SCRAPED = 'up{job!="triton"} == 0'
 
@@ -54,6 +55,7 @@ def reading_from_prometheus(url: str, goals: Mapping[str, Goal]) -> Reading:
         pipelines_from_figures(_figures(url, PIPELINES, "pipeline"), goals),
         models_from_figures(_figures(url, MODELS, "model")),
         replicas_from_figures(_figures(url, REPLICAS, "replica")),
+        next((sample.value for sample in instant(url, CAPACITY)), None),
         tuple(_named(alert) for alert in firing_alerts(url)),
         tuple(f"{labels.get('job')} at {labels.get('instance')} does not answer Prometheus" for labels in silent),
     )

@@ -73,6 +73,7 @@ class Reading:
     pipelines: tuple[Pipeline, ...] = ()
     models: tuple[Model, ...] = ()
     replicas: tuple[Replica, ...] = ()
+    capacity_used: float | None = None  # by all pipelines together
     alerts: tuple[str, ...] | None = None  # that fire; None: the source has none
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

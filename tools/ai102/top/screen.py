@@ -101,6 +101,8 @@ def _sums(judged: Judged) -> Text:
     if judged.pipelines:
         words.append(f"{states.number(sum(part.rate for part, _ in judged.pipelines))} requests/s")
         words.append(f"{states.number(sum(part.in_flight or 0 for part, _ in judged.pipelines))} in flight")
+    if judged.reading.capacity_used is not None:
+        words.append(f"{states.share(judged.reading.capacity_used)} of the capacity used")
     return Text(", ".join(words))
 
 

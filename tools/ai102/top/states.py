@@ -13,8 +13,8 @@ SUCCESS_GOAL = 0.99
 # Of the measured capacity: beyond it a burst leaves the latency goal.
 FULL = 0.9
 MOSTLY = 0.5
-# So few requests wait in any batch that forms.
-FEW_WAITING = 1.0
+# A shorter wait is a batch that forms.
+LONG_WAIT_S = 0.01
 
 BROKEN, BAD, UNUSUAL, GOOD, QUIET = range(5)
 
@@ -45,6 +45,9 @@ class Judged(NamedTuple):
         parts: list[tuple[State, str]] = [(State(BROKEN, "no answer"), line) for line in self.reading.problems]
         for kind, rows in (("replica", self.replicas), ("pipeline", self.pipelines), ("model", self.models)):
             parts += [(state, f"{kind} {part.name}: {state.why}") for part, state in rows if state.is_wrong]
+        if (self.reading.capacity_used or 0) >= FULL:
+            used = share(self.reading.capacity_used or 0)
+            parts.append((State(BAD, "full"), f"{used} of the replicas' measured capacity is used"))
         parts += [(State(BAD, "fires"), f"alert {alert}") for alert in self.reading.alerts or ()]
         return [line for _, line in sorted(parts, key=lambda part: part[0].rank)]
 
@@ -66,8 +69,6 @@ def of_pipeline(pipeline: Pipeline) -> State:
         )
     if pipeline.p99_s is not None and pipeline.p99_goal_s is not None and pipeline.p99_s > pipeline.p99_goal_s:
         return State(BAD, "slow", f"p99 is {time(pipeline.p99_s)}, the goal {time(pipeline.p99_goal_s)}")
-    if pipeline.capacity_used is not None and pipeline.capacity_used >= FULL:
-        return State(BAD, "full", f"{share(pipeline.capacity_used)} of the measured capacity is used")
     if pipeline.refused is not None and pipeline.refused > MOSTLY:
         return State(UNUSUAL, "refused", f"{share(pipeline.refused)} of its calls are refused")
     return State(GOOD, "ok") if pipeline.rate or pipeline.in_flight else State(QUIET, "idle")
@@ -78,10 +79,9 @@ def of_model(model: Model) -> State:
         return State(BROKEN, "stuck", f"{model.waiting:g} requests wait and none is computed")
     if model.failures > 0:
         return State(BROKEN, "failing", f"{number(model.failures)} requests a second fail in Triton")
-    if (model.queue_share or 0) > MOSTLY and (model.waiting or 0) > FEW_WAITING:
-        return State(
-            BAD, "queueing", f"requests wait for {share(model.queue_share or 0)} of their time, {model.waiting:g} now"
-        )
+    queue_share, mean_s = model.queue_share or 0, model.mean_s or 0
+    if queue_share > MOSTLY and queue_share * mean_s > LONG_WAIT_S:
+        return State(BAD, "queueing", f"requests wait {time(queue_share * mean_s)}, {share(queue_share)} of their time")
     return State(GOOD, "ok") if model.rate or model.in_flight else State(QUIET, "idle")
 
 

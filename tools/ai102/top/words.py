@@ -20,6 +20,7 @@ def as_dict(judged: Judged) -> dict[str, Any]:
         "time": round(reading.at_s, 3),
         "window_s": round(reading.window_s, 3),
         "wrong": judged.wrong,
+        "capacity_used": _short(reading.capacity_used),
         "notes": list(reading.notes),
         "alerts": None if reading.alerts is None else list(reading.alerts),
         "pipelines": _rows(judged.pipelines),
