@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
+.PHONY: help setup engine model serve gateway api demo parts monitoring test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
 
 BIN := .venv/bin
 MODEL ?=
@@ -32,6 +32,10 @@ api: setup  ## the friendly API and its page, behind the gateway or by itself; A
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo
 
+monitoring: setup  ## check Prometheus' rules, their unit tests and the routes of alerts
+	@$(BIN)/ai102 parts build prometheus alertmanager
+	@$(BIN)/ai102 monitoring check
+
 parts: setup  ## fetch and build the third-party programs into a cache; ARGS="--for monitoring" or names
 	@$(BIN)/ai102 parts build $(ARGS)
 
@@ -46,6 +50,7 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	$(BIN)/mypy
 	$(BIN)/ai102 configure --check
 	$(BIN)/ai102 dashboards render --check
+	$(BIN)/ai102 monitoring render --check
 	$(BIN)/pytest -q -n auto -m "not e2e and not slow"
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask

@@ -19,6 +19,7 @@ from ai102.cli import (
     gateway,
     lint,
     masking,
+    monitoring,
     networks,
     parts,
     seal,
@@ -60,6 +61,7 @@ app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles:
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(dashboards.app, name="dashboards", help="Grafana's dashboards: render, pictures.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
+app.add_typer(monitoring.app, name="monitoring", help="Rules and routes of Prometheus: render, check, facts.")
 app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
 
 

@@ -20,10 +20,17 @@ class Server(Table):
     triton: str = Field("2.51", pattern=r"^[0-9]+\.[0-9]+$", examples=['"2.51"'])
 
 
+class Costs(Table):
+    """What the answers cost, in any currency; 0: not known, and no cost is shown."""
+
+    replica_hour: float = Field(0, ge=0, examples=["0.10"])
+
+
 class Contract(Table):
     """All of models.toml."""
 
     server: Server = Field(Server(), examples=['{ triton = "2.51" }'])
+    costs: Costs = Field(Costs(), examples=["{ replica_hour = 0.10 }"])
     networks: dict[Name, Network] = Field(min_length=1, examples=["one table [networks.NAME] per network"])
     ensembles: dict[Name, Ensemble] = Field({}, examples=["one table [ensembles.NAME] per ensemble"])
 
