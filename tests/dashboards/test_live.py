@@ -110,7 +110,7 @@ def say(line: str) -> None:
 
 
 def name_of(part: object) -> str:
-    return str(getattr(part, "title", getattr(part, "name", part)))
+    return part if isinstance(part, str) else str(getattr(part, "title", getattr(part, "name", part)))
 
 
 @pytest.mark.parametrize(("dashboard", "variable"), VARIABLES, ids=name_of)
@@ -130,9 +130,9 @@ def test_every_query_of_a_panel_gives_plausible_values(dashboard: str, panel: Pa
         known = [row for row in rows if not math.isnan(row.value)]
         assert known, f"query {target.ref} gives no series with a value: {target.expression}"
         for row in known:
-            say(f"    {legend(target.legend, row.labels)}: {worded(row.value, panel.unit)}")
+            say(f"    {legend(target.legend, row.labels)}: {worded(row.value, panel.unit_of_values)}")
             values.append(row.value)
-    assert all(0 <= value <= LARGEST[panel.unit] for value in values)
+    assert all(0 <= value <= LARGEST[panel.unit_of_values] for value in values)
     assert max(values) > 0 or panel.title in MAY_BE_ZERO
 
 

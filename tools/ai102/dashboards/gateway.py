@@ -5,6 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import heatmap as heatmaps
 from grafana_foundation_sdk.builders import stat as stats
 from grafana_foundation_sdk.builders import timeseries as lines
+from grafana_foundation_sdk.builders.dashboard import QueryVariable
 
 from ai102.dashboards import variables
 from ai102.dashboards.layout import Board, Row
@@ -33,7 +34,7 @@ def board() -> Board:
     )
 
 
-def replica() -> variables.QueryVariable:
+def replica() -> QueryVariable:
     return variables.several("replica", "Replica", "label_values(ai102_gateway_replica_up, replica)")
 
 

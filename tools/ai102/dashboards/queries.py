@@ -42,6 +42,11 @@ class PanelQueries(NamedTuple):
     limits: tuple[tuple[float | None, str], ...]  # the colour from each value on
     targets: tuple[Target, ...]
 
+    @property
+    def unit_of_values(self) -> str:
+        """A heatmap's unit is that of its axis; its values are observations each second."""
+        return "reqps" if self.kind == "heatmap" else self.unit
+
 
 class VariableQuery(NamedTuple):
     """A choice at the top of a dashboard, filled from the values of a label."""

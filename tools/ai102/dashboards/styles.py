@@ -10,6 +10,8 @@ from grafana_foundation_sdk.builders import stat as stats
 from grafana_foundation_sdk.builders import timeseries as lines
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.cog import variants
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, heatmap
 from grafana_foundation_sdk.models.dashboard import Threshold, ThresholdsMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
@@ -93,7 +95,7 @@ def spread(title: str, description: str, unit: str, query: Query, span: int = 12
         .color(heatmaps.HeatmapColorOptions().mode(heatmap.HeatmapColorMode.SCHEME).scheme("Blues").steps(32))
         .y_axis(heatmaps.YAxisConfig().unit(unit))
     )
-    return panel.targets([target.format(PromQueryFormat.HEATMAP) for target in targets(query)])
+    return panel.with_target(_target(query, "A").format(PromQueryFormat.HEATMAP))
 
 
 def limits(*steps: tuple[float, str], first: str = GREEN) -> ThresholdsConfig:
@@ -102,12 +104,9 @@ def limits(*steps: tuple[float, str], first: str = GREEN) -> ThresholdsConfig:
     return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(known)
 
 
-def targets(*queries: Query) -> list[Dataquery]:
-    return [
-        Dataquery()
-        .datasource(DATASOURCE)
-        .expr(query.expression)
-        .legend_format(query.legend)
-        .ref_id(chr(ord("A") + place))
-        for place, query in enumerate(queries)
-    ]
+def targets(*queries: Query) -> list[Builder[variants.Dataquery]]:
+    return [_target(query, chr(ord("A") + place)) for place, query in enumerate(queries)]
+
+
+def _target(query: Query, ref: str) -> Dataquery:
+    return Dataquery().datasource(DATASOURCE).expr(query.expression).legend_format(query.legend).ref_id(ref)

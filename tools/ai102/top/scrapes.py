@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -73,11 +73,11 @@ class Window:
         return self._moments[-1].scrape if self._moments else None
 
 
-def summed(rows: Iterable[tuple[Labels, float]], label: str) -> Counter[str]:
+def summed(rows: Iterable[tuple[Labels, float]], label: str) -> Mapping[str, float]:
     """The values added up by one label."""
-    sums: Counter[str] = Counter()
+    sums: dict[str, float] = {}
     for labels, value in rows:
-        sums[labels.get(label, "")] += value  # type: ignore[assignment] - a Counter of floats
+        sums[labels.get(label, "")] = sums.get(labels.get(label, ""), 0.0) + value
     return sums
 
 

@@ -33,11 +33,8 @@ def screen(judged: Judged, width: int) -> RenderableType:
     """Everything, for a screen so many characters wide."""
     parts: list[RenderableType] = [_headline(judged), *_wrong(judged), _sums(judged)]
     parts += [Text(note, style="dim") for note in judged.reading.notes]
-    for title, rows, columns in (
-        ("PIPELINE", judged.pipelines, PIPELINES),
-        ("MODEL", judged.models, MODELS),
-    ):
-        parts += _section(title, rows, columns, width)
+    parts += _section("PIPELINE", judged.pipelines, PIPELINES, width)
+    parts += _section("MODEL", judged.models, MODELS, width)
     parts += _section("REPLICA", judged.replicas, REPLICAS, width)
     return Group(*parts)
 
