@@ -16,6 +16,8 @@ from ai102.serve.addresses import chosen_ports
 METRICS = """# HELP calls_total Calls.
 # TYPE calls_total counter
 calls_total{pipeline="a"} 3
+# TYPE nv_inference_count counter
+nv_inference_count{model="m"} 7
 # TYPE seconds histogram
 seconds_bucket{le="0.1"} 2
 seconds_bucket{le="+Inf"} 3
@@ -53,6 +55,7 @@ def test_metrics_are_read_by_name_and_labels_and_what_is_no_number_is_left_out()
     with server(200, METRICS) as url:
         scrape = scraped(f"{url}/metrics", 5)
     assert scrape.of("calls_total") == (({"pipeline": "a"}, 3.0),)
+    assert scrape.of("nv_inference_count") == (({"model": "m"}, 7.0),)
     assert [sample.labels["le"] for sample in scrape.of("seconds_bucket")] == ["0.1", "+Inf"]
     assert (scrape.of("summary"), scrape.of("no_such_name")) == ((), ())
 

@@ -39,5 +39,9 @@ def scraped(address: str, timeout_s: float) -> Scrape:
 def _samples(text: str) -> Iterator[tuple[str, Sample]]:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if not math.isnan(sample.value):  # of a summary that has seen nothing
-                yield sample.name, Sample(sample.labels, float(sample.value))
+            if math.isnan(sample.value):  # of a summary that has seen nothing
+                continue
+            yield sample.name, Sample(sample.labels, float(sample.value))
+            # The parser ends every counter with _total, those too that the process exposes without it, as Triton does.
+            if family.type == "counter" and sample.name != family.name:
+                yield family.name, Sample(sample.labels, float(sample.value))
