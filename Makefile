@@ -54,6 +54,7 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	$(BIN)/ruff check tools tests loadtest
 	$(BIN)/mypy
 	$(BIN)/ai102 configure --check
+	$(BIN)/ai102 dashboards render --check
 	$(BIN)/ai102 monitoring render --check
 	$(BIN)/pytest -q -n auto -m "not e2e and not slow"
 

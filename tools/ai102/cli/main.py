@@ -14,6 +14,7 @@ from ai102.cli import (
     ask,
     auth,
     builds,
+    dashboards,
     engine,
     gateway,
     lint,
@@ -25,6 +26,7 @@ from ai102.cli import (
     preflight,
     seal,
     serve,
+    top,
     tune,
 )
 from ai102.errors import UserError
@@ -54,12 +56,14 @@ app.command()(ask.verify)
 app.command()(ask.demo)
 app.command()(tune.tune)
 app.command()(tune.explain)
+app.command()(top.top)
 app.add_typer(gateway.app, name="gateway", help="The gateway: render, certs, run, reload, drain, status.")
 app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
 app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
+app.add_typer(dashboards.app, name="dashboards", help="Grafana's dashboards: render, pictures.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
 app.add_typer(monitoring.app, name="monitoring", help="Rules and routes of Prometheus: render, check, facts.")
 app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")

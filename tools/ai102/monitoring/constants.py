@@ -30,6 +30,8 @@ def _rules(contract: Contract, capacities: Mapping[str, Capacity]) -> Iterator[s
     for pipeline, goal in goals.items():
         yield _rule("contract:success_goal:ratio", f"{goal.success_percent / 100:.6g}", pipeline=pipeline)
     for pipeline, goal in goals.items():
+        yield _rule("contract:p99_goal:seconds", f"{goal.p99_ms / 1000:.6g}", pipeline=pipeline)
+    for pipeline, goal in goals.items():
         # `le` is the histogram's bound; the exporter makes each goal one.
         le: str = floatToGoString(goal.p99_ms / 1000)  # type: ignore[no-untyped-call]
         yield _rule("contract:p99_goal:bucket", "1", pipeline=pipeline, le=le)
