@@ -1,17 +1,22 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
+.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring
 
 BIN := .venv/bin
 MODEL ?=
 ARGS ?=
+# Tests with servers wait more than they compute: three for two cores.
+WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## install everything into .venv (the other targets do it when needed)
 	@tools/setup.sh
+
+preflight: setup  ## check whether this machine is fit; ARGS="--profile production"
+	@$(BIN)/ai102 preflight $(ARGS)
 
 engine: setup  ## build all that tritonserver --model-repository=model_repository needs
 	@$(BIN)/ai102 engine
@@ -32,6 +37,10 @@ api: setup  ## the friendly API and its page, behind the gateway or by itself; A
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo
 
+monitoring: setup  ## check Prometheus' rules, their unit tests and the routes of alerts
+	@$(BIN)/ai102 parts build prometheus alertmanager
+	@$(BIN)/ai102 monitoring check
+
 parts: setup  ## fetch and build the third-party programs into a cache; ARGS="--for monitoring" or names
 	@$(BIN)/ai102 parts build $(ARGS)
 
@@ -45,6 +54,8 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	$(BIN)/ruff check tools tests loadtest
 	$(BIN)/mypy
 	$(BIN)/ai102 configure --check
+	$(BIN)/ai102 dashboards render --check
+	$(BIN)/ai102 monitoring render --check
 	$(BIN)/pytest -q -n auto -m "not e2e and not slow"
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask
@@ -56,7 +67,7 @@ proxies:  ## install the Debian packages that the tests use, or list them
 	@tools/proxies.sh
 
 e2e: engine  ## the tests that start a real tritonserver
-	$(BIN)/pytest -q -n auto --dist loadfile -m "(e2e or slow) and not alone"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone"
 	$(BIN)/pytest -q -m "(e2e or slow) and alone"
 
 format: setup  ## format the code

@@ -13,6 +13,14 @@ class LatencyGoal(Table):
     p99_ms: float = Field(gt=0, examples=["50.0"])
 
 
+class Goals(Table):
+    """What callers of a pipeline are promised, measured at the gateway."""
+
+    # Of all calls that the caller did not spoil. Alerts multiply the share that may fail by up to 14.4.
+    success_percent: float = Field(99.9, ge=95, lt=100, examples=["99.9"])
+    p99_ms: float = Field(gt=0, examples=["100.0"])
+
+
 class Queue(Table):
     """How many requests may wait for a batch, and for how long."""
 
@@ -104,7 +112,7 @@ class Resource(Table):
 
 
 class RateLimiter(Table):
-    """Options for `tritonserver --rate-limit=execution_count`."""
+    """What an instance waits for before it runs; without effect unless models.toml has [server.rate_limit]."""
 
     priority: Positive = Field(1, examples=["2"])  # an instance of priority 2 runs half as often as one of priority 1
     resources: tuple[Resource, ...] = Field((), examples=['[{ name = "memory", count = 4 }]'])

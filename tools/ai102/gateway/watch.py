@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai102 import contract
+from ai102.contract.goals import goals_of
 from ai102.errors import UserError
+from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
@@ -27,37 +29,46 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     A defect of what feeds it with revocations closes it and is raised: it must not stay open without hearing of them,
     and who supervises it must see that it failed.
 
-    The contract beside gateway.toml, models.toml, says which model each address of the friendly API asks.
+    The contract beside gateway.toml, models.toml, says which model each address of the friendly API asks, and which
+    pipelines are counted by name.
 
     A proxy that ends later is started again: callers are refused a connection for that moment, and replicas, issuer
     and friendly API do not notice.
     """
     stop = threading.Event()
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    writer = Writer(contract.load(home / "models.toml"), home / STATE, say)
+    promised = contract.load(home / "models.toml")
+    writer = Writer(promised, home / STATE, say)
+    exporter = Exporter(gateway, home, PROXIES[proxy], goals_of(promised))
     masker = Masker.beside(home)
-    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text))
+    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text), count=exporter.take)
     try:
         command = runner.prepare()  # a mistake is reported before any issuer is asked
+        exporter.follow(gateway)
         writer.follow(gateway)
         runner.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
-            f"metrics http://{gateway.listen.status}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(runner, writer, stop, say)
+            f"metrics http://{gateway.listen.metrics}/metrics (Ctrl-C closes it)")  # fmt: skip
+        _keep(runner, writer, exporter, stop, say)
     finally:
         runner.stop()
         writer.stop()
+        exporter.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _keep(runner: Runner, writer: Writer, stop: threading.Event, say: Say) -> None:
+def _keep(runner: Runner, writer: Writer, exporter: Exporter, stop: threading.Event, say: Say) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
     while not stop.is_set():
         writer.check()
         if (policy := taken(runner.home)) != runner.gateway:
             runner.gateway = policy
             writer.follow(policy)
+            try:
+                exporter.follow(policy)
+            except UserError as err:
+                say(f"{err}; metrics stay where they were")
         status = runner.wait(0.2)
         if status is None:
             continue
