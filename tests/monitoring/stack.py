@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -28,6 +29,9 @@ FASTER = {
     "evaluation_interval: 10s": "evaluation_interval: 2s",
     "group_interval: 1m\n": "group_interval: 10s\n",
 }
+
+
+TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 
 
 @dataclass
@@ -114,7 +118,7 @@ def started(folder: Path, targets: Mapping[str, Sequence[Mapping[str, Any]]]) ->
             file.write_text(json.dumps(own), encoding="utf-8")
         processes.enter_context(
             _running(
-                folder / "alertmanager.log", alertmanager, f"--config.file={routes}",
+                folder / "alertmanager.log", *_with_its_templates(alertmanager), f"--config.file={routes}",
                 f"--storage.path={folder / 'alertmanager'}", f"--web.listen-address={theirs}",
                 "--cluster.listen-address=",
             )
@@ -128,6 +132,16 @@ def started(folder: Path, targets: Mapping[str, Sequence[Mapping[str, Any]]]) ->
         for name, address in (("prometheus", ours), ("alertmanager", theirs)):
             wait_until(lambda at=address: _is_ready(at), f"{name} is ready, see {folder}", within_s=60)  # type: ignore[misc]
         yield Stack(ours, theirs, receiver)
+
+
+def _with_its_templates(alertmanager: str) -> list[str]:
+    """Debian's build reads templates from /usr/share alone: of the cache's they lie there for this process only."""
+    share = Path(alertmanager).parent.parent / "share"
+    if (TEMPLATES / "default.tmpl").exists() or not share.is_dir():
+        return [alertmanager]
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    mount = f"mount -t overlay overlay -o lowerdir={share}:/usr/share /usr/share"
+    return ["unshare", *as_root, "--mount", "sh", "-c", f'{mount} && exec "$0" "$@"', alertmanager]
 
 
 def _replace(file: Path, changes: Mapping[str, str]) -> None:

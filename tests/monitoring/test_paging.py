@@ -27,6 +27,8 @@ PAGE_WITHIN_S = 180.0
 # So long after the page nothing more may have come; a group's next turn is after 10 s.
 QUIET_S = 25.0
 PAGES = "/platform/page"
+# Some 40 calls a second are load enough, and fewer than one subject may make.
+REST_S = 0.05
 
 
 def replica(repository: Path) -> Server:
@@ -93,7 +95,7 @@ def test_a_replica_that_stays_down_is_one_page_in_time_and_one_resolved(
 ) -> None:
     caller = home.tokens.token("ann", [CALLER])
     before = len(pages(stack))
-    with steady(home, caller, "grpc", threads=2) as load:
+    with steady(home, caller, "grpc", threads=2, rest_s=REST_S) as load:
         load.wait_for(20)
         killed(servers[0])
         began = time.monotonic()
@@ -115,7 +117,7 @@ def test_a_replica_that_comes_back_at_once_and_a_pause_of_traffic_page_nobody(
 ) -> None:
     caller = home.tokens.token("ann", [CALLER])
     before = len(stack.receiver.notifications)
-    with steady(home, caller, "rest", threads=2) as load:
+    with steady(home, caller, "rest", threads=2, rest_s=REST_S) as load:
         load.wait_for(20)
         killed(servers[1])
         wait_until(lambda: bool(stack.query('replica:down{replica="b"}')), "it is seen", within_s=30)

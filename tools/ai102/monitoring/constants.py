@@ -33,7 +33,7 @@ def _rules(contract: Contract, capacities: Mapping[str, Capacity]) -> Iterator[s
         yield _rule("contract:p99_goal:seconds", f"{goal.p99_ms / 1000:.6g}", pipeline=pipeline)
     for pipeline, goal in goals.items():
         # `le` is the histogram's bound; the exporter makes each goal one.
-        le = floatToGoString(goal.p99_ms / 1000)
+        le: str = floatToGoString(goal.p99_ms / 1000)  # type: ignore[no-untyped-call]
         yield _rule("contract:p99_goal:bucket", "1", pipeline=pipeline, le=le)
     for pipeline, capacity in capacities.items():
         yield _rule("contract:capacity:rate", f"{capacity.rate:.6g}", pipeline=pipeline)
