@@ -81,13 +81,14 @@ class Stack:
 
     def start_replica(self, name: str) -> Server:
         ports = {kind: int(self.at[f"{name} {kind}"].rpartition(":")[2]) for kind in ("http", "grpc", "metrics")}
+        secret = secret_of(self.folder / "build" / "gateway" / "secret")
         server = Server(
             ROOT / "model_repository",
             http_port=ports["http"],
             grpc_port=ports["grpc"],
             metrics_port=ports["metrics"],
             models=MODELS,
-            extra_arguments=restricting_arguments(secret_of(self.folder / "build" / "gateway" / "secret")),
+            extra_arguments=(*restricting_arguments(secret), "--metrics-config=summary_latencies=true"),
             log=self.folder / f"replica_{name}.log",
         )
         server.start()
@@ -184,8 +185,8 @@ class Load:
                 (grpc, token, lambda client: client.classify(images[:2], model="score_image")),
                 (grpc, token, lambda client: client.embed(texts[:4])),
                 (grpc, token, lambda client: client.embed(texts[:2])),
-                (rest, "", lambda client: client.embed(texts[:1])),
-                (rest, token, lambda client: client.infer("embed_text", {"wrong": np.zeros(3, np.uint8)})),
+                (rest, "", lambda client: client.embed(texts[:1]), 0.2),
+                (rest, token, lambda client: client.infer("embed_text", {"wrong": np.zeros(3, np.uint8)}), 0.2),
             )
         ]
 
@@ -204,10 +205,10 @@ class Load:
         for worker in self._workers:
             worker.join()
 
-    def _run(self, url: str, token: str, ask: Callable[[Client], Any]) -> None:
+    def _run(self, url: str, token: str, ask: Callable[[Client], Any], pause_s: float = 0.01) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with Client(url, headers=headers, tls=self.stack.tls, timeout_s=10, retry=Retry(tries=1)) as client:
-            while not self._stop.wait(0.01 if token else 0.2):
+            while not self._stop.wait(pause_s):
                 try:
                     ask(client)
                     outcome = "ok"

@@ -38,6 +38,7 @@ def test_a_series_is_named_by_its_labels() -> None:
         (123456789.0, "bytes", "123 MB"),
         (29.6, "d", "29.6 days"),
         (7.0, "short", "7"),
+        (0.0000321, "short", "0.000032"),
     ],
 )
 def test_a_number_has_its_unit(value: float, unit: str, said: str) -> None:

@@ -9,7 +9,7 @@ from ai102.top.reading import Model, Pipeline, Reading, Replica
 from ai102.top.states import judged
 
 PIPELINE = Pipeline("embed", 10, 1.0, 0.0, 0.01, 0.05, 2, 0.3, 0.999, 0.1)
-MODEL = Model("embed", 10, 5, 0.01, 0.1, 0.1, 0, 0)
+MODEL = Model("embed", 10, 5, 0.01, 0.02, 0.1, 0.1, 0, 0)
 REPLICA = Replica("a", True, False, 3, 10, True)
 
 

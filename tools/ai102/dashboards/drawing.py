@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ai102.artifact import replacing
-from ai102.dashboards.queries import PanelQueries
+from ai102.dashboards.queries import DashboardQueries, PanelQueries
 from ai102.dashboards.units import worded
 from ai102.prometheus.api import Series
 
@@ -34,7 +34,10 @@ class Line(NamedTuple):
 
 
 def draw_page(
-    title: str, values: Mapping[str, str], panels: Sequence[tuple[PanelQueries, list[Line]]], picture: Path
+    dashboard: DashboardQueries,
+    values: Mapping[str, str],
+    panels: Sequence[tuple[PanelQueries, list[Line]]],
+    picture: Path,
 ) -> None:
     """Write `picture`, a PNG of all panels; `values` are what the dashboard's variables were set to."""
     import matplotlib
@@ -46,9 +49,11 @@ def draw_page(
     height_in = rows * ROW_IN + HEAD_IN
     figure = pyplot.figure(figsize=(WIDTH_IN, height_in))
     chosen = "".join(f", {name} {value}" for name, value in values.items())
-    figure.text(0.01, 1 - 0.3 / height_in, title + chosen, fontsize=13, weight="bold")
+    figure.text(0.01, 1 - 0.3 / height_in, dashboard.title + chosen, fontsize=13, weight="bold")
     words = "Drawn by `ai102 dashboards pictures` from the queries of the panels. Grafana itself looks different."
     figure.text(0.01, 1 - 0.52 / height_in, words, fontsize=8, color="#666666")
+    for heading, y in dashboard.rows:
+        figure.text(0.01, 1 - (HEAD_IN + (y + 0.8) * ROW_IN) / height_in, heading, fontsize=10, color="#3d71d9")
     for panel, lines in panels:
         _DRAW[panel.kind](figure, _box(panel, height_in), panel, lines)
     with replacing(picture) as temporary:
@@ -133,7 +138,8 @@ def _heatmap(figure: Any, box: Box, panel: PanelQueries, lines: list[Line]) -> N
     ]
     axes.pcolormesh(_minutes(times), range(len(by_bound)), counts, cmap="Blues", shading="nearest")
     axes.set_yticks(range(len(by_bound)), [_bound(bound, panel.unit) for bound, _ in by_bound])
-    axes.set_xlabel("minutes", fontsize=7, labelpad=1)
+    axes.tick_params(axis="y", labelsize=5.5)
+    axes.xaxis.set_major_formatter(lambda value, place: f"{value:g} min")
 
 
 def _bound(bound: float, unit: str) -> str:
@@ -141,11 +147,11 @@ def _bound(bound: float, unit: str) -> str:
 
 
 def _time_axis(axes: Any, panel: PanelQueries) -> None:
-    axes.set_ylim(bottom=0)
+    if panel.is_from_zero:
+        axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
     axes.yaxis.set_major_formatter(lambda value, place: worded(value, panel.unit))
-    axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
-    axes.set_xlabel("minutes", fontsize=7, labelpad=1)
+    axes.xaxis.set_major_formatter(lambda value, place: f"{value:g} min")
     axes.grid(axis="y", color="#eeeeee")
 
 

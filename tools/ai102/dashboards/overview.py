@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import timeseries as lines
 
 from ai102.dashboards import variables
 from ai102.dashboards.layout import Board, Row
-from ai102.dashboards.styles import GREEN, RED, YELLOW, Query, graph, limits, number
+from ai102.dashboards.styles import GREEN, RED, YELLOW, Query, from_anywhere, graph, limits, number
 
 CHOSEN = 'pipeline=~"$pipeline"'
 
@@ -77,13 +77,14 @@ def replicas_now() -> stats.Panel:
 
 
 def success() -> lines.Panel:
-    return graph(
+    panel = from_anywhere(
         "Success",
         "Answered requests over 5 minutes, with each pipeline's goal as a line of its own.",
         "percentunit",
         Query(f"pipeline:success:ratio_rate5m{{{CHOSEN}}}", "{{pipeline}}"),
-        Query(f"contract:success_goal:ratio{{{CHOSEN}}}", "goal of {{pipeline}}"),
-    ).max(1)
+        Query(_goal("contract:success_goal:ratio", "pipeline:success:ratio_rate5m"), "goal of {{pipeline}}"),
+    )
+    return panel.max(1).axis_soft_min(0.995)
 
 
 def failures() -> lines.Panel:
@@ -105,7 +106,7 @@ def p99() -> lines.Panel:
         "99 of 100 answers are faster, measured at the gateway over 5 minutes; with each pipeline's goal.",
         "s",
         Query(f"pipeline:latency_seconds:p99_rate5m{{{CHOSEN}}}", "{{pipeline}}"),
-        Query(f"contract:p99_goal:seconds{{{CHOSEN}}}", "goal of {{pipeline}}"),
+        Query(_goal("contract:p99_goal:seconds", "pipeline:latency_seconds:p99_rate5m"), "goal of {{pipeline}}"),
     )
 
 
@@ -179,3 +180,8 @@ def cost() -> lines.Panel:
         "short",
         Query(f"pipeline:cost_per_1000:rate5m{{{CHOSEN}}}", "{{pipeline}}"),
     )
+
+
+def _goal(goal: str, measured: str) -> str:
+    """Of those pipelines that are asked, so that the others' goals are no lines."""
+    return f"{goal}{{{CHOSEN}}} and on (pipeline) {measured}"

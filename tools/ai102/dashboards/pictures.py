@@ -31,7 +31,7 @@ def draw(folder: Path, url: str, seconds: float, out: Path, report: Reporter) ->
                 progress(done + 1, len(dashboard.panels))
         picture = out / f"{file.stem}.png"
         out.mkdir(parents=True, exist_ok=True)
-        draw_page(dashboard.title, values, panels, picture)
+        draw_page(dashboard, values, panels, picture)
         pictures.append(picture)
     return pictures
 

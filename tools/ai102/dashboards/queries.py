@@ -39,6 +39,7 @@ class PanelQueries(NamedTuple):
     unit: str
     place: Place
     is_stacked: bool
+    is_from_zero: bool
     limits: tuple[tuple[float | None, str], ...]  # the colour from each value on
     targets: tuple[Target, ...]
 
@@ -62,6 +63,7 @@ class DashboardQueries(NamedTuple):
     title: str
     variables: tuple[VariableQuery, ...]
     panels: tuple[PanelQueries, ...]
+    rows: tuple[tuple[str, int], ...]  # headings, and where they stand
 
 
 def queries_from_file(path: Path) -> DashboardQueries:
@@ -72,6 +74,7 @@ def queries_from_file(path: Path) -> DashboardQueries:
         content["title"],
         tuple(_variable(entry) for entry in content["templating"]["list"] if entry["type"] == "query"),
         tuple(_panel(panel) for panel in content["panels"] if panel["type"] != "row"),
+        tuple((panel["title"], panel["gridPos"]["y"]) for panel in content["panels"] if panel["type"] == "row"),
     )
 
 
@@ -106,6 +109,7 @@ def _panel(panel: Mapping[str, Any]) -> PanelQueries:
         defaults.get("unit") or panel["options"]["yAxis"]["unit"],
         Place(grid["x"], grid["y"], grid["w"], grid["h"]),
         defaults.get("custom", {}).get("stacking", {}).get("mode", "none") != "none",
+        defaults.get("min") == 0,
         tuple((step["value"], step["color"]) for step in defaults.get("thresholds", {}).get("steps", ())),
         tuple(Target(one["refId"], one["expr"], one["legendFormat"]) for one in panel["targets"]),
     )

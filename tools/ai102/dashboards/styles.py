@@ -29,14 +29,18 @@ class Query(NamedTuple):
 
 
 def graph(title: str, description: str, unit: str, *queries: Query, span: int = 12) -> lines.Panel:
-    """Lines over time; the table below has the last and the mean value of each."""
+    """Lines over time, from zero on; the table below has the last and the mean value of each."""
+    return from_anywhere(title, description, unit, *queries, span=span).min(0)
+
+
+def from_anywhere(title: str, description: str, unit: str, *queries: Query, span: int = 12) -> lines.Panel:
+    """Lines over time, on an axis that begins near the lowest."""
     panel = (
         lines.Panel()
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
         .unit(unit)
-        .min(0)
         .span(span)
         .height(GRAPH_HEIGHT)
         .line_width(1)

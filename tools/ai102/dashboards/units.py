@@ -28,4 +28,6 @@ def _scaled(value: float, words: tuple[str, ...]) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.6f}" if 0 < abs(value) < 0.001 else f"{value:.3g}"

@@ -17,7 +17,7 @@ def pipelines_from_figures(figures: Figures, goals: Mapping[str, Goal]) -> tuple
 
 
 def models_from_figures(figures: Figures) -> tuple[Model, ...]:
-    """Of rate, executions, progress, requests, failures, busy_us, queue_us (each per second) and waiting."""
+    """Of rate, executions, progress, requests, failures, busy_us, queue_us (each per second), waiting and p99_us."""
     return tuple(_model(name, _known(row)) for name, row in figures.items())
 
 
@@ -49,6 +49,7 @@ def _model(name: str, row: Mapping[str, float]) -> Model:
         name,
         row.get("rate", 0.0),
         row.get("executions", 0.0),
+        p99_s=row["p99_us"] / 1e6 if row.get("p99_us") else None,
         mean_s=busy_us / requests / 1e6 if requests else None,
         queue_share=queue_us / busy_us if busy_us else None,
         in_flight=busy_us / 1e6,

@@ -30,6 +30,7 @@ MODELS = {
     "requests": "sum by (model) (rate(nv_inference_request_success[1m]))",
     "busy_us": "sum by (model) (rate(nv_inference_request_duration_us[1m]))",
     "queue_us": "sum by (model) (rate(nv_inference_queue_duration_us[1m]))",
+    "p99_us": 'max by (model) (nv_inference_request_summary_us{quantile="0.99"})',
     "waiting": "sum by (model) (nv_inference_pending_request_count)",
     "failures": 'sum by (model) (rate(nv_inference_request_failure{reason!="CANCELED"}[1m]))',
 }

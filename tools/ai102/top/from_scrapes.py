@@ -29,6 +29,7 @@ MODEL_COUNTERS = {
     "queue_us": "nv_inference_queue_duration_us",
 }
 FAILURES, WAITING = "nv_inference_request_failure", "nv_inference_pending_request_count"
+SUMMARY = "nv_inference_request_summary_us"
 REPLICA_GAUGES = {
     "is_up": "ai102_gateway_replica_up",
     "is_drained": "ai102_gateway_replica_drained",
@@ -115,6 +116,10 @@ class Scraping:
             newest, span = self._windows[process].newest, spans[process]
             if newest is not None:
                 _add(models, "waiting", summed(_values(newest, WAITING), "model"))
+                for labels, value in _values(newest, SUMMARY):
+                    if labels.get("quantile") == "0.99":
+                        row = models.setdefault(labels.get("model", ""), {})
+                        row["p99_us"] = max(value, row.get("p99_us", 0.0))
             if span is not None:
                 for figure, name in MODEL_COUNTERS.items():
                     _add(models, figure, summed(span.rises(name), "model"))

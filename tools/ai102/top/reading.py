@@ -37,6 +37,7 @@ class Model:
     rate: float = 0.0  # inferences: a request with a batch of 8 counts 8 times
     executions: float = 0.0
     mean_s: float | None = None
+    p99_s: float | None = None  # the worst replica's, where Triton runs with summary_latencies
     queue_share: float | None = None
     in_flight: float | None = None  # on average
     waiting: float | None = None  # in the queue at this moment

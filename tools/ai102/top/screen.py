@@ -63,9 +63,10 @@ MODELS: tuple[Column[Model], ...] = (
     Column("batch", lambda row: known(row.batch, states.number), 60),
     Column("queue", lambda row: known(row.queue_share, states.share)),
     Column("mean", lambda row: known(row.mean_s, states.time), 70),
+    Column("p99", lambda row: known(row.p99_s, states.time), 90),
     Column("in flight", lambda row: known(row.in_flight, states.number), 50),
     Column("waiting", lambda row: known(row.waiting, states.number), 80),
-    Column("fail/s", lambda row: states.number(row.failures), 90),
+    Column("fail/s", lambda row: states.number(row.failures), 100),
 )
 REPLICAS: tuple[Column[Replica], ...] = (
     Column("inf/s", lambda row: known(row.rate, states.number)),
@@ -76,7 +77,7 @@ REPLICAS: tuple[Column[Replica], ...] = (
 def _headline(judged: Judged) -> Text:
     reading = judged.reading
     at = time.strftime("%H:%M:%S", time.localtime(reading.at_s))
-    return Text(f"{at}  {reading.source}  rates over {reading.window_s:.0f} s", style="dim", no_wrap=True)
+    return Text(f"{at}  rates over {reading.window_s:.0f} s  {reading.source}", style="dim", no_wrap=True)
 
 
 def _wrong(judged: Judged) -> list[Text]:
