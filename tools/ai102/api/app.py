@@ -25,6 +25,7 @@ from ai102.api.readiness import Readiness
 from ai102.api.routes import router_for
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
+from ai102.tracing.spans import Span
 
 
 class Application(NamedTuple):
@@ -34,7 +35,13 @@ class Application(NamedTuple):
     gate: Gate
 
 
-def application(asked: Asked, client: AsyncClient, limits: Limits, log: Callable[[str], None]) -> Application:
+def application(
+    asked: Asked,
+    client: AsyncClient,
+    limits: Limits,
+    log: Callable[[str], None],
+    add_span: Callable[[Span], None] | None = None,
+) -> Application:
     """Belongs to the running event loop, as the client does; whoever opened the client closes it."""
     gate = Gate(limits)
     app = FastAPI(
@@ -43,7 +50,7 @@ def application(asked: Asked, client: AsyncClient, limits: Limits, log: Callable
     app.include_router(router_for(asked, gate, Calls(client, gate), Readiness(client, asked)))
     _add_documents(app, page())
     _add_problems(app)
-    return Application(Edge(app, log), gate)
+    return Application(Edge(app, log, add_span), gate)
 
 
 def _add_documents(app: FastAPI, start: Html) -> None:

@@ -30,6 +30,13 @@ def serve(
     gateway: Annotated[Path, typer.Option(help="The policy file with the addresses for --replicas.")] = Path(
         "gateway.toml"
     ),
+    traces: Annotated[
+        str,
+        typer.Option(
+            help="Send spans of traced calls to this collector, http://HOST:4318; with --replicas, default: "
+            "traces.collector of gateway.toml."
+        ),
+    ] = "",
     triton: Annotated[
         list[str] | None, typer.Argument(help="Arguments for tritonserver itself, after --.", metavar="[-- ARG...]")
     ] = None,
@@ -51,25 +58,33 @@ def serve(
 
             repository = opened.enter_context(opened_in_memory(bundle, seal.ring_of(keys)))
         if replicas:
-            _serve_replicas(gateway, replicas, repository, model, triton, log)
+            _serve_replicas(gateway, replicas, repository, model, traces, triton, log)
         else:
             ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-            _serve_one(repository, host, ports, model, triton, log)
+            _serve_one(repository, host, ports, model, traces, triton, log)
 
 
 def _serve_replicas(
-    gateway: Path, count: int, repository: Path, models: list[str] | None, triton: list[str] | None, log: Log
+    gateway: Path,
+    count: int,
+    repository: Path,
+    models: list[str] | None,
+    traces: str,
+    triton: list[str] | None,
+    log: Log,
 ) -> None:
     from ai102.gateway import policy
     from ai102.gateway.replicas import serve_replicas
 
+    loaded = policy.load(gateway)
     serve_replicas(
-        policy.load(gateway),
+        loaded,
         gateway.absolute().parent,
         count,
         repository,
         models=models,
         extra_arguments=triton or (),
+        collector=traces or loaded.traces.collector,
         say=typer.echo,
         log=log,
     )
@@ -80,12 +95,17 @@ def _serve_one(
     host: str,
     ports: Mapping[str, int],
     models: list[str] | None,
+    traces: str,
     triton: list[str] | None,
     log: Log,
 ) -> None:
-    from ai102.serve.server import Server, run_until_signal
+    import socket
 
-    with Server(repository, host=host, **ports, models=models, extra_arguments=triton or (), log=log) as server:
+    from ai102.serve.server import Server, run_until_signal
+    from ai102.serve.traces import tracing_arguments
+
+    arguments = (*(tracing_arguments(traces, socket.gethostname()) if traces else ()), *(triton or ()))
+    with Server(repository, host=host, **ports, models=models, extra_arguments=arguments, log=log) as server:
         typer.echo(
             f"ready: http://{server.http_url} grpc://{server.grpc_url} "
             f"metrics http://{server.metrics_url}/metrics (Ctrl-C stops it)"

@@ -90,7 +90,8 @@ def running_proxy(home: Path) -> ProxyName:
 class Runner:
     """A running proxy for one policy; use it as a context manager.
 
-    `log`: a file for what it writes, as it is; without one it goes to our own output, through `mask`.
+    `log`: a file for what it writes, as it is; without one it goes to our own output, through `mask`, and `readers` get
+    it too, whole lines at a time: what one of them raises would stop the proxy.
     """
 
     gateway: Gateway
@@ -98,6 +99,7 @@ class Runner:
     proxy: ProxyName = "haproxy"
     log: Path | None = None
     mask: Callable[[str], str] = str
+    readers: Sequence[Callable[[bytes], None]] = ()
 
     def __post_init__(self) -> None:
         self._child: Child | None = None
@@ -181,6 +183,8 @@ class Runner:
         rest = b""
         while part := os.read(stream.fileno(), 1 << 16):
             lines, newline, rest = (rest + part).rpartition(b"\n")
+            for read in self.readers:
+                read(lines)
             sys.stdout.write(self.mask((lines + newline).decode("utf-8", "replace")))
             sys.stdout.flush()
         sys.stdout.write(self.mask(rest.decode("utf-8", "replace")))

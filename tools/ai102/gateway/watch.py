@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ai102 import contract
@@ -14,6 +14,7 @@ from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
 from ai102.gateway.running import PROXIES, ProxyName, Runner, taken
+from ai102.gateway.traces import GatewaySpans
 from ai102.masking import Masker
 from ai102.masking.logs import masked
 
@@ -36,28 +37,37 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     writer = Writer(contract.load(home / "models.toml"), home / STATE, say)
     masker = Masker.beside(home)
-    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text))
+    spans = GatewaySpans(gateway.traces, proxy, say)
+    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text), readers=[spans])
     try:
         command = runner.prepare()  # a mistake is reported before any issuer is asked
         writer.follow(gateway)
         runner.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
             f"metrics http://{gateway.listen.status}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(runner, writer, stop, say)
+        _keep(runner, [writer.follow, lambda policy: spans.follow(policy.traces)], writer.check, stop, say)
     finally:
         runner.stop()
         writer.stop()
+        spans.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _keep(runner: Runner, writer: Writer, stop: threading.Event, say: Say) -> None:
+def _keep(
+    runner: Runner,
+    followers: Sequence[Callable[[Gateway], None]],
+    check: Callable[[], None],
+    stop: threading.Event,
+    say: Say,
+) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
     while not stop.is_set():
-        writer.check()
+        check()
         if (policy := taken(runner.home)) != runner.gateway:
             runner.gateway = policy
-            writer.follow(policy)
+            for follow in followers:
+                follow(policy)
         status = runner.wait(0.2)
         if status is None:
             continue

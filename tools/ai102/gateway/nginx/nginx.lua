@@ -7,6 +7,7 @@ local body = require("body")
 local cjson = require("cjson.safe")
 local judge = require("judge")
 local metrics = require("metrics")
+local traces = require("traces")
 
 local glue = { refused = answers.of_nginx }
 
@@ -72,6 +73,7 @@ function glue.load(prefix)
   settings.revoked_folder = settings.state_file:match("^(.*)/") .. "/revoked"
   secret = assert(body.content_of(settings.secret_file)):gsub("%s+$", "")
   balance.load(settings)
+  traces.load(settings)
 end
 
 -- In each worker.
@@ -150,6 +152,7 @@ local function received(variables, route, refusal, kind)
   variables.gateway_id = judge.request_id(variables.http_x_request_id) or variables.request_id
   local headers = ngx.req.get_headers(0, true)
   local problem, once = judge.header_problem(headers, kind)
+  traces.begin(variables, once and once.traceparent)
   refuse_if(problem or not route and refusal)
   return once
 end
@@ -192,6 +195,7 @@ function glue.rest()
   elseif route.kind == "triton" and held.size > 0 then
     return answers.refuse_as("malformed", "a body where none is taken")
   end
+  traces.sample(variables, requests_of)
 end
 
 -- A stream cannot be read before it is answered, and nginx shows its Lua no part of a body that goes by: which models it
@@ -228,6 +232,7 @@ function glue.grpc()
   allowed(variables, identity, route.verb, model, version, held.size)
   refuse_if(scanner:judge(judge.limits_for(settings, state, model)))
   refuse_if(body.scan_rest(held, #head, scanner) or scanner:finish())
+  traces.sample(variables, requests_of)
 end
 
 -- Log phase of both; the access log is written after it.
@@ -238,6 +243,7 @@ function glue.log()
   local answer = tonumber((variables.upstream_response_time or ""):match("([%d.]+)$"))
   variables.gateway_answer = answer and math.floor(answer * 1000 + 0.5) or ""
   variables.gateway_all = math.floor(seconds * 1000 + 0.5)
+  traces.finish(variables)
   local is_ok = status < 400
   if protocol == "grpc" then
     status = variables.sent_trailer_grpc_status or variables.sent_http_grpc_status or status
