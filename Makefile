@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
+.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
 
 BIN := .venv/bin
 MODEL ?=
@@ -31,6 +31,9 @@ api: setup  ## the friendly API and its page, behind the gateway or by itself; A
 
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo
+
+parts: setup  ## fetch and build the third-party programs into a cache; ARGS="--for monitoring" or names
+	@$(BIN)/ai102 parts build $(ARGS)
 
 test: rtx proxies check engine e2e  ## all tests: check, then those that start a real tritonserver
 

@@ -240,7 +240,7 @@ def test_a_failed_call_leaves_a_span_of_the_gateway_though_it_was_not_sampled(
         home = Home(tmp_path, policy([(over_rest.address, address)], traces=traces), tokens)
         spans = GatewaySpans(home.gateway.traces, proxy, print)
         started.callback(spans.close)
-        started.enter_context(Runner(home.gateway, tmp_path, proxy, readers=[spans]))
+        started.enter_context(Runner(home.gateway, tmp_path, proxy, count=spans.take))
         asker = Asker(home)
         started.callback(asker.close)
         over_grpc.status = grpc.StatusCode.INTERNAL
@@ -268,7 +268,7 @@ def test_another_policy_names_another_collector_or_none(tmp_path: Path) -> None:
         spans = GatewaySpans(policies[0], "haproxy", print)
         for traces in policies:
             spans.follow(traces)
-            spans(line)
+            spans.take(line)
         spans.close()
         wait_until(lambda: (len(first.spans), len(second.spans)) == (1, 1), "one span at each")
 

@@ -55,7 +55,7 @@ TABLE: list[tuple[dict[str, Any], bool, str]] = [
 def spans_of(row: dict[str, Any], slow_ms: int = 500) -> list[Span]:
     spans: list[Span] = []
     rows = Rows(spans.append, slow_ms)
-    rows(json.dumps(row, separators=(",", ":")).encode())
+    rows.take(json.dumps(row, separators=(",", ":")).encode())
     assert rows.unreadable == 0
     return spans
 
@@ -119,7 +119,7 @@ def test_a_failure_before_there_was_a_trace_gets_one() -> None:
 def test_what_is_no_request_leaves_nothing(line: bytes) -> None:
     spans: list[Span] = []
     rows = Rows(spans.append, 500)
-    rows(line)
+    rows.take(line)
     assert (spans, rows.unreadable) == ([], 0)
 
 
@@ -130,7 +130,7 @@ def test_what_is_no_request_leaves_nothing(line: bytes) -> None:
 def test_what_cannot_be_read_is_counted_and_the_rows_after_it_are_read(line: bytes) -> None:
     spans: list[Span] = []
     rows = Rows(spans.append, 500)
-    rows(line + b"\n" + json.dumps(HAPROXY | {"status": 500}, separators=(",", ":")).encode())
+    rows.take(line + b"\n" + json.dumps(HAPROXY | {"status": 500}, separators=(",", ":")).encode())
     assert (len(spans), rows.unreadable) == (1, 1)
 
 
@@ -142,7 +142,7 @@ def test_a_good_row_costs_a_fraction_of_what_it_costs_to_parse_one() -> None:
     line = json.dumps(HAPROXY, separators=(",", ":")).encode()
     rows = Rows(lambda span: None, 500)
     lines = b"\n".join([line] * 1000)
-    assert _least_s(lambda: rows(lines)) < _least_s(lambda: [json.loads(line) for _ in range(1000)])
+    assert _least_s(lambda: rows.take(lines)) < _least_s(lambda: [json.loads(line) for _ in range(1000)])
 
 
 def _least_s(work: Any) -> float:

@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from ai102.api import documented
 from ai102.api.calls import Calls
@@ -25,13 +27,14 @@ from ai102.api.readiness import Readiness
 from ai102.api.routes import router_for
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
+from ai102.metrics.asgi import Counted
 from ai102.tracing.spans import Span
 
 
 class Application(NamedTuple):
     """What a server runs, and the gate that tells what is under way."""
 
-    asgi: Edge
+    asgi: ASGIApp
     gate: Gate
 
 
@@ -47,10 +50,12 @@ def application(
     app = FastAPI(
         title="AI-102 on Triton", version="1", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.include_router(router_for(asked, gate, Calls(client, gate), Readiness(client, asked)))
+    router = router_for(asked, gate, Calls(client, gate), Readiness(client, asked))
+    app.include_router(router)
     _add_documents(app, page())
     _add_problems(app)
-    return Application(Edge(app, log, add_span), gate)
+    paths = [route.path for route in (*router.routes, *app.routes) if isinstance(route, Route)]
+    return Application(Counted(Edge(app, log, add_span), paths), gate)
 
 
 def _add_documents(app: FastAPI, start: Html) -> None:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
 from ai102.api.app import application
-from ai102.api.edge import Edge
 from ai102.api.limits import Limits
 from ai102.api.triton import Choice
 from ai102.client import AsyncClient
@@ -97,7 +97,7 @@ def _stopped_by_signals(service: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def config_for(asgi: Edge, limits: Limits, log_config: dict[str, Any] = LOGGING_CONFIG) -> uvicorn.Config:
+def config_for(asgi: ASGIApp, limits: Limits, log_config: dict[str, Any] = LOGGING_CONFIG) -> uvicorn.Config:
     """How uvicorn runs the application: its own log tells of our defects alone, and it waits for calls in flight."""
     return uvicorn.Config(
         asgi,

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from ai102.cli import add, api, ask, auth, builds, engine, gateway, lint, masking, networks, seal, serve, tune
+from ai102.cli import add, api, ask, auth, builds, engine, gateway, lint, masking, networks, parts, seal, serve, tune
 from ai102.errors import UserError
 
 # Subcommands import the rest of ai102 when they are called: `ai102 --help` must not wait for a framework.
@@ -41,6 +41,7 @@ app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and 
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
+app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
 
 
 def main() -> None:

@@ -33,7 +33,20 @@ class Contract(Table):
         names = [model.name for model in models]
         if double := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f'two models would be called "{double}": rename a network or an ensemble')
+        for name, ensemble in self.ensembles.items():
+            networks_ms = self.latency_goals_ms(ensemble)
+            if ensemble.goals and ensemble.goals.p99_ms < networks_ms:
+                raise ValueError(
+                    f"ensembles.{name}.goals.p99_ms is {ensemble.goals.p99_ms:g} but the latency_goal of its networks "
+                    f"is {networks_ms:g} together: write at least that, or lower theirs"
+                )
         return self
+
+    def latency_goals_ms(self, ensemble: Ensemble) -> float:
+        """The p99 that all networks of an ensemble may take together; 0 without a network."""
+        networks = {model.name: model.network for model in self.served_models if model.kind == "onnx"}
+        names = [networks[step.model] for step in ensemble.steps if step.model in networks]
+        return sum(self.networks[name].latency_goal.p99_ms for name in names if name)
 
     @property
     def served_models(self) -> list[ServedModel]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from ai102.contract.serving import Goals
 from ai102.contract.table import Name, Table
 from ai102.contract.tables import TensorName
 
@@ -34,6 +35,8 @@ class Ensemble(Table):
     # Also serve sealed_NAME, which takes and returns encrypted payloads: no proxy, log or queue sees the plaintext.
     sealed: bool = Field(False, examples=["true"])
     response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
+    # Alerts, release checks and autoscaling read these; of a sealed form too.
+    goals: Goals | None = Field(None, examples=["{ success_percent = 99.9, p99_ms = 100 }"])
 
     def answers_like(self, other: Ensemble) -> bool:
         """Whether both run the same steps on the same tensors, in one process or not."""

@@ -13,6 +13,14 @@ class LatencyGoal(Table):
     p99_ms: float = Field(gt=0, examples=["50.0"])
 
 
+class Goals(Table):
+    """What callers of a pipeline are promised, measured at the gateway."""
+
+    # Of all calls that the caller did not spoil. Alerts multiply the share that may fail by up to 14.4.
+    success_percent: float = Field(99.9, ge=95, lt=100, examples=["99.9"])
+    p99_ms: float = Field(gt=0, examples=["100.0"])
+
+
 class Queue(Table):
     """How many requests may wait for a batch, and for how long."""
 

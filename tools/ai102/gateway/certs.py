@@ -69,6 +69,11 @@ def check(path: Path, wanted_for: str) -> None:
                         "`ai102 gateway certs --force`")  # fmt: skip
 
 
+def expiry(path: Path) -> datetime:
+    """Until when the certificate holds; UserError when it cannot be read."""
+    return _made(path, is_new=False).expires
+
+
 def _made(path: Path, *, is_new: bool) -> Made:
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())

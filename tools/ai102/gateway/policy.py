@@ -31,6 +31,7 @@ class Listen(Table):
     rest: Address = Field("127.0.0.1:8080", examples=['"127.0.0.1:8080"'])
     grpc: Address = Field("127.0.0.1:8081", examples=['"127.0.0.1:8081"'])
     status: Address = Field("127.0.0.1:8404", examples=['"127.0.0.1:8404"'])
+    metrics: Address = Field("127.0.0.1:8405", examples=['"127.0.0.1:8405"'])
 
 
 class Tls(Table):

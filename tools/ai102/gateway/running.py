@@ -90,8 +90,8 @@ def running_proxy(home: Path) -> ProxyName:
 class Runner:
     """A running proxy for one policy; use it as a context manager.
 
-    `log`: a file for what it writes, as it is; without one it goes to our own output, through `mask`, and `readers` get
-    it too, whole lines at a time: what one of them raises would stop the proxy.
+    `log`: a file for what it writes, as it is; without one it goes to our own output, through `mask`, and before that
+    whole lines of it to `count`, as they are.
     """
 
     gateway: Gateway
@@ -99,7 +99,7 @@ class Runner:
     proxy: ProxyName = "haproxy"
     log: Path | None = None
     mask: Callable[[str], str] = str
-    readers: Sequence[Callable[[bytes], None]] = ()
+    count: Callable[[bytes], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._child: Child | None = None
@@ -128,7 +128,7 @@ class Runner:
         secret_of(self.home / self.gateway.triton.secret_file)
         render(self.gateway, self.home, self.proxy)
         check(self.gateway, self.home, self.proxy)
-        for name, address in self.gateway.listen.model_dump().items():
+        for name, address in self.gateway.listen.model_dump(exclude={"metrics"}).items():
             check_free(address, f"gateway.toml: listen.{name}")
         return command
 
@@ -183,8 +183,7 @@ class Runner:
         rest = b""
         while part := os.read(stream.fileno(), 1 << 16):
             lines, newline, rest = (rest + part).rpartition(b"\n")
-            for read in self.readers:
-                read(lines)
+            self.count(lines)
             sys.stdout.write(self.mask((lines + newline).decode("utf-8", "replace")))
             sys.stdout.flush()
         sys.stdout.write(self.mask(rest.decode("utf-8", "replace")))

@@ -11,10 +11,7 @@ from ai102.tracing.rows import Rows
 
 
 class GatewaySpans:
-    """A reader of rows: called with whole lines by the thread that reads the log, and never slow.
-
-    `follow` gives it another policy, from another thread.
-    """
+    """Takes the lines that the thread of the log reads, and is never slow; another thread may call `follow`."""
 
     def __init__(self, traces: Traces, proxy: str, say: Callable[[str], None]) -> None:
         self._say = say
@@ -24,9 +21,10 @@ class GatewaySpans:
         self._rows: Rows | None = None
         self.follow(traces)
 
-    def __call__(self, lines: bytes) -> None:
+    def take(self, lines: bytes) -> None:
+        """Whole lines of the access log."""
         if (rows := self._rows) is not None:
-            rows(lines)
+            rows.take(lines)
 
     @property
     def counts(self) -> Counts:

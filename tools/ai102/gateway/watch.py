@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from ai102 import contract
+from ai102.contract.goals import goals_of
 from ai102.errors import UserError
+from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
@@ -28,46 +30,56 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     A defect of what feeds it with revocations closes it and is raised: it must not stay open without hearing of them,
     and who supervises it must see that it failed.
 
-    The contract beside gateway.toml, models.toml, says which model each address of the friendly API asks.
+    The contract beside gateway.toml, models.toml, says which model each address of the friendly API asks, and which
+    pipelines are counted by name.
 
     A proxy that ends later is started again: callers are refused a connection for that moment, and replicas, issuer
     and friendly API do not notice.
     """
     stop = threading.Event()
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    writer = Writer(contract.load(home / "models.toml"), home / STATE, say)
+    promised = contract.load(home / "models.toml")
+    writer = Writer(promised, home / STATE, say)
+    exporter = Exporter(gateway, home, PROXIES[proxy], goals_of(promised))
     masker = Masker.beside(home)
     spans = GatewaySpans(gateway.traces, proxy, say)
-    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text), readers=[spans])
+
+    def take(lines: bytes) -> None:
+        exporter.take(lines)
+        spans.take(lines)
+
+    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text), count=take)
     try:
         command = runner.prepare()  # a mistake is reported before any issuer is asked
+        exporter.follow(gateway)
         writer.follow(gateway)
         runner.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
-            f"metrics http://{gateway.listen.status}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(runner, [writer.follow, lambda policy: spans.follow(policy.traces)], writer.check, stop, say)
+            f"metrics http://{gateway.listen.metrics}/metrics (Ctrl-C closes it)")  # fmt: skip
+        _keep(runner, writer, exporter, spans, stop, say)
     finally:
         runner.stop()
         writer.stop()
+        exporter.stop()
         spans.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _keep(
-    runner: Runner,
-    followers: Sequence[Callable[[Gateway], None]],
-    check: Callable[[], None],
-    stop: threading.Event,
-    say: Say,
+    runner: Runner, writer: Writer, exporter: Exporter, spans: GatewaySpans, stop: threading.Event, say: Say
 ) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
     while not stop.is_set():
-        check()
+        writer.check()
         if (policy := taken(runner.home)) != runner.gateway:
             runner.gateway = policy
-            for follow in followers:
-                follow(policy)
+            writer.follow(policy)
+            try:
+                exporter.follow(policy)
+            except UserError as err:
+                say(f"{err}; metrics stay where they were")
+            spans.follow(policy.traces)
         status = runner.wait(0.2)
         if status is None:
             continue

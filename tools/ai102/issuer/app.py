@@ -21,7 +21,9 @@ from ai102.issuer import refusals
 from ai102.issuer import revoke as ending
 from ai102.issuer.forms import form_of, needed, origin_of
 from ai102.issuer.issuer import Issuer
+from ai102.issuer.key_ages import KeyAges
 from ai102.issuer.refusals import Refusal
+from ai102.metrics.asgi import Counted
 
 T = TypeVar("T")
 LOG = logging.getLogger("uvicorn.error")
@@ -131,10 +133,10 @@ class Endpoints:
         return await to_thread.run_sync(work, limiter=limiter)
 
 
-def app_for(issuer: Issuer) -> Starlette:
+def app_for(issuer: Issuer) -> Counted:
     """The ASGI application over one issuer."""
     endpoints = Endpoints(issuer)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/auth/token", endpoints.token, methods=["POST"]),
             Route("/auth/revoke", endpoints.revoke, methods=["POST"]),
@@ -145,6 +147,9 @@ def app_for(issuer: Issuer) -> Starlette:
         ],
         exception_handlers={Refusal: _refused, HTTPException: _no_route, UserError: _not_in_order},
     )
+    counted = Counted(app, [route.path for route in app.routes if isinstance(route, Route)])
+    counted.registry.register(KeyAges(issuer.keys))
+    return counted
 
 
 def _discovery(issuer: str) -> dict[str, Any]:

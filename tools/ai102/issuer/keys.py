@@ -26,6 +26,7 @@ INDEX = "keys.json"
 MIN_BITS = 2048
 # How often an index is read again because another process replaces it meanwhile.
 READ_TRIES = 5
+DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Keys:
     def jwks(self) -> Jwks:
         body = json.dumps({"keys": [key.jwk for key in self._published()]}).encode()
         return Jwks(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+    def due_s(self) -> dict[str, float]:
+        """By id, when each key that nothing replaces yet is due to be rotated."""
+        standing = [entry for entry in self._load().valid(self._clock()) if entry.ends_s is None]
+        return {entry.kid: entry.signs_from_s + self._settings.key_days * DAY_S for entry in standing}
 
     def rotate(self, *, drop_old: bool = False, at_once: bool = False) -> Entry:
         """Make a key that signs from `publish_ahead_s` on (at once when asked to, or when the old ones are dropped).

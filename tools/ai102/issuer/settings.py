@@ -37,6 +37,7 @@ class Settings:
     clock_skew_s: int = 60  # how far a verifier's clock may be from ours
     publish_ahead_s: int = 10  # a new key is in the JWKS so long before it signs
     key_bits: int = 2048
+    key_days: int = 90  # a key that signs for longer is due to be rotated: nothing ends, an alert says so
     hash_cost: HashCost = HashCost()
     hashes_waiting: int = 64  # logins beyond these are refused at once
     tokens_per_minute: int = 300  # of one user: each login can add one revocation, which every proxy keeps for 2 h

@@ -34,7 +34,7 @@ class Rows:
         self._add, self.slow_ms = add, slow_ms
         self.unreadable = 0
 
-    def __call__(self, lines: bytes) -> None:
+    def take(self, lines: bytes) -> None:
         """Whole lines of the log."""
         for line in lines.splitlines():
             if not self._is_worth_a_look(line):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from ai102.gateway.replica_state import ReplicaState, check_name
 FOLDER = Path("build/gateway/haproxy")
 BACKENDS = ("triton_http", "triton_http_long", "triton_grpc", "triton_grpc_long")
 RELOAD_TIMEOUT_S = 20.0
+# A row of the stick table of that name.
+IN_FLIGHT = re.compile(r"key=(\S+) .*conn_cur=(\d+)")
 # Of a long body, what is looked at before all of it has come.
 HEAD_BYTES = 8192
 # What HAProxy answers by itself: HTTP status, gRPC status, sentence, after how many seconds to ask again.
@@ -111,6 +114,15 @@ def states(gateway: Gateway, home: Path) -> list[ReplicaState]:
                 )
             )
     return states
+
+
+def in_flight(home: Path) -> Counter[str]:
+    """How many inferences with each model are under way, those too that a process of before a reload finishes."""
+    counts = Counter[str]()
+    for table in sockets.ask_all(folder_of(home), "show table in_flight"):
+        for model, count in IN_FLIGHT.findall(table):
+            counts[model] += int(count)
+    return counts
 
 
 def folder_of(home: Path) -> Path:

@@ -57,11 +57,24 @@ def workers(folder: Path, *, is_patient: bool = False) -> set[int]:
 
     A master that reloads does not listen for a moment: `is_patient` waits.
     """
+    return _workers_in(_processes(folder, is_patient=is_patient).partition("# old workers")[0])
+
+
+def ask_all(folder: Path, line: str) -> list[str]:
+    """The answer of every worker to one command, those too that only finish their requests."""
+    pids = _workers_in(_processes(folder, is_patient=True))
+    return [ask(folder, MASTER, f"@!{pid} {line}") for pid in sorted(pids)]
+
+
+def _workers_in(processes: str) -> set[int]:
+    return {int(line.split()[0]) for line in processes.splitlines() if line.split()[1:2] == ["worker"]}
+
+
+def _processes(folder: Path, *, is_patient: bool) -> str:
     ends = time.monotonic() + (TIMEOUT_S if is_patient else 0)
     while True:
         try:
-            lines = ask(folder, MASTER, "show proc").partition("# old workers")[0].splitlines()
-            return {int(line.split()[0]) for line in lines if line.split()[1:2] == ["worker"]}
+            return ask(folder, MASTER, "show proc")
         except (UserError, ConnectionResetError):
             if time.monotonic() >= ends:
                 raise

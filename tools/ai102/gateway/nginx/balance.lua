@@ -2,17 +2,16 @@
 
 local balancer = require("ngx.balancer")
 local cjson = require("cjson.safe")
-local ffi = require("ffi")
-
-ffi.cdef("int kill(int pid, int sig);")
+local gauges = require("gauges")
 
 local balance = {}
 
 local CHECK_EVERY_S = 0.5
 local CHECK_TIMEOUT_MS = 2000
--- What all workers share: down:NAME, drained:NAME, busy:NAME (requests now at the replica), and of the latter what each
--- worker has there, share:PID:NAME.
+-- What all workers share: down:NAME, drained:NAME, and the gauge of the requests now at each replica.
 local shared = ngx.shared.gateway_replicas
+-- The gauge of the inferences under way with each model.
+local in_flight = ngx.shared.gateway_in_flight
 local replicas, policy = {}, "leastconn"
 local owed = {} -- smooth weighted round robin: how much each replica is behind its share, in this worker
 
@@ -35,14 +34,10 @@ local function next_in_turn(among)
   return best
 end
 
-local function busy(name)
-  return shared:get("busy:" .. name) or 0
-end
-
 local function least_busy(among)
   local least, candidates = math.huge, {}
   for _, replica in ipairs(among) do
-    local load = busy(replica.name) / replica.weight
+    local load = gauges.value(shared, replica.name) / replica.weight
     if load < least then
       least, candidates = load, {}
     end
@@ -81,28 +76,13 @@ local function candidates(tried)
   return #healthy > 0 and healthy or #down > 0 and down or before
 end
 
-local function count_busy(name, change)
-  shared:incr("busy:" .. name, change, 0)
-  shared:incr("share:" .. ngx.worker.pid() .. ":" .. name, change, 0)
-end
 
-local function is_alive(pid)
-  return ffi.C.kill(pid, 0) == 0
-end
-
--- A worker that died took no leave of the replicas that it was asking.
 local function forget_dead_workers(premature)
   if premature then
     return
   end
-  for _, key in ipairs(shared:get_keys(0)) do
-    local pid, name = key:match("^share:(%d+):(.+)$")
-    if pid and not is_alive(tonumber(pid)) then
-      local share = shared:get(key) or 0
-      shared:delete(key)
-      shared:incr("busy:" .. name, -share, 0)
-    end
-  end
+  gauges.forget_dead_workers(shared)
+  gauges.forget_dead_workers(in_flight)
 end
 
 -- nginx calls this for a request and again when it may be tried elsewhere.
@@ -111,7 +91,7 @@ function balance.choose(protocol)
   local tried = context.tried or {}
   local before = variables.gateway_replica
   if before ~= "" then
-    count_busy(before, -1)
+    gauges.add(shared, before, -1)
     variables.gateway_replica = ""
     tried[before] = true
     if balancer.get_last_failure() == "failed" then
@@ -131,15 +111,25 @@ function balance.choose(protocol)
     ngx.log(ngx.ERR, "replica ", replica.name, ": ", err)
     return ngx.exit(ngx.HTTP_SERVICE_UNAVAILABLE)
   end
-  count_busy(replica.name, 1)
+  gauges.add(shared, replica.name, 1)
   variables.gateway_replica = replica.name
+end
+
+-- An inference was let through; it counts as under way until `done`.
+function balance.begin(variables)
+  local model = variables.gateway_model ~= "" and variables.gateway_model or "-"
+  variables.gateway_in_flight = model
+  gauges.add(in_flight, model, 1)
 end
 
 -- After the answer.
 function balance.done()
-  local name = ngx.var.gateway_replica
+  local name, model = ngx.var.gateway_replica, ngx.var.gateway_in_flight
   if name and name ~= "" then
-    count_busy(name, -1)
+    gauges.add(shared, name, -1)
+  end
+  if model and model ~= "" then
+    gauges.add(in_flight, model, -1)
   end
 end
 
@@ -199,14 +189,19 @@ function balance.states()
       name = name,
       is_up = not shared:get("down:" .. name),
       is_drained = shared:get("drained:" .. name) or false,
-      busy = busy(name),
+      busy = gauges.value(shared, name),
     }
   end
   return states
 end
 
--- Over the private socket: GET / tells the states, POST /drain/NAME and /undrain/NAME change one.
+-- Over the private socket: GET / tells the states, GET /in_flight the inferences under way by model, POST /drain/NAME and
+-- /undrain/NAME change a state.
 function balance.command()
+  ngx.header.content_type = "application/json"
+  if ngx.var.uri == "/in_flight" then
+    return ngx.print(cjson.encode(gauges.values(in_flight)))
+  end
   local action, name = ngx.var.uri:match("^/(u?n?drain)/([%w_-]+)$")
   if ngx.req.get_method() == "POST" and (action == "drain" or action == "undrain") then
     for _, replica in ipairs(replicas) do
@@ -215,7 +210,6 @@ function balance.command()
       end
     end
   end
-  ngx.header.content_type = "application/json"
   ngx.print(cjson.encode(balance.states()))
 end
 

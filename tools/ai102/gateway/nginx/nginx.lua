@@ -6,7 +6,6 @@ local balance = require("balance")
 local body = require("body")
 local cjson = require("cjson.safe")
 local judge = require("judge")
-local metrics = require("metrics")
 local traces = require("traces")
 
 local glue = { refused = answers.of_nginx }
@@ -180,6 +179,7 @@ function glue.rest()
     return answers.refuse_as("not_found", "no such service here")
   end
   check_rate_of_address(variables, variables.request_uri)
+  variables.gateway_verb, variables.gateway_model = route.verb, route.model or ""
   local identity = identified(variables, route.verb)
   local announced = tonumber(variables.http_content_length)
   local largest = allowed(variables, identity, route.verb, route.model, route.version, announced)
@@ -195,6 +195,9 @@ function glue.rest()
   elseif route.kind == "triton" and held.size > 0 then
     return answers.refuse_as("malformed", "a body where none is taken")
   end
+  if route.verb == "infer" then
+    balance.begin(variables)
+  end
   traces.sample(variables, requests_of)
 end
 
@@ -202,6 +205,7 @@ end
 -- will name is not known. So only who may ask all of them, in all versions, may open one, and its messages are not read.
 local function open_stream(variables, identity)
   allowed(variables, identity, "infer", "*", "*", settings.max_body_bytes)
+  balance.begin(variables)
 end
 
 -- Access phase of the gRPC port.
@@ -232,6 +236,9 @@ function glue.grpc()
   allowed(variables, identity, route.verb, model, version, held.size)
   refuse_if(scanner:judge(judge.limits_for(settings, state, model)))
   refuse_if(body.scan_rest(held, #head, scanner) or scanner:finish())
+  if route.verb == "infer" then
+    balance.begin(variables)
+  end
   traces.sample(variables, requests_of)
 end
 
@@ -239,17 +246,11 @@ end
 function glue.log()
   balance.done()
   local variables = ngx.var
-  local protocol, status, seconds = variables.gateway_protocol, ngx.status, ngx.now() - ngx.req.start_time()
+  local seconds = ngx.now() - ngx.req.start_time()
   local answer = tonumber((variables.upstream_response_time or ""):match("([%d.]+)$"))
   variables.gateway_answer = answer and math.floor(answer * 1000 + 0.5) or ""
   variables.gateway_all = math.floor(seconds * 1000 + 0.5)
   traces.finish(variables)
-  local is_ok = status < 400
-  if protocol == "grpc" then
-    status = variables.sent_trailer_grpc_status or variables.sent_http_grpc_status or status
-    is_ok = status == "0"
-  end
-  metrics.count(protocol, variables.gateway_model or "", status, is_ok, seconds)
 end
 
 return glue

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,11 @@ def undrain(gateway: Gateway, home: Path, name: str) -> None:
 def states(gateway: Gateway, home: Path) -> list[ReplicaState]:
     """Every replica as the running nginx sees it."""
     return [ReplicaState(**row) for row in _ask(home, "GET", "/")]
+
+
+def in_flight(home: Path) -> Counter[str]:
+    """How many inferences with each model are under way."""
+    return Counter(_ask(home, "GET", "/in_flight"))
 
 
 def _conf(gateway: Gateway, home: Path) -> str:
