@@ -1,0 +1,194 @@
+"""One call from its program to Triton, as the real Zipkin shows it: over REST, over gRPC, and by way of the API."""
+
+import io
+import shutil
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from PIL import Image
+
+from ai102.client import Client, InferenceError, Tls, traces
+from ai102.gateway import certs, replicas
+from ai102.gateway.running import Runner
+from ai102.gateway.traces import GatewaySpans
+from ai102.serve.server import Server
+from ai102.serve.traces import tracing_arguments
+from ai102_runtime.seal.private import private_file
+from tests.api.served import ROOT, served
+from tests.e2e.conftest import write_repository
+from tests.gateway.conftest import ECHO_CODE, ECHO_CONFIG, SECRET, Home, needs, policy
+from tests.gateway.tokens import ROLES, TokenMaker
+from tests.tracing.zipkin import Node, Zipkin, collector_running, tops_of, zipkin_running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+INPUTS = {"IN": np.zeros((1, 4), np.uint8)}
+# Clocks of several processes on one machine, of which nginx's tells milliseconds.
+SLACK_US = 2000
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All parts of a trace, running; `traces` of the gateway's policy sample nothing but what is asked for."""
+
+    zipkin: Zipkin
+    home: Home
+    token: str
+    program: trace.Tracer
+
+    def client(self, protocol: str) -> Client:
+        listen = self.home.gateway.listen
+        url = f"grpcs://{listen.grpc}" if protocol == "grpc" else f"https://{listen.rest}"
+        headers = {"authorization": f"Bearer {self.token}"}
+        return Client(url, tls=Tls(ca_file=self.home.ca), headers=headers, shared_memory=False)
+
+
+@pytest.fixture(scope="module")
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Zipkin, str]]:
+    folder = tmp_path_factory.mktemp("backends")
+    with zipkin_running(folder) as zipkin, collector_running(folder, zipkin) as collector:
+        yield zipkin, collector
+
+
+@pytest.fixture(scope="module")
+def triton(backends: tuple[Zipkin, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("triton")
+    echo = {"config.pbtxt": ECHO_CONFIG.format(name="echo"), "1/model.py": ECHO_CODE}
+    repository = write_repository(folder / "repository", {"echo": echo})
+    shutil.copytree(ROOT / "model_repository" / "classify_image", repository / "classify_image")
+    arguments = (*tracing_arguments(backends[1], "a"), *replicas.restricting_arguments(SECRET))
+    with Server(
+        repository, http_port=0, grpc_port=0, metrics_port=0, extra_arguments=arguments, log=folder / "log"
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])
+def stack(
+    request: pytest.FixtureRequest,
+    backends: tuple[Zipkin, str],
+    triton: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    zipkin, collector = backends
+    tokens = TokenMaker()
+    folder = tmp_path_factory.mktemp("gateway")
+    certs.make(folder / "build" / "gateway" / "certs")
+    private_file(folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
+    with ExitStack() as started:
+        api = started.enter_context(served(triton, ["--traces", collector])).url.removeprefix("http://")
+        table = {"collector": collector, "sample_percent": 0, "asked_per_10s": 1000, "slow_ms": 300}
+        gateway = policy([(triton.http_url, triton.grpc_url)], services={"api": api}, traces=table)
+        home = Home(folder, gateway, tokens)
+        spans = GatewaySpans(gateway.traces, request.param, print)
+        started.callback(spans.close)
+        started.enter_context(Runner(gateway, folder, request.param, count=spans.take))
+        provider = TracerProvider(resource=Resource({"service.name": "program"}))
+        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{collector}/v1/traces")))
+        started.callback(provider.shutdown)
+        program = provider.get_tracer("program")
+        patched = started.enter_context(pytest.MonkeyPatch.context())
+        patched.setattr(traces, "TRACER", program)
+        yield Stack(zipkin, home, tokens.token("ann", ROLES["all"]), program)
+
+
+def trace_id_of(span: trace.Span) -> str:
+    return f"{span.get_span_context().trace_id:032x}"
+
+
+def assert_times_are_sane(node: Node, since_us: float) -> None:
+    """Each span lies within the one above it, and none took longer than the test."""
+    assert since_us - SLACK_US <= node.began_us <= node.ended_us <= time.time() * 1e6 + SLACK_US
+    for below in node.below:
+        assert node.began_us - SLACK_US <= below.began_us, f"{below.tree} begins before {node.tree}"
+        assert below.ended_us <= node.ended_us + SLACK_US, f"{below.tree} ends after {node.tree}"
+        assert_times_are_sane(below, since_us)
+
+
+# Zipkin writes names in small letters.
+TRITON = ("triton: inferrequest", [("triton: echo", ["triton: compute"])])
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_call_is_one_tree_from_its_program_to_the_model(protocol: str, stack: Stack) -> None:
+    since_us = time.time() * 1e6
+    with stack.client(protocol) as client, stack.program.start_as_current_span("report") as span:
+        client.infer("echo", INPUTS)
+    (top,) = stack.zipkin.nodes(trace_id_of(span), count=6)
+    assert top.tree == ("program: report", [("program: infer echo", [("gateway: infer echo", [TRITON])])])
+    assert_times_are_sane(top, since_us)
+    (gateway,) = top.below[0].below
+    assert (gateway.tags["ai102.protocol"], gateway.tags["ai102.replica"]) == (protocol, "a")
+
+
+def test_a_call_by_way_of_the_api_has_the_apis_span_in_it(stack: Stack) -> None:
+    since_us = time.time() * 1e6
+    picture = io.BytesIO()
+    Image.new("L", (8, 8)).save(picture, "PNG")
+    headers = {"authorization": f"Bearer {stack.token}"}
+    with stack.program.start_as_current_span("report") as span:
+        TraceContextTextMapPropagator().inject(headers)
+        answer = httpx.post(
+            f"https://{stack.home.gateway.listen.rest}/v1/classify",
+            files=[("files", ("zero.png", picture.getvalue(), "image/png"))],
+            headers=headers,
+            verify=ssl.create_default_context(cafile=stack.home.ca),
+            trust_env=False,
+            timeout=20,
+        )
+    assert answer.status_code == 200, answer.text
+    (top,) = stack.zipkin.nodes(trace_id_of(span), count=6)
+    of_triton = ("triton: inferrequest", [("triton: classify_image", ["triton: compute"])])
+    of_the_gateway = ("gateway: infer classify_image", [("api: post /v1/classify", [of_triton])])
+    assert top.tree == ("program: report", [of_the_gateway])
+    assert_times_are_sane(top, since_us)
+
+
+def unsampled(number: int) -> tuple[str, str]:
+    """A trace that its program does not record: its id, and its traceparent."""
+    trace_id = f"{time.time_ns():016x}{number:016x}"
+    return trace_id, f"00-{trace_id}-b7ad6b7169203331-00"
+
+
+def spans_left_by(stack: Stack, protocol: str, number: int, model: str = "echo", **parameters: Any) -> list[Node]:
+    """The spans of an unsampled call by a program without an SDK."""
+    trace_id, traceparent = unsampled(number)
+    with pytest.MonkeyPatch.context() as patched, stack.client(protocol) as client:
+        patched.setattr(traces, "TRACER", trace.NoOpTracer())
+        with nullcontext() if model == "echo" else pytest.raises(InferenceError):
+            client.infer(model, INPUTS, traceparent=traceparent, parameters=parameters)
+    # A sampled call after it: when its spans are there, those of the call before are too.
+    with stack.client(protocol) as client, stack.program.start_as_current_span("after") as span:
+        client.infer("echo", INPUTS)
+    stack.zipkin.nodes(trace_id_of(span), count=6)
+    return tops_of(stack.zipkin.spans(trace_id))
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_an_unsampled_call_that_went_well_leaves_nothing(protocol: str, stack: Stack) -> None:
+    assert spans_left_by(stack, protocol, 1) == []
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_an_unsampled_call_that_failed_leaves_the_gateways_span_and_no_more(protocol: str, stack: Stack) -> None:
+    (span,) = spans_left_by(stack, protocol, 2, model="not_loaded")
+    assert span.tree == "gateway: infer not_loaded"
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_an_unsampled_call_that_was_slow_leaves_the_gateways_span_and_no_more(protocol: str, stack: Stack) -> None:
+    (span,) = spans_left_by(stack, protocol, 3, sleep_ms=400)
+    assert (span.tree, span.tags["ai102.slow"]) == ("gateway: infer echo", "true")
+    assert span.ended_us - span.began_us >= 390_000
