@@ -142,7 +142,7 @@ def test_a_call_by_way_of_the_api_has_the_apis_span_in_it(stack: Stack) -> None:
         TraceContextTextMapPropagator().inject(headers)
         answer = httpx.post(
             f"https://{stack.home.gateway.listen.rest}/v1/classify",
-            files=[("files", ("zero.png", picture.getvalue(), "image/png"))],
+            files=[("images", ("zero.png", picture.getvalue(), "image/png"))],
             headers=headers,
             verify=ssl.create_default_context(cafile=stack.home.ca),
             trust_env=False,
