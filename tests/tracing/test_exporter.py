@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from ai102.masking import Masker
+from ai102.masking.logs import masked
 from ai102.tracing.exporter import BATCH_SPANS, Counts, Exporter
 from ai102.tracing.spans import Kind, Span
 from tests.tracing.taking import Collector
 
+ROOT = Path(__file__).parent.parent.parent
 RESOURCE = {"service.name": "gateway"}
 
 
@@ -52,6 +56,22 @@ def test_a_span_arrives_as_the_protocol_writes_it() -> None:
             "status": {"code": 2, "message": "it broke"},
         }
     ]
+
+
+def test_what_logs_must_not_hold_no_span_holds() -> None:
+    masker = Masker.beside(ROOT)
+    phone = "13800138000"
+    asked = Span("a" * 32, "b" * 16, "", f"infer {phone}", 1, 2, attributes={"id": phone, "n": 1}, error=f"no {phone}")
+    with (
+        Collector().running() as collector,
+        Exporter(collector.url, RESOURCE, print, mask=lambda text: masked(masker, text), gather_s=0.02) as exporter,
+    ):
+        exporter.add(asked)
+        wait_until(lambda: len(collector.spans) == 1, "the span")
+    (span,) = collector.spans
+    assert (span["name"], span["status"]["message"]) == ("infer [phone]", "no [phone]")
+    assert span["attributes"] == {"id": "[phone]", "n": "1"}
+    assert (span["traceId"], span["spanId"]) == ("a" * 32, "b" * 16)
 
 
 def test_spans_that_come_together_go_together() -> None:

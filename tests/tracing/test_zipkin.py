@@ -1,17 +1,26 @@
-"""One call from its program to Triton, as the real Zipkin shows it: over REST, over gRPC, and by way of the API."""
+"""One call from its program to Triton, as the real Zipkin shows it: over REST, over gRPC, and by way of the API.
+
+With AI102_PICTURES=FOLDER the picture of docs/traces.md is drawn into the folder.
+"""
 
 import io
+import json
+import os
 import shutil
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import tomlkit
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -22,15 +31,14 @@ from PIL import Image
 
 from ai102.client import Client, InferenceError, Tls, traces
 from ai102.gateway import certs, replicas
-from ai102.gateway.running import Runner
-from ai102.gateway.traces import GatewaySpans
 from ai102.serve.server import Server
 from ai102.serve.traces import tracing_arguments
 from ai102_runtime.seal.private import private_file
 from tests.api.served import ROOT, served
 from tests.e2e.conftest import write_repository
-from tests.gateway.conftest import ECHO_CODE, ECHO_CONFIG, SECRET, Home, needs, policy
+from tests.gateway.conftest import ECHO_CODE, ECHO_CONFIG, SECRET, Home, free_addresses, needs, policy, wait_until
 from tests.gateway.tokens import ROLES, TokenMaker
+from tests.tracing.picture import draw
 from tests.tracing.zipkin import Node, Zipkin, collector_running, tops_of, zipkin_running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -90,18 +98,46 @@ def stack(
     with ExitStack() as started:
         api = started.enter_context(served(triton, ["--traces", collector])).url.removeprefix("http://")
         table = {"collector": collector, "sample_percent": 0, "asked_per_10s": 1000, "slow_ms": 300}
-        gateway = policy([(triton.http_url, triton.grpc_url)], services={"api": api}, traces=table)
+        metrics = free_addresses(1)[0]
+        listen = {"metrics": metrics}
+        gateway = policy([(triton.http_url, triton.grpc_url)], services={"api": api}, traces=table, listen=listen)
         home = Home(folder, gateway, tokens)
-        spans = GatewaySpans(gateway.traces, request.param, print)
-        started.callback(spans.close)
-        started.enter_context(Runner(gateway, folder, request.param, count=spans.take))
+        write_state(home)
+        started.enter_context(gateway_running(home, request.param))
         provider = TracerProvider(resource=Resource({"service.name": "program"}))
         provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{collector}/v1/traces")))
         started.callback(provider.shutdown)
         program = provider.get_tracer("program")
         patched = started.enter_context(pytest.MonkeyPatch.context())
         patched.setattr(traces, "TRACER", program)
-        yield Stack(zipkin, home, tokens.token("ann", ROLES["all"]), program)
+        yield Stack(zipkin, home, tokens.token("ann", ROLES["operator"]), program)
+
+
+def write_state(home: Home) -> None:
+    """As the gateway's feed would have left it: it knows the keys of an issuer that does not answer now."""
+    state = home.tokens.state()
+    state["issuers"][home.tokens.issuer]["jwks"] = home.gateway.issuers[0].jwks
+    home.state.write_text(json.dumps(state), encoding="utf-8")
+
+
+@contextmanager
+def gateway_running(home: Home, proxy: str) -> Iterator[None]:
+    """`ai102 gateway run`, as a person starts it."""
+    for name in ("models.toml", "masking.toml"):
+        shutil.copy(ROOT / name, home.folder)
+    table = home.gateway.model_dump(mode="json", exclude_none=True)
+    (home.folder / "gateway.toml").write_text(tomlkit.dumps(table), encoding="utf-8")
+    command = [sys.executable, "-m", "ai102", "gateway", "run", "--proxy", proxy]
+    log = home.folder / "gateway.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=home.folder, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: b"open: https://" in log.read_bytes() or process.poll() is not None, "an open gateway", 60)
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def trace_id_of(span: trace.Span) -> str:
@@ -154,6 +190,8 @@ def test_a_call_by_way_of_the_api_has_the_apis_span_in_it(stack: Stack) -> None:
     of_the_gateway = ("gateway: infer classify_image", [("api: post /v1/classify", [of_triton])])
     assert top.tree == ("program: report", [of_the_gateway])
     assert_times_are_sane(top, since_us)
+    if folder := os.environ.get("AI102_PICTURES"):
+        draw(stack.zipkin, trace_id_of(span), Path(folder) / "zipkin-trace.png")
 
 
 def unsampled(number: int) -> tuple[str, str]:

@@ -37,16 +37,17 @@ def serve(
     say: Callable[[str], None],
     log_config: dict[str, Any] = LOGGING_CONFIG,
     collector: str = "",
+    mask: Callable[[str], str] = str,
 ) -> None:
     """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton of `server`; returns after Ctrl-C or TERM.
 
     `log` gets a line for each request, `log_config` is for uvicorn's own log, which tells of our defects. `collector`
-    gets the spans of sampled requests; empty: there are none.
+    gets the spans of sampled requests, after `mask`; empty: there are none.
     Calls in flight then have `limits.deadline_s` to finish. Raises UserError when the address cannot be listened on.
     """
     listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
-        with _spans(collector, say) as add_span:
+        with _spans(collector, say, mask) as add_span:
             asyncio.run(_run(listener, server, asked, limits, log, say, log_config, add_span))
     finally:
         listener.close()
@@ -73,12 +74,15 @@ async def _run(
 
 
 @contextmanager
-def _spans(collector: str, say: Callable[[str], None]) -> Iterator[Callable[[Span], None] | None]:
+def _spans(
+    collector: str, say: Callable[[str], None], mask: Callable[[str], str]
+) -> Iterator[Callable[[Span], None] | None]:
     """What takes the spans of requests, if there is a collector for them."""
     if not collector:
         yield None
         return
-    with Exporter(collector, {"service.name": "api", "service.instance.id": socket.gethostname()}, say) as exporter:
+    resource = {"service.name": "api", "service.instance.id": socket.gethostname()}
+    with Exporter(collector, resource, say, mask=mask) as exporter:
         yield exporter.add
 
 

@@ -94,4 +94,5 @@ def serve(
         lambda line: typer.echo(line, err=True),  # addresses of ours, which a person must read whole
         uvicorn_log_config(home),
         traces,
+        lambda text: masked(masker, text),
     )

@@ -13,8 +13,10 @@ from ai102.tracing.rows import Rows
 class GatewaySpans:
     """Takes the lines that the thread of the log reads, and is never slow; another thread may call `follow`."""
 
-    def __init__(self, traces: Traces, proxy: str, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(
+        self, traces: Traces, proxy: str, say: Callable[[str], None], mask: Callable[[str], str] = str
+    ) -> None:
+        self._say, self._mask = say, mask
         self._resource = {"service.name": "gateway", "service.instance.id": socket.gethostname(), "ai102.proxy": proxy}
         self._traces = Traces()
         self._exporter: Exporter | None = None
@@ -35,9 +37,12 @@ class GatewaySpans:
         """Send to this policy's collector from now on, or to none."""
         if traces.collector != self._traces.collector:
             self.close()
-            self._exporter = Exporter(traces.collector, self._resource, self._say) if traces.collector else None
+            self._exporter = self._exporter_to(traces.collector) if traces.collector else None
         self._rows = Rows(self._exporter.add, traces.slow_ms) if self._exporter else None
         self._traces = traces
+
+    def _exporter_to(self, collector: str) -> Exporter:
+        return Exporter(collector, self._resource, self._say, mask=self._mask)
 
     def close(self) -> None:
         """Send what is waiting, within two seconds."""

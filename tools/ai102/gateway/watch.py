@@ -42,13 +42,17 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     writer = Writer(promised, home / STATE, say)
     exporter = Exporter(gateway, home, PROXIES[proxy], goals_of(promised))
     masker = Masker.beside(home)
-    spans = GatewaySpans(gateway.traces, proxy, say)
+
+    def mask(text: str) -> str:
+        return masked(masker, text)
+
+    spans = GatewaySpans(gateway.traces, proxy, say, mask)
 
     def take(lines: bytes) -> None:
         exporter.take(lines)
         spans.take(lines)
 
-    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text), count=take)
+    runner = Runner(gateway, home, proxy, mask=mask, count=take)
     try:
         command = runner.prepare()  # a mistake is reported before any issuer is asked
         exporter.follow(gateway)

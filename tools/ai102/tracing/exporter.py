@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -40,8 +41,9 @@ class Counts:
 class Exporter:
     """One collector, at `url` as http://HOST:4318; use it as a context manager, or call `close`.
 
-    `resource` are the attributes of all spans. What the queue has no place for, or the collector does not take, is
-    dropped and counted; `say` gets a line of it, at most one a minute.
+    `resource` are the attributes of all spans; `mask` goes over the text of each, as over a line of a log. What the
+    queue has no place for, or the collector does not take, is dropped and counted; `say` gets a line of it, at most one
+    a minute.
     """
 
     def __init__(
@@ -50,11 +52,12 @@ class Exporter:
         resource: Mapping[str, Value],
         say: Say,
         *,
+        mask: Callable[[str], str] = str,
         queue_spans: int = QUEUE_SPANS,
         gather_s: float = GATHER_S,
     ) -> None:
         self.url = f"{url.rstrip('/')}/v1/traces"
-        self._resource, self._say, self._gather_s = resource, say, gather_s
+        self._resource, self._say, self._mask, self._gather_s = resource, say, mask, gather_s
         self._waiting: queue.Queue[Span | None] = queue.Queue(queue_spans)  # None wakes the thread
         self._closing = threading.Event()
         self._sent = self._dropped = self._reported = 0
@@ -111,7 +114,7 @@ class Exporter:
 
     def _problem_with(self, client: httpx.Client, batch: list[Span]) -> str:
         """Why the collector did not take the batch in all the time it had; empty when it did."""
-        request = request_from_spans(batch, self._resource)
+        request = request_from_spans([self._masked(span) for span in batch], self._resource)
         gives_up, pause_s = time.monotonic() + KEEP_S, FIRST_PAUSE_S
         while True:
             try:
@@ -125,6 +128,14 @@ class Exporter:
             if is_final or time.monotonic() + pause_s > gives_up or self._closing.wait(pause_s):
                 return problem
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _masked(self, span: Span) -> Span:
+        text = self._mask(json.dumps([span.name, span.error, span.attributes]))
+        try:
+            name, error, attributes = json.loads(text)
+        except ValueError:  # what the masker writes of its own defect: nothing of the span may be told
+            name, error, attributes = text, "", {}
+        return replace(span, name=name, error=error, attributes=attributes)
 
     def _count(self, sent: int = 0, dropped: int = 0) -> None:
         with self._lock:
