@@ -42,7 +42,7 @@ class Collector:
     def spans(self) -> list[dict[str, Any]]:
         """All spans, each with what its resource says under "resource" and its attributes as a plain mapping."""
         return [
-            {**span, "resource": plain(of["resource"]["attributes"]), "attributes": plain(span["attributes"])}
+            {**span, "resource": plain(of["resource"]["attributes"]), "attributes": plain(span.get("attributes", []))}
             for request in list(self.requests)
             for of in request["resourceSpans"]
             for scope in of["scopeSpans"]

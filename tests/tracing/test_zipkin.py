@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,11 @@ from tests.tracing.picture import draw
 from tests.tracing.zipkin import Node, Zipkin, collector_running, tops_of, zipkin_running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-INPUTS = {"IN": np.zeros((1, 4), np.uint8)}
+INPUTS = {"IN": np.zeros(1, np.uint8)}
 # Clocks of several processes on one machine, of which nginx's tells milliseconds.
 SLACK_US = 2000
+# tritonserver 2.51 loses the traceparent of some gRPC calls, and of none over HTTP (docs/traces.md).
+GRPC_TRIES = 12
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,15 @@ def assert_times_are_sane(node: Node, since_us: float) -> None:
         assert_times_are_sane(below, since_us)
 
 
+def whole_trace(stack: Stack, ask: Callable[[], str], tries: int) -> list[Node]:
+    """Of a call that Triton traced: the six spans from the program to the model."""
+    for _ in range(tries - 1):
+        trace_id = ask()
+        if stack.zipkin.has(trace_id, count=6, within_s=4):
+            return stack.zipkin.nodes(trace_id, count=6)
+    return stack.zipkin.nodes(ask(), count=6)
+
+
 # Zipkin writes names in small letters.
 TRITON = ("triton: inferrequest", [("triton: echo", ["triton: compute"])])
 
@@ -160,9 +171,13 @@ TRITON = ("triton: inferrequest", [("triton: echo", ["triton: compute"])])
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_a_call_is_one_tree_from_its_program_to_the_model(protocol: str, stack: Stack) -> None:
     since_us = time.time() * 1e6
-    with stack.client(protocol) as client, stack.program.start_as_current_span("report") as span:
-        client.infer("echo", INPUTS)
-    (top,) = stack.zipkin.nodes(trace_id_of(span), count=6)
+
+    def ask() -> str:
+        with stack.client(protocol) as client, stack.program.start_as_current_span("report") as span:
+            client.infer("echo", INPUTS)
+            return trace_id_of(span)
+
+    (top,) = whole_trace(stack, ask, tries=1 if protocol == "rest" else GRPC_TRIES)
     assert top.tree == ("program: report", [("program: infer echo", [("gateway: infer echo", [TRITON])])])
     assert_times_are_sane(top, since_us)
     (gateway,) = top.below[0].below
@@ -171,27 +186,38 @@ def test_a_call_is_one_tree_from_its_program_to_the_model(protocol: str, stack: 
 
 def test_a_call_by_way_of_the_api_has_the_apis_span_in_it(stack: Stack) -> None:
     since_us = time.time() * 1e6
-    picture = io.BytesIO()
-    Image.new("L", (8, 8)).save(picture, "PNG")
-    headers = {"authorization": f"Bearer {stack.token}"}
-    with stack.program.start_as_current_span("report") as span:
-        TraceContextTextMapPropagator().inject(headers)
-        answer = httpx.post(
-            f"https://{stack.home.gateway.listen.rest}/v1/classify",
-            files=[("images", ("zero.png", picture.getvalue(), "image/png"))],
-            headers=headers,
-            verify=ssl.create_default_context(cafile=stack.home.ca),
-            trust_env=False,
-            timeout=20,
-        )
-    assert answer.status_code == 200, answer.text
-    (top,) = stack.zipkin.nodes(trace_id_of(span), count=6)
+    trace_ids = []
+
+    def ask() -> str:
+        with stack.program.start_as_current_span("report") as span:
+            classify(stack)
+            trace_ids.append(trace_id_of(span))
+            return trace_ids[-1]
+
+    (top,) = whole_trace(stack, ask, tries=GRPC_TRIES)  # the API asks Triton over gRPC
     of_triton = ("triton: inferrequest", [("triton: classify_image", ["triton: compute"])])
     of_the_gateway = ("gateway: infer classify_image", [("api: post /v1/classify", [of_triton])])
     assert top.tree == ("program: report", [of_the_gateway])
     assert_times_are_sane(top, since_us)
     if folder := os.environ.get("AI102_PICTURES"):
-        draw(stack.zipkin, trace_id_of(span), Path(folder) / "zipkin-trace.png")
+        draw(stack.zipkin, trace_ids[-1], Path(folder) / "zipkin-trace.png")
+
+
+def classify(stack: Stack) -> None:
+    """One image by way of the API, in the current trace."""
+    picture = io.BytesIO()
+    Image.new("L", (8, 8)).save(picture, "PNG")
+    headers = {"authorization": f"Bearer {stack.token}"}
+    TraceContextTextMapPropagator().inject(headers)
+    answer = httpx.post(
+        f"https://{stack.home.gateway.listen.rest}/v1/classify",
+        files=[("images", ("zero.png", picture.getvalue(), "image/png"))],
+        headers=headers,
+        verify=ssl.create_default_context(cafile=stack.home.ca),
+        trust_env=False,
+        timeout=20,
+    )
+    assert answer.status_code == 200, answer.text
 
 
 def unsampled(number: int) -> tuple[str, str]:
@@ -208,7 +234,7 @@ def spans_left_by(stack: Stack, protocol: str, number: int, model: str = "echo",
         with nullcontext() if model == "echo" else pytest.raises(InferenceError):
             client.infer(model, INPUTS, traceparent=traceparent, parameters=parameters)
     # A sampled call after it: when its spans are there, those of the call before are too.
-    with stack.client(protocol) as client, stack.program.start_as_current_span("after") as span:
+    with stack.client("rest") as client, stack.program.start_as_current_span("after") as span:
         client.infer("echo", INPUTS)
     stack.zipkin.nodes(trace_id_of(span), count=6)
     return tops_of(stack.zipkin.spans(trace_id))

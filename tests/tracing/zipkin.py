@@ -46,6 +46,15 @@ class Zipkin:
         answer = httpx.get(f"{self.url}/api/v2/trace/{trace_id}", timeout=10, trust_env=False)
         return list(answer.json()) if answer.status_code == 200 else []
 
+    def has(self, trace_id: str, count: int, within_s: float) -> bool:
+        """Whether the trace has so many spans soon."""
+        ends = time.monotonic() + within_s
+        while len(self.spans(trace_id)) < count:
+            if time.monotonic() > ends:
+                return False
+            time.sleep(0.1)
+        return True
+
     def nodes(self, trace_id: str, count: int, within_s: float = 20.0) -> list[Node]:
         """The spans that have no parent there, once the trace has `count` spans; AssertionError shows what it had."""
         ends = time.monotonic() + within_s
