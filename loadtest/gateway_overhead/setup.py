@@ -6,7 +6,9 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -56,19 +58,17 @@ def repository_at(folder: Path) -> Path:
     return folder
 
 
-def prepared(home: Path, server: Server) -> tuple[Gateway, str]:
+def prepared(home: Path, server: Server, traces: Mapping[str, Any] | None = None) -> tuple[Gateway, str]:
     """A gateway policy for `server`, with the gateway's files in `home`, and a token that it accepts."""
-    rest, grpc_, status = chosen_ports("127.0.0.1", {"rest": 0, "grpc": 0, "status": 0}).values()
+    names = ("rest", "grpc", "status", "metrics")
+    ports = chosen_ports("127.0.0.1", dict.fromkeys(names, 0))
     gateway = Gateway.model_validate(
         {
-            "listen": {
-                "rest": f"127.0.0.1:{rest}",
-                "grpc": f"127.0.0.1:{grpc_}",
-                "status": f"127.0.0.1:{status}",
-            },
+            "listen": {name: f"127.0.0.1:{port}" for name, port in ports.items()},
             "triton": {"replicas": [{"name": "a", "http": server.http_url, "grpc": server.grpc_url}]},
             "issuers": [{"issuer": ISSUER, "audience": AUDIENCE, "jwks": "http://127.0.0.1:9/jwks"}],
             "limits": {"requests_per_10s": 10_000_000},
+            "traces": traces or {},
             "roles": {"caller": {}},
             "grants": [INFER | {"role": "caller"}],
         }

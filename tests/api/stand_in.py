@@ -24,6 +24,7 @@ from ai102.client import AsyncClient, Retry
 from ai102.client.tensors import raw_from_array
 from ai102.contract.answers import Asked, asked_from_contract
 from ai102.host.listen import tcp_listener
+from ai102.tracing.spans import Span
 
 ROOT = Path(__file__).parent.parent.parent
 ASKED: Asked = asked_from_contract(contract.load(ROOT / "models.toml"))
@@ -95,7 +96,9 @@ class Api:
 
 
 @asynccontextmanager
-async def api(limits: Limits = LIMITS, *, over_http: bool = False, **changes: Any) -> AsyncIterator[Api]:
+async def api(
+    limits: Limits = LIMITS, *, over_http: bool = False, add_span: Callable[[Span], None] | None = None, **changes: Any
+) -> AsyncIterator[Api]:
     """The application before a stand-in: called in process, or by uvicorn on a free port of 127.0.0.1."""
     limits = replace(limits, **changes)
     server, triton, lines = grpc.aio.server(), StandIn(), list[str]()
@@ -105,7 +108,7 @@ async def api(limits: Limits = LIMITS, *, over_http: bool = False, **changes: An
     retry = Retry(tries=1)
     try:
         async with AsyncClient(f"grpc://127.0.0.1:{port}", retry=retry, shared_memory=False) as client:
-            made = application(ASKED, client, limits, lines.append)
+            made = application(ASKED, client, limits, lines.append, add_span)
             if over_http:
                 async with _listening(made, limits) as address:
                     base = f"http://{address[0]}:{address[1]}"

@@ -110,6 +110,12 @@ function calls.header_problem(headers, kind, max_bytes)
   return nil, (judge.header_problem(headers, kind, max_bytes))
 end
 
+-- The traceparent that a request has: empty where it has two.
+function calls.traceparent_in(headers)
+  local _, once = judge.header_problem(headers)
+  return once.traceparent
+end
+
 function calls.json_length(headers)
   local refusal, once = judge.header_problem(headers)
   if refusal then

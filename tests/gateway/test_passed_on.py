@@ -1,9 +1,7 @@
 """Which of a caller's headers reach what stands behind the gateway."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,48 +9,12 @@ from ai102.gateway.running import Runner
 from tests.gateway.attackers import Target, asked, request
 from tests.gateway.attacks_over_rest import JSON
 from tests.gateway.conftest import MakeHome, needs
+from tests.gateway.recorders import Recorder
 from tests.gateway.tokens import TokenMaker
 
 pytestmark = pytest.mark.e2e
 MAY = {"verbs": ["infer", "describe"], "models": ["*"]}
 FORM = "Content-Type: application/x-www-form-urlencoded"
-
-
-class Recorder:
-    """A server that answers everything with 200 and keeps the headers of each request by its address."""
-
-    def __init__(self) -> None:
-        self.headers: dict[str, dict[str, str]] = {}
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                recorder.headers[self.path] = {name.lower(): value for name, value in self.headers.items()}
-                self.rfile.read(int(self.headers.get("content-length", "0")))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_POST = do_GET  # noqa: N815 - http.server's name
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
-
-    @contextmanager
-    def running(self) -> Iterator["Recorder"]:
-        thread = Thread(target=self.server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.server.shutdown()
-            thread.join()
-            self.server.server_close()
 
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])

@@ -28,6 +28,7 @@ from ai102.api.routes import router_for
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
 from ai102.metrics.asgi import Counted
+from ai102.tracing.spans import Span
 
 
 class Application(NamedTuple):
@@ -37,7 +38,13 @@ class Application(NamedTuple):
     gate: Gate
 
 
-def application(asked: Asked, client: AsyncClient, limits: Limits, log: Callable[[str], None]) -> Application:
+def application(
+    asked: Asked,
+    client: AsyncClient,
+    limits: Limits,
+    log: Callable[[str], None],
+    add_span: Callable[[Span], None] | None = None,
+) -> Application:
     """Belongs to the running event loop, as the client does; whoever opened the client closes it."""
     gate = Gate(limits)
     app = FastAPI(
@@ -48,7 +55,7 @@ def application(asked: Asked, client: AsyncClient, limits: Limits, log: Callable
     _add_documents(app, page())
     _add_problems(app)
     paths = [route.path for route in (*router.routes, *app.routes) if isinstance(route, Route)]
-    return Application(Counted(Edge(app, log), paths), gate)
+    return Application(Counted(Edge(app, log, add_span), paths), gate)
 
 
 def _add_documents(app: FastAPI, start: Html) -> None:

@@ -6,14 +6,17 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ai102.tracing.context import Context, context_from, new_span_id
+from ai102.tracing.spans import Span
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 # The caller was gone before the answer; nginx's word for it.
 GONE = 499
 EVERYWHERE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -22,25 +25,31 @@ EVERYWHERE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referr
 class Edge:
     """Stands before the whole application.
 
-    Sets `request_id` and `traceparent` (empty where the caller sent none, or none that W3C allows) in the request's
-    state, and hands `log` one line of JSON for each request: who, what, how it went;
-    nothing of what was sent or answered.
+    Sets `request_id` and `traceparent` in the request's state, and hands `log` one line of JSON for each request: who,
+    what, how it went; nothing of what was sent or answered.
+
+    `traceparent` is what Triton gets. It is empty unless the caller's trace is sampled, since Triton traces every
+    request that has one. With `add_span` such a request leaves a span, of which Triton's spans are children.
     """
 
-    def __init__(self, app: ASGIApp, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, log: Callable[[str], None], add_span: Callable[[Span], None] | None = None
+    ) -> None:
         self._app = app
         self._log = log
+        self._add_span = add_span
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        began, began_ns = time.perf_counter(), time.time_ns()
         headers = Headers(scope=scope)
         request_id = _only(headers.getlist("x-request-id"), REQUEST_ID) or secrets.token_hex(8)
-        scope.setdefault("state", {}).update(
-            request_id=request_id, traceparent=_only(headers.getlist("traceparent"), TRACEPARENT)
-        )
+        caller = _only_context(headers.getlist("traceparent"))
+        is_sampled = caller is not None and caller.is_sampled
+        span_id = new_span_id() if is_sampled and self._add_span else ""
+        scope.setdefault("state", {}).update(request_id=request_id, traceparent=_traceparent(caller, span_id))
         status, received, sent = 0, 0, 0
 
         async def counting_receive() -> Message:
@@ -67,6 +76,7 @@ class Edge:
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "request_id": request_id,
+                "trace_id": caller.trace_id if caller else "",
                 "user": headers.get("x-user", "")[:128],
                 "method": scope["method"][:16],
                 "route": _route(scope),
@@ -76,12 +86,46 @@ class Edge:
                 "ms": round((time.perf_counter() - began) * 1000, 3),
             }
             self._log(json.dumps(line))
+            if caller and span_id and self._add_span:
+                self._add_span(_span(caller, span_id, began_ns, line))
 
 
 def _only(values: Iterable[str], form: re.Pattern[str]) -> str:
     """The one value, if it has the form."""
     texts = list(values)
     return texts[0] if len(texts) == 1 and form.fullmatch(texts[0]) else ""
+
+
+def _only_context(values: Sequence[str]) -> Context | None:
+    return context_from(values[0]) if len(values) == 1 else None
+
+
+def _traceparent(caller: Context | None, span_id: str) -> str:
+    if caller is None or not caller.is_sampled:
+        return ""
+    return Context(caller.trace_id, span_id or caller.span_id, is_sampled=True).traceparent
+
+
+def _span(caller: Context, span_id: str, began_ns: int, line: Mapping[str, Any]) -> Span:
+    """The API's span of a request; `line` is its row of the log."""
+    status = int(line["status"])
+    return Span(
+        trace_id=caller.trace_id,
+        span_id=span_id,
+        parent_id=caller.span_id,
+        name=f"{line['method']} {line['route']}",
+        began_ns=began_ns,
+        ended_ns=began_ns + round(line["ms"] * 1e6),
+        attributes={
+            "ai102.request_id": line["request_id"],
+            "http.request.method": line["method"],
+            "http.route": line["route"],
+            "http.response.status_code": status,
+            "ai102.bytes_in": line["bytes_in"],
+            "ai102.bytes_out": line["bytes_out"],
+        },
+        error=f"HTTP {status}" if status >= 500 or status == GONE else "",
+    )
 
 
 def _route(scope: Scope) -> str:

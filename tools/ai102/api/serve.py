@@ -20,6 +20,8 @@ from ai102.api.triton import Choice
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
 from ai102.host.listen import tcp_listener, url_of
+from ai102.tracing.exporter import Exporter
+from ai102.tracing.spans import Span
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
@@ -34,15 +36,19 @@ def serve(
     log: Callable[[str], None],
     say: Callable[[str], None],
     log_config: dict[str, Any] = LOGGING_CONFIG,
+    collector: str = "",
+    mask: Callable[[str], str] = str,
 ) -> None:
     """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton of `server`; returns after Ctrl-C or TERM.
 
-    `log` gets a line for each request, `log_config` is for uvicorn's own log, which tells of our defects.
+    `log` gets a line for each request, `log_config` is for uvicorn's own log, which tells of our defects. `collector`
+    gets the spans of sampled requests, after `mask`; empty: there are none.
     Calls in flight then have `limits.deadline_s` to finish. Raises UserError when the address cannot be listened on.
     """
     listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
-        asyncio.run(_run(listener, server, asked, limits, log, say, log_config))
+        with _spans(collector, say, mask) as add_span:
+            asyncio.run(_run(listener, server, asked, limits, log, say, log_config, add_span))
     finally:
         listener.close()
 
@@ -55,15 +61,29 @@ async def _run(
     log: Callable[[str], None],
     say: Callable[[str], None],
     log_config: dict[str, Any],
+    add_span: Callable[[Span], None] | None,
 ) -> None:
     # Shared memory would tie the answers to one server, and behind the gateway no caller may use Triton's.
     async with AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False) as client:
-        config = config_for(application(asked, client, limits, log).asgi, limits, log_config)
+        config = config_for(application(asked, client, limits, log, add_span).asgi, limits, log_config)
         why = f", {server.why}" if server.why else ""
         service = uvicorn.Server(config)
         with _stopped_by_signals(service):
             say(f"ready: {url_of(listener)} asks {server.url}{why} (Ctrl-C stops it)")
             await service.serve(sockets=[listener])
+
+
+@contextmanager
+def _spans(
+    collector: str, say: Callable[[str], None], mask: Callable[[str], str]
+) -> Iterator[Callable[[Span], None] | None]:
+    """What takes the spans of requests, if there is a collector for them."""
+    if not collector:
+        yield None
+        return
+    resource = {"service.name": "api", "service.instance.id": socket.gethostname()}
+    with Exporter(collector, resource, say, mask=mask) as exporter:
+        yield exporter.add
 
 
 @contextmanager

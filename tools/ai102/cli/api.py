@@ -43,6 +43,12 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(help="Requests that may wait; further ones are answered with 503.", min=0)
     ] = 112,
+    traces: Annotated[
+        str,
+        typer.Option(
+            help="The collector's OTLP over HTTP, http://HOST:4318; default: traces.collector of gateway.toml."
+        ),
+    ] = "",
     gateway: Annotated[Path, typer.Option(help="The policy file.", metavar="FILE")] = Path("gateway.toml"),
     contract: ContractFile = CONTRACT,
 ) -> None:
@@ -62,6 +68,7 @@ def serve(
     if not (listen and url):
         loaded = policy.load(gateway)
         listen = listen or loaded.services.api
+        traces = traces or loaded.traces.collector
         if not url:
             server = chosen([Address(replica.http, replica.grpc) for replica in loaded.triton.replicas])
         if not listen:
@@ -86,4 +93,6 @@ def serve(
         lambda line: print(masked(masker, line), flush=True),  # noqa: T201 - the access log
         lambda line: typer.echo(line, err=True),  # addresses of ours, which a person must read whole
         uvicorn_log_config(home),
+        traces,
+        lambda text: masked(masker, text),
     )

@@ -45,6 +45,13 @@ def serve(
     print_arguments: Annotated[
         bool, typer.Option("--print-arguments", help="Print what [server] gives to tritonserver; start nothing.")
     ] = False,
+    traces: Annotated[
+        str,
+        typer.Option(
+            help="Send spans of traced calls to this collector, http://HOST:4318; with --replicas, default: "
+            "traces.collector of gateway.toml."
+        ),
+    ] = "",
     triton: Annotated[
         list[str] | None, typer.Argument(help="Arguments for tritonserver itself, after --.", metavar="[-- ARG...]")
     ] = None,
@@ -73,10 +80,10 @@ def serve(
 
             repository = opened.enter_context(opened_in_memory(bundle, seal.ring_of(keys)))
         if replicas:
-            _serve_replicas(gateway, replicas, repository, model, settings, triton, log)
+            _serve_replicas(gateway, replicas, repository, model, settings, traces, triton, log)
         else:
             ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-            _serve_one(repository, host, ports, model, settings, triton, log)
+            _serve_one(repository, host, ports, model, settings, traces, triton, log)
 
 
 def _contract(given: Path | None, repository: Path) -> Contract | None:
@@ -93,20 +100,23 @@ def _serve_replicas(
     repository: Path,
     models: list[str] | None,
     contract: Contract | None,
+    traces: str,
     triton: list[str] | None,
     log: Log,
 ) -> None:
     from ai102.gateway import policy
     from ai102.gateway.replicas import serve_replicas
 
+    loaded = policy.load(gateway)
     serve_replicas(
-        policy.load(gateway),
+        loaded,
         gateway.absolute().parent,
         count,
         repository,
         models=models,
         contract=contract,
         extra_arguments=triton or (),
+        collector=traces or loaded.traces.collector,
         say=typer.echo,
         log=log,
     )
@@ -118,12 +128,16 @@ def _serve_one(
     ports: Mapping[str, int],
     models: list[str] | None,
     contract: Contract | None,
+    traces: str,
     triton: list[str] | None,
     log: Log,
 ) -> None:
-    from ai102.serve.server import Server, run_until_signal
+    import socket
 
-    arguments = triton or ()
+    from ai102.serve.server import Server, run_until_signal
+    from ai102.serve.traces import tracing_arguments
+
+    arguments = (*(tracing_arguments(traces, socket.gethostname()) if traces else ()), *(triton or ()))
     with Server(
         repository, host=host, **ports, models=models, contract=contract, extra_arguments=arguments, log=log
     ) as server:

@@ -15,6 +15,7 @@ from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
 from ai102.client.inference import Label, Session, load_of
 from ai102.client.memory.session import Steps
+from ai102.client.traces import traced
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -71,18 +72,23 @@ class AsyncClient:
                 headers=headers,
                 parameters=parameters,
                 timeout_s=timeout_s,
-            )
+            ),
+            "infer",
+            model,
+            {"headers": headers, "traceparent": traceparent},
         )
         return arrays
 
     async def classify(self, items: Sequence[bytes], model: str = "classify_image", **options: Any) -> list[Label]:
         """As Client.classify."""
-        labels: list[Label] = await self._run(self._session.classify(items, model, options))
+        labels: list[Label] = await self._run(self._session.classify(items, model, options), "classify", model, options)
         return labels
 
     async def embed(self, texts: Sequence[str], model: str = "embed_text", **options: Any) -> NDArray[np.float32]:
         """As Client.embed."""
-        vectors: NDArray[np.float32] = await self._run(self._session.embed(texts, model, options))
+        vectors: NDArray[np.float32] = await self._run(
+            self._session.embed(texts, model, options), "embed", model, options
+        )
         return vectors
 
     async def models(self) -> list[ModelState]:
@@ -127,12 +133,18 @@ class AsyncClient:
             await self._send.close()
 
     async def _ask(self, call: Call, timeout_s: float | None = None) -> Any:
-        return await self._run(self._session.call(call, timeout_s))
+        return await self._run(self._session.call(call, timeout_s), type(call).__name__.lower(), call.model)
 
-    async def _run(self, steps: Steps) -> Any:
+    async def _run(
+        self,
+        steps: Steps,
+        verb: str,
+        model: str,
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
         if self._is_closed:
             raise RuntimeError("this client is closed: create another, or keep the calls inside its with statement")
-        return await self._drive(steps)
+        return await self._drive(traced(steps, verb, model, options or {}))
 
     async def _drive(self, steps: Steps) -> Any:
         try:

@@ -15,6 +15,7 @@ from ai102.client.errors import InferenceError
 from ai102.client.exchange import Pause, Retry
 from ai102.client.inference import Label, Session, load_of
 from ai102.client.memory.session import Steps
+from ai102.client.traces import traced
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -37,6 +38,7 @@ class Client:
     our certificate. A gateway also requires a token: `headers={"authorization": "Bearer TOKEN"}`.
     With `seal`, a key of ai102.seal or a folder of them, every inference goes to sealed_MODEL as an encrypted payload
     that only its model opens.
+    With opentelemetry-api, each call continues the program's trace; see ai102.client.traces.
     """
 
     def __init__(
@@ -73,8 +75,8 @@ class Client:
 
         Text and encoded images travel as arrays of bytes objects. More rows than the model takes at once are sent
         in several batches and the answers joined; rows are the first dimension. `traceparent` is W3C Trace
-        Context's; `parameters` are request parameters of Triton's protocol. Raises InferenceError: its class says
-        what went wrong, `status` is the server's own.
+        Context's, in place of the current trace; `parameters` are request parameters of Triton's protocol.
+        Raises InferenceError: its class says what went wrong, `status` is the server's own.
         """
         arrays: dict[str, NDArray[Any]] = self._run(
             self._session.infer(
@@ -87,7 +89,10 @@ class Client:
                 headers=headers,
                 parameters=parameters,
                 timeout_s=timeout_s,
-            )
+            ),
+            "infer",
+            model,
+            {"headers": headers, "traceparent": traceparent},
         )
         return arrays
 
@@ -98,12 +103,12 @@ class Client:
         output, Triton's classification extension: a step less for the server. `options` are those of `infer`.
         Raises InferenceError.
         """
-        labels: list[Label] = self._run(self._session.classify(items, model, options))
+        labels: list[Label] = self._run(self._session.classify(items, model, options), "classify", model, options)
         return labels
 
     def embed(self, texts: Sequence[str], model: str = "embed_text", **options: Any) -> NDArray[np.float32]:
         """The embedding of each text [texts, width]. `options` are those of `infer`. Raises InferenceError."""
-        vectors: NDArray[np.float32] = self._run(self._session.embed(texts, model, options))
+        vectors: NDArray[np.float32] = self._run(self._session.embed(texts, model, options), "embed", model, options)
         return vectors
 
     def models(self) -> list[ModelState]:
@@ -154,12 +159,18 @@ class Client:
             self._send.close()
 
     def _ask(self, call: Call, timeout_s: float | None = None) -> Any:
-        return self._run(self._session.call(call, timeout_s))
+        return self._run(self._session.call(call, timeout_s), type(call).__name__.lower(), call.model)
 
-    def _run(self, steps: Steps) -> Any:
+    def _run(
+        self,
+        steps: Steps,
+        verb: str,
+        model: str,
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
         if self._is_closed:
             raise RuntimeError("this client is closed: create another, or keep the calls inside its with statement")
-        return self._drive(steps)
+        return self._drive(traced(steps, verb, model, options or {}))
 
     def _drive(self, steps: Steps) -> Any:
         try:

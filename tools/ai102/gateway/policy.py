@@ -20,6 +20,8 @@ Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*-]+$", max_le
 # An IPv6 address stands in brackets, as in [::1]:8080.
 Address = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'\\]+$")]
+# Where a collector takes OTLP over HTTP; the protocol's own path is ours to add.
+Collector = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'\\/,]+$")]
 HOURS = re.compile(r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")
 
 
@@ -99,6 +101,22 @@ class Limits(Table):
     answer_timeout_s: Positive = Field(60, examples=["60"])
 
 
+class Traces(Table):
+    """Which inferences are traced, and who gets the spans."""
+
+    collector: Collector | Literal[""] = Field(
+        "", examples=['"http://127.0.0.1:4318"']
+    )  # OTLP over HTTP; empty: no traces
+    sample_percent: float = Field(1.0, ge=0, le=100, examples=["1.0"])
+    asked_per_10s: int = Field(10, ge=0, examples=["10"])
+    slow_ms: Positive = Field(500, examples=["500"])
+
+    @property
+    def sampled_per_million(self) -> int:
+        """How many of a million inferences are sampled."""
+        return round(self.sample_percent * 10_000)
+
+
 class Role(Table):
     """A name for a set of grants; `includes` names roles whose grants it has too."""
 
@@ -141,6 +159,7 @@ class Gateway(Table):
     services: Services = Services()
     issuers: tuple[Issuer, ...] = Field(min_length=1, examples=["one table [[issuers]] per token issuer"])
     limits: Limits = Limits()
+    traces: Traces = Traces()
     roles: dict[Word, Role] = Field(min_length=1, examples=["one table [roles.NAME] per role"])
     grants: tuple[Grant, ...] = Field(examples=["one table [[grants]] per grant"])
 

@@ -15,6 +15,7 @@ from ai102.errors import UserError
 from ai102.gateway.policy import Gateway, Replica
 from ai102.gateway.secret import secret_of
 from ai102.serve.server import Server
+from ai102.serve.traces import tracing_arguments
 
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 SECRET_NAME = "ai102-secret"
@@ -42,12 +43,14 @@ def serve_replicas(
     models: Sequence[str] | None = None,
     contract: Contract | None = None,
     extra_arguments: Sequence[str] = (),
+    collector: str = "",
     say: Say,
     log: Say,
 ) -> None:
     """Serve `repository` from the first `count` replicas of the policy until Ctrl-C or TERM.
 
     Each is started as `contract` says in [server].
+    `collector` gets the spans of traced calls; empty: nothing is traced.
     `say` gets a line for each replica that is ready, ended or comes back, `log` the servers' own logs.
     Raises UserError when `count` is more than the policy has, or a replica does not become ready the first time;
     one that ends later is started again, at first after half a second, then after up to half a minute.
@@ -58,7 +61,13 @@ def serve_replicas(
     arguments = (*restricting_arguments(secret_of(home / gateway.triton.secret_file)), *extra_arguments)
     stop, reports = threading.Event(), queue.Queue[Exception | None]()
     kept = [
-        _Kept(replica.name, _server(replica, repository, models, contract, arguments, log), stop, reports, say)
+        _Kept(
+            replica.name,
+            _server(replica, repository, models, contract, arguments, collector, log),
+            stop,
+            reports,
+            say,
+        )
         for replica in known[:count]
     ]
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -138,6 +147,7 @@ def _server(
     models: Sequence[str] | None,
     contract: Contract | None,
     arguments: Sequence[str],
+    collector: str,
     log: Say,
 ) -> Server:
     host, _, http_port = replica.http.rpartition(":")
@@ -154,6 +164,6 @@ def _server(
         metrics_port=0,
         models=models,
         contract=contract,
-        extra_arguments=arguments,
+        extra_arguments=(*(tracing_arguments(collector, replica.name) if collector else ()), *arguments),
         log=lambda line: log(f"{replica.name} | {line}"),
     )

@@ -16,6 +16,7 @@ from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
 from ai102.gateway.running import PROXIES, ProxyName, Runner, taken
+from ai102.gateway.traces import GatewaySpans
 from ai102.masking import Masker
 from ai102.masking.logs import masked
 
@@ -41,7 +42,17 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     writer = Writer(promised, home / STATE, say)
     exporter = Exporter(gateway, home, PROXIES[proxy], goals_of(promised))
     masker = Masker.beside(home)
-    runner = Runner(gateway, home, proxy, mask=lambda text: masked(masker, text), count=exporter.take)
+
+    def mask(text: str) -> str:
+        return masked(masker, text)
+
+    spans = GatewaySpans(gateway.traces, proxy, say, mask)
+
+    def take(lines: bytes) -> None:
+        exporter.take(lines)
+        spans.take(lines)
+
+    runner = Runner(gateway, home, proxy, mask=mask, count=take)
     try:
         command = runner.prepare()  # a mistake is reported before any issuer is asked
         exporter.follow(gateway)
@@ -49,16 +60,19 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
         runner.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
             f"metrics http://{gateway.listen.metrics}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(runner, writer, exporter, stop, say)
+        _keep(runner, writer, exporter, spans, stop, say)
     finally:
         runner.stop()
         writer.stop()
         exporter.stop()
+        spans.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _keep(runner: Runner, writer: Writer, exporter: Exporter, stop: threading.Event, say: Say) -> None:
+def _keep(
+    runner: Runner, writer: Writer, exporter: Exporter, spans: GatewaySpans, stop: threading.Event, say: Say
+) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
     while not stop.is_set():
         writer.check()
@@ -69,6 +83,7 @@ def _keep(runner: Runner, writer: Writer, exporter: Exporter, stop: threading.Ev
                 exporter.follow(policy)
             except UserError as err:
                 say(f"{err}; metrics stay where they were")
+            spans.follow(policy.traces)
         status = runner.wait(0.2)
         if status is None:
             continue

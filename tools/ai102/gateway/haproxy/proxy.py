@@ -144,6 +144,8 @@ def _cfg(gateway: Gateway, home: Path) -> str:
         replicas=gateway.triton.replicas,
         services=services_of(gateway),
         errors=ERRORS,
+        traces=gateway.traces,
+        sampled_per_million=gateway.traces.sampled_per_million,
     )
 
 
@@ -162,7 +164,10 @@ def _tls(gateway: Gateway, home: Path) -> str:
 
 def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
     """What the Lua of HAProxy needs to know."""
-    return places_of(gateway, home) | {"limits": gateway.limits.model_dump(mode="json")}
+    return places_of(gateway, home) | {
+        "limits": gateway.limits.model_dump(mode="json"),
+        "is_traced": bool(gateway.traces.collector),
+    }
 
 
 def _word(text: str) -> str:

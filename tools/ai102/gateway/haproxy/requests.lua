@@ -60,6 +60,18 @@ local function replace_headers(txn, headers, verb, secret_name, secret)
   end
 end
 
+-- The caller's trace goes on in ours; whether it is sampled, haproxy.cfg decides.
+local function continue_trace(txn, value)
+  local context = value and judge.trace_context(value)
+  if context then
+    txn:set_var("txn.trace_id", context.trace_id)
+    txn:set_var("txn.parent_id", context.span_id)
+    if context.is_sampled then
+      txn:set_var("txn.asks_for_trace", true)
+    end
+  end
+end
+
 -- Who asks, and whether they may.
 local function judge_caller(txn, state, once, route, body_bytes)
   if route.verb == "public" then
@@ -108,6 +120,7 @@ function requests.rest(txn, state, settings)
     return nil, problem or refusal
   end
   tell(txn, route.verb, route.model, route.version)
+  continue_trace(txn, settings.is_traced and once.traceparent)
   local length, held = length_of(once), txn.f:req_body_len()
   if length and length > limits.max_body_bytes then
     return refused("too_large", "a longer body than allowed")
@@ -186,6 +199,7 @@ function requests.grpc(txn, state, settings)
     return refused("unavailable", "defect: haproxy.cfg and the gateway disagree on what streams")
   end
   tell(txn, route.verb, route.model)
+  continue_trace(txn, settings.is_traced and once.traceparent)
   local identity
   if route.verb ~= "public" then
     identity, refusal = identify(txn, state, once)

@@ -9,7 +9,7 @@ local find = string.find
 -- The gateway sets these, or answers for them; it removes them from what the client sent (any spelling with _ is refused).
 headers.OURS = {
   "x-user", "x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip",
-  "forwarded", "ai102-secret", "triton-grpc-protocol-ai102-secret",
+  "forwarded", "ai102-secret", "triton-grpc-protocol-ai102-secret", "traceparent", "tracestate",
 }
 
 local ONCE = {
@@ -75,6 +75,8 @@ local function once_from(raw, max_bytes)
     if not reason and IS_ONCE[name] then
       reason = once[name] and "a header twice: " .. name
       once[name] = value
+    elseif name == "traceparent" then
+      once[name] = once[name] and "" or value -- twice it names no trace, and is no reason to refuse
     end
     return reason
   end

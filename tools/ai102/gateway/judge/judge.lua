@@ -9,6 +9,7 @@ local protobuf = require("protobuf")
 local refusals = require("refusals")
 local rights = require("rights")
 local routes = require("routes")
+local trace_context = require("trace_context")
 
 local judge = { refusals = refusals.all, refusal = refusals.new, our_headers = headers.OURS, request_id = headers.request_id }
 
@@ -119,6 +120,7 @@ judge.decide = guarded(rights.decide)
 judge.json_problem = guarded(json_guard.problem, 1)
 judge.json_length = guarded(headers.json_length)
 judge.header_problem = guarded(headers.problem, 1)
+judge.trace_context = guarded(trace_context.from)
 
 -- What judge.scanner and judge.json_problem want as limits for a request to `model`: `limits` of the policy, which outputs
 -- may be asked for their classes, and how long a message may be (nil: as long as a body).

@@ -6,6 +6,7 @@ local balance = require("balance")
 local body = require("body")
 local cjson = require("cjson.safe")
 local judge = require("judge")
+local traces = require("traces")
 
 local glue = { refused = answers.of_nginx }
 
@@ -71,6 +72,7 @@ function glue.load(prefix)
   settings.revoked_folder = settings.state_file:match("^(.*)/") .. "/revoked"
   secret = assert(body.content_of(settings.secret_file)):gsub("%s+$", "")
   balance.load(settings)
+  traces.load(settings)
 end
 
 -- In each worker.
@@ -149,6 +151,7 @@ local function received(variables, route, refusal, kind)
   variables.gateway_id = judge.request_id(variables.http_x_request_id) or variables.request_id
   local headers = ngx.req.get_headers(0, true)
   local problem, once = judge.header_problem(headers, kind)
+  traces.begin(variables, once and once.traceparent)
   refuse_if(problem or not route and refusal)
   return once
 end
@@ -195,6 +198,7 @@ function glue.rest()
   if route.verb == "infer" then
     balance.begin(variables)
   end
+  traces.sample(variables, requests_of)
 end
 
 -- A stream cannot be read before it is answered, and nginx shows its Lua no part of a body that goes by: which models it
@@ -235,6 +239,7 @@ function glue.grpc()
   if route.verb == "infer" then
     balance.begin(variables)
   end
+  traces.sample(variables, requests_of)
 end
 
 -- Log phase of both; the access log is written after it.
@@ -245,6 +250,7 @@ function glue.log()
   local answer = tonumber((variables.upstream_response_time or ""):match("([%d.]+)$"))
   variables.gateway_answer = answer and math.floor(answer * 1000 + 0.5) or ""
   variables.gateway_all = math.floor(seconds * 1000 + 0.5)
+  traces.finish(variables)
 end
 
 return glue

@@ -126,6 +126,9 @@ def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
         "max_body_bytes": limits.max_body_bytes,
         "max_json_bytes": limits.max_json_bytes,
         "max_elements": limits.max_elements,
+        "is_traced": bool(gateway.traces.collector),
+        "sampled_per_million": gateway.traces.sampled_per_million,
+        "asked_per_10s": gateway.traces.asked_per_10s,
     }
 
 

@@ -1,0 +1,94 @@
+"""W3C trace context of a client's calls, where opentelemetry-api is installed (`ai102[traces]`); nothing without it.
+
+A call continues the trace that is current in the program, or that of its `traceparent`. Where an SDK is configured, the
+call is a client span in it, or begins a trace, and the server gets the span as its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ai102.client.errors import InferenceError
+from ai102.client.exchange import Attempt
+from ai102.client.memory.session import Steps
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+NAMES = ("traceparent", "tracestate")
+
+try:
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ModuleNotFoundError:
+    IS_INSTALLED = False
+else:
+    IS_INSTALLED = True
+    TRACER = trace.get_tracer("ai102.client")  # of the SDK, whenever one is configured
+    W3C = TraceContextTextMapPropagator()
+
+
+def traced(steps: Steps, verb: str, model: str, options: Mapping[str, Any]) -> Steps:
+    """The same steps as one span, which every attempt names to its server as the parent.
+
+    The span's own parent is what `options` name, in `traceparent` or in one of `headers`, or else the current span.
+    """
+    return _traced(steps, verb, model, _parent_in(options)) if IS_INSTALLED else steps
+
+
+def _traced(steps: Steps, verb: str, model: str, parent: Mapping[str, str]) -> Steps:
+    context = W3C.extract(parent) if parent else None
+    span = TRACER.start_span(f"{verb} {model}".rstrip(), context, kind=trace.SpanKind.CLIENT)
+    try:
+        ours: dict[str, str] = {}
+        W3C.inject(ours, trace.set_span_in_context(span))
+        if span.is_recording() and model:
+            span.set_attribute("ai102.model", model)
+        return (yield from _marked(steps, ours, span))
+    except InferenceError as err:
+        span.set_attribute("error.type", type(err).__name__)
+        span.set_status(trace.StatusCode.ERROR, str(err))
+        raise
+    finally:
+        span.end()
+
+
+def _marked(steps: Steps, ours: Mapping[str, str], span: Span) -> Steps:
+    """Yields the steps with our headers in their calls, and hands on what each came to."""
+    tries = 0
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Attempt):
+                tries += 1
+                span.set_attribute("server.address", step.address)
+                span.set_attribute("ai102.tries", tries)
+                step = _with_headers(step, ours)
+            try:
+                outcome = yield step
+            except InferenceError as err:
+                step = steps.throw(err)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as done:
+        return done.value
+    finally:
+        steps.close()
+
+
+def _with_headers(attempt: Attempt, ours: Mapping[str, str]) -> Attempt:
+    if not ours:
+        return attempt
+    call: Any = attempt.call
+    kept = {name: value for name, value in call.headers.items() if name.lower() not in NAMES}
+    return replace(attempt, call=replace(call, headers={**kept, **ours}))
+
+
+def _parent_in(options: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of trace context that a call is given, by their names in lower case."""
+    given = {name.lower(): value for name, value in (options.get("headers") or {}).items()}
+    if options.get("traceparent"):
+        given["traceparent"] = options["traceparent"]
+    return {name: given[name] for name in NAMES if name in given} if "traceparent" in given else {}
