@@ -8,7 +8,23 @@ import sys
 
 import typer
 
-from ai102.cli import add, api, ask, auth, builds, engine, gateway, lint, masking, networks, seal, serve, tune
+from ai102.cli import (
+    add,
+    api,
+    ask,
+    auth,
+    builds,
+    compose,
+    engine,
+    gateway,
+    image,
+    lint,
+    masking,
+    networks,
+    seal,
+    serve,
+    tune,
+)
 from ai102.errors import UserError
 
 # Subcommands import the rest of ai102 when they are called: `ai102 --help` must not wait for a framework.
@@ -38,6 +54,10 @@ app.command()(tune.explain)
 app.add_typer(gateway.app, name="gateway", help="The gateway: render, certs, run, reload, drain, status.")
 app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
 app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
+app.add_typer(image.app, name="image", help="Container images: models, build, push, sbom, lint.")
+app.add_typer(
+    compose.app, name="compose", help="The whole stack in containers: prepare, secrets, up, ask, token, down."
+)
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")

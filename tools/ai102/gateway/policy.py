@@ -29,6 +29,8 @@ class Listen(Table):
     rest: Address = Field("127.0.0.1:8080", examples=['"127.0.0.1:8080"'])
     grpc: Address = Field("127.0.0.1:8081", examples=['"127.0.0.1:8081"'])
     status: Address = Field("127.0.0.1:8404", examples=['"127.0.0.1:8404"'])
+    # Triton's gRPC for our own services, without TLS or token: on a network where nobody else is.
+    internal: Address | Literal[""] = Field("", examples=['"10.0.0.2:8082"'])
 
 
 class Tls(Table):
