@@ -40,7 +40,7 @@ push: engine  ## push the images to a private registry: make push REGISTRY=regis
 	@$(BIN)/ai102 image push $(REGISTRY) $(ARGS)
 
 compose: engine  ## the whole stack in containers, behind https://localhost:8080; ARGS="--gateway nginx"
-	@$(BIN)/ai102 image build server gateway gateway-nginx api models
+	@$(BIN)/ai102 image build server $(if $(findstring nginx,$(ARGS)),gateway-nginx,gateway) api models
 	@$(BIN)/ai102 compose up $(ARGS)
 
 containers-test: engine  ## the tests of images, registry and stack; they need Docker and root

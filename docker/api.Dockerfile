@@ -5,6 +5,9 @@
 ARG BASE=debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
 
 FROM ${BASE} AS packages
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates python3.11-venv \
  && rm -rf /var/lib/apt/lists/* \
@@ -14,9 +17,9 @@ COPY constraints.txt docker/requirements/api.txt /src/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/pip \
-    /opt/pip/bin/pip install -q --constraint /src/constraints.txt setuptools \
+    /opt/pip/bin/pip install -q setuptools==84.2.1 \
  && /opt/pip/bin/pip --python /opt/ai102/bin/python install -q --constraint /src/constraints.txt --requirement /src/api.txt \
- && rm -rf /opt/ai102/lib/python3.11/site-packages/numpy/*/tests /opt/ai102/lib/python3.11/site-packages/numpy/tests
+ && find /opt/ai102 -type d \( -name include -o -name tests \) -prune -exec rm -rf {} +
 
 FROM packages AS ours
 COPY pyproject.toml README.md LICENSE /src/ai102/

@@ -4,6 +4,9 @@
 ARG BASE=debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
 
 FROM ${BASE} AS packages
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates python3.11-venv \
  && rm -rf /var/lib/apt/lists/* \
@@ -13,7 +16,7 @@ COPY constraints.txt docker/requirements/server.txt /src/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/pip \
-    /opt/pip/bin/pip install -q --constraint /src/constraints.txt setuptools \
+    /opt/pip/bin/pip install -q setuptools==84.2.1 \
  && /opt/pip/bin/pip --python /opt/ai102/bin/python install -q --no-deps --no-compile \
         --constraint /src/constraints.txt --requirement /src/server.txt \
  && /opt/pip/bin/pip install -q --no-deps --no-compile --target /wheel --constraint /src/constraints.txt nvidia-pytriton
@@ -21,7 +24,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 FROM packages AS server
 # What serving never runs goes: tests, headers, tools that make models.
 WORKDIR /opt/ai102/lib/python3.11/site-packages
-RUN rm -rf numpy/core/include numpy/core/lib numpy/distutils numpy/f2py numpy/random/lib \
+RUN rm -rf /opt/ai102/include numpy/core/include numpy/core/lib numpy/distutils numpy/f2py numpy/random/lib \
         onnxruntime/datasets onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
  && find . -type d -name tests -prune -exec rm -rf {} + \
  && python3.11 -m compileall -q .

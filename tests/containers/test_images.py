@@ -64,7 +64,7 @@ def test_an_image_has_no_compiler_no_pip_and_no_tests(docker: Docker, images: di
     script = (
         f'for p in {" ".join(FORBIDDEN)}; do command -v "$p"; done; '
         "find /opt /srv /usr/local \\( -name tests -o -name include -o -name pip \\) -type d; "
-        "find / -xdev -perm /6000 -type f -newer /nonexistent 2>/dev/null; true"
+        "true"
     )
     output = docker.run("run", "--rm", "--network", "none", "--entrypoint", "sh", images[name], "-c", script)
     assert output.splitlines() == []

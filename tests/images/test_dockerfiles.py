@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def test_hadolint_finds_nothing() -> None:
 
 def test_every_dockerfile_of_debian_has_the_same_base_pinned_by_its_digest() -> None:
     assert re.fullmatch(r"debian:bookworm-slim@sha256:[0-9a-f]{64}", pinned_base(ROOT))
+
+
+def test_the_package_is_built_by_the_setuptools_of_pyproject() -> None:
+    (wanted,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    texts = "".join(dockerfile.read_text(encoding="utf-8") for dockerfile in DOCKERFILES)
+    assert set(re.findall(r"setuptools==\S+", texts)) == {wanted}
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)

@@ -77,10 +77,13 @@ def down() -> None:
 
 
 def _answers(stack: Stack) -> list[str]:
+    import os
+
     from ai102 import contract
     from ai102.compose.first_question import first_answers, token_for_compose
 
-    return first_answers(stack.root, contract.load(stack.root / "models.toml"), token_for_compose(stack))
+    gateway = f"localhost:{os.environ.get('AI102_GRPC_PORT', '8081')}"
+    return first_answers(stack.root, contract.load(stack.root / "models.toml"), token_for_compose(stack), gateway)
 
 
 def _models_on_disk() -> str:

@@ -18,7 +18,6 @@ from ai102_runtime.health import PNG
 
 USER, ROLE = "compose", "caller"
 TEXT = "Is anybody there?"
-GATEWAY = "localhost:8081"
 
 
 def token_for_compose(stack: Stack) -> str:
@@ -30,7 +29,7 @@ def token_for_compose(stack: Stack) -> str:
     return stack.asked("issuer", "python3", "-m", "ai102", "auth", "token", USER)
 
 
-def first_answers(root: Path, contract: Contract, token: str, gateway: str = GATEWAY) -> list[str]:
+def first_answers(root: Path, contract: Contract, token: str, gateway: str) -> list[str]:
     """A line for each pipeline that was asked through the gateway. Raises InferenceError when one does not answer."""
     asked = asked_from_contract(contract)
     tls = Tls(ca_file=root / FOLDER / "certs" / "ca.pem")

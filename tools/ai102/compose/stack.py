@@ -21,8 +21,8 @@ from ai102.images.labels import version_of
 
 POLICY = Path("build/compose/gateway.toml")
 READY_TIMEOUT_S = 120
-# State that outlives containers: the volume, its place in the image, and the image.
-STATE = {"ai102-gateway": ("/srv/build/gateway", "gateway"), "ai102-issuer": ("/srv/build/auth", "api")}
+# State that outlives containers: the volume, and its place in the image.
+GATEWAY_STATE, ISSUER_STATE = ("ai102-gateway", "/srv/build/gateway"), ("ai102-issuer", "/srv/build/auth")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Stack:
         helper = reference_of(RECIPES["server"], version)
         volume, is_filled_now = volumes.fill_models_volume(self.docker, models_image, helper)
         self.say(f"models: {models_image} in volume {volume}{' (filled now)' if is_filled_now else ''}")
-        for name, (path, image) in STATE.items():
+        for (name, path), image in ((GATEWAY_STATE, gateway), (ISSUER_STATE, "api")):
             volumes.make_state_volume(self.docker, name, path, reference_of(RECIPES[image], version), uid, gid)
         subnet, cpus = subnet_from(dict(os.environ)), os.cpu_count() or 1
         settings = Settings(version, volume, subnet, uid, gid, cpus, gateway)
