@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections import Counter
@@ -96,7 +97,11 @@ def ways_to(ca: Path, token: str) -> dict[str, Callable[[ExitStack], Ask]]:
 
     def http(path: str, wanted: int, send: Callable[[httpx.Client, str], httpx.Response]) -> Callable[[ExitStack], Ask]:
         def opened(stack: ExitStack) -> Ask:
-            client = stack.enter_context(httpx.Client(verify=str(ca), timeout=10, base_url="https://localhost:8080"))
+            client = stack.enter_context(
+                httpx.Client(
+                    verify=ssl.create_default_context(cafile=ca), timeout=10, base_url="https://localhost:8080"
+                )
+            )
 
             def ask() -> str:
                 try:

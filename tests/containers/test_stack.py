@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -61,6 +62,13 @@ def token(stack: Stack) -> str:
 
 def container(service: str) -> str:
     return f"ai102-{service}-1"
+
+
+def asker(token: str = "") -> httpx.Client:
+    """A client of the gateway's REST."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    context = ssl.create_default_context(cafile=CA)
+    return httpx.Client(verify=context, base_url="https://localhost:8080", headers=headers, timeout=10)
 
 
 def state(docker: Docker, service: str) -> dict[str, object]:
@@ -144,15 +152,13 @@ def test_the_gateways_listener_without_a_token_is_reached_from_the_apis_network_
 
 
 def test_the_friendly_api_answers_through_the_gateway(stack: Stack, token: str) -> None:
-    with httpx.Client(
-        verify=str(CA), base_url="https://localhost:8080", headers={"authorization": f"Bearer {token}"}
-    ) as client:
+    with asker(token) as client:
         assert client.post("/v1/embed", json={"texts": ["A man is eating."]}).status_code == 200
         assert client.get("/").status_code == 200
 
 
 def test_a_call_without_a_token_is_refused(stack: Stack) -> None:
-    with httpx.Client(verify=str(CA), base_url="https://localhost:8080") as client:
+    with asker() as client:
         assert client.get("/v2/models/classify_image").status_code == 401
 
 

