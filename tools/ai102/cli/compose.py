@@ -44,7 +44,7 @@ def secrets(name: HostNames = None) -> None:
 
 @app.command()
 def up(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None) -> None:
-    """Prepare, start the stack, wait until every health check passes, and ask each pipeline once."""
+    """Prepare, start the stack, and ask each pipeline once, as soon as it answers."""
     began = time.monotonic()
     stack = _stack()
     stack.prepare(models or _models_on_disk(), IMAGES[gateway], tuple(name or ()))
@@ -80,10 +80,10 @@ def _answers(stack: Stack) -> list[str]:
     import os
 
     from ai102 import contract
-    from ai102.compose.first_question import first_answers, token_for_compose
+    from ai102.compose.first_question import answers_when_ready
 
     gateway = f"localhost:{os.environ.get('AI102_GRPC_PORT', '8081')}"
-    return first_answers(stack.root, contract.load(stack.root / "models.toml"), token_for_compose(stack), gateway)
+    return answers_when_ready(stack, contract.load(stack.root / "models.toml"), gateway)
 
 
 def _models_on_disk() -> str:

@@ -1,4 +1,4 @@
-"""The running stack: prepare what compose.yaml names, start it, wait until every health check passes, stop it."""
+"""The running stack: prepare what compose.yaml names, start it, ask inside it, stop it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from ai102.images.dockerfiles import RECIPES, reference_of
 from ai102.images.labels import version_of
 
 POLICY = Path("build/compose/gateway.toml")
-READY_TIMEOUT_S = 120
 # State that outlives containers: the volume, and its place in the image.
 GATEWAY_STATE, ISSUER_STATE = ("ai102-gateway", "/srv/build/gateway"), ("ai102-issuer", "/srv/build/auth")
 
@@ -58,8 +57,8 @@ class Stack:
         return settings
 
     def up(self) -> None:
-        """Start what is not running as it should, and wait for all health checks."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", str(READY_TIMEOUT_S), "--remove-orphans")
+        """Start what is not running as it should; returns before it answers."""
+        self.compose("up", "--detach", "--remove-orphans")
 
     def down(self) -> None:
         """Stop and remove the containers and networks; secrets, users, keys and models stay."""

@@ -18,7 +18,8 @@ LOCAL = "debian:bookworm-slim"
 def pinned_base(root: Path) -> str:
     """What the Dockerfiles say FROM; UserError when they differ."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted((root / "docker").glob("*.Dockerfile"))}
-    bases = {base for text in texts.values() for base in re.findall(r"^ARG BASE=(debian:\S+)", text, re.M)}
+    matches_of_files = (re.finditer(r"^ARG BASE=(debian:\S+)", text, re.M) for text in texts.values())
+    bases = {str(match[1]) for matches in matches_of_files for match in matches}
     if len(bases) != 1:
         raise UserError(
             f"docker/: the Dockerfiles name {len(bases)} base images ({', '.join(sorted(bases))}); want one"

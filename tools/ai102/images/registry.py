@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import oras.auth.utils
-import oras.oci
 import requests
 from oras.layout.layout import Layout
 from oras.provider import Registry
