@@ -1,13 +1,14 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring
+.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test
 
 BIN := .venv/bin
 MODEL ?=
 ARGS ?=
 # Tests with servers wait more than they compute: three for two cores.
 WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+REGISTRY ?=
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,22 @@ gateway: setup  ## the gateway on :8080 (REST) and :8081 (gRPC); ARGS="--proxy n
 
 api: setup  ## the friendly API and its page, behind the gateway or by itself; ARGS="--url grpc://127.0.0.1:8001"
 	@exec $(BIN)/ai102 api serve $(ARGS)
+
+image: engine  ## build all container images, lint their Dockerfiles and write their bills of materials
+	@$(BIN)/ai102 image lint
+	@$(BIN)/ai102 image build
+	@$(BIN)/ai102 image sbom
+
+push: engine  ## push the images to a private registry: make push REGISTRY=registry.example:5000
+	@test -n "$(REGISTRY)" || { echo 'name the registry: make push REGISTRY=registry.example:5000' >&2; exit 2; }
+	@$(BIN)/ai102 image push $(REGISTRY) $(ARGS)
+
+compose: engine  ## the whole stack in containers, behind https://localhost:8080; ARGS="--gateway nginx"
+	@$(BIN)/ai102 image build server $(if $(findstring nginx,$(ARGS)),gateway-nginx,gateway) api models
+	@$(BIN)/ai102 compose up $(ARGS)
+
+containers-test: engine  ## the tests of images, registry and stack; they need Docker and root
+	$(BIN)/pytest -q -m containers tests/containers
 
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo

@@ -14,9 +14,11 @@ from ai102.cli import (
     ask,
     auth,
     builds,
+    compose,
     dashboards,
     engine,
     gateway,
+    image,
     lint,
     logs,
     masking,
@@ -60,6 +62,10 @@ app.command()(top.top)
 app.add_typer(gateway.app, name="gateway", help="The gateway: render, certs, run, reload, drain, status.")
 app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
 app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
+app.add_typer(image.app, name="image", help="Container images: models, build, push, sbom, lint.")
+app.add_typer(
+    compose.app, name="compose", help="The whole stack in containers: prepare, secrets, up, ask, token, down."
+)
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
