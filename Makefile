@@ -73,7 +73,7 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	$(BIN)/ai102 configure --check
 	$(BIN)/ai102 dashboards render --check
 	$(BIN)/ai102 monitoring render --check
-	$(BIN)/pytest -q -n auto -m "not e2e and not slow"
+	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers"
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \
@@ -84,8 +84,8 @@ proxies:  ## install the Debian packages that the tests use, or list them
 	@tools/proxies.sh
 
 e2e: engine  ## the tests that start a real tritonserver
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone"
-	$(BIN)/pytest -q -m "(e2e or slow) and alone"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers"
+	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers"
 
 format: setup  ## format the code
 	$(BIN)/ruff format tools tests loadtest
