@@ -1,4 +1,4 @@
-"""What the command says where nothing answers, and how it reads addresses; tests/dashboards/test_live.py has the rest."""
+"""The command where nothing answers, and how it reads addresses; tests/dashboards/test_live.py has the rest."""
 
 import subprocess
 import sys
