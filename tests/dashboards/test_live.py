@@ -245,7 +245,9 @@ def test_a_killed_replica_is_on_the_screen_within_five_seconds(source: str, stac
         stack.servers["b"].kill()
         screen.wait_for("WRONG", 5.0)
         screen.wait_for("replica b: ", 5.0)
-        assert time.monotonic() - killed < 5.0
+        took_s = time.monotonic() - killed
+    say(f"\n{source}: on the screen {took_s:.1f} s after the kill")
+    assert took_s < 5.0
     stack.servers["b"].stop(at_once=True)
     stack.start_replica("b")
     wait_until(lambda: len(instant(stack.prometheus, "ai102_gateway_replica_up == 1")) == 2, "it is back")
