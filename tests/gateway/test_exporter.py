@@ -21,7 +21,7 @@ from tests.gateway.conftest import Home, MakeHome, needs, wait_until
 pytestmark = pytest.mark.e2e
 INFER = "/v2/models/echo/infer"
 GOALS = {"echo": Goals(p99_ms=2000)}
-SLEEP_MS = 3000
+SLEEP_MS = 5000
 
 
 class Scraper:
@@ -32,12 +32,16 @@ class Scraper:
         return httpx.get(self._url, trust_env=False, timeout=10).text
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The sample with exactly these labels, in any order."""
-        for line in self.text().splitlines():
-            found = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
-            if found and found[1] == name and dict(re.findall(r'(\w+)="([^"]*)"', found[2] or "")) == labels:
-                return float(found[3])
-        return None
+        return value_in(self.text(), name, **labels)
+
+
+def value_in(text: str, name: str, **labels: str) -> float | None:
+    """The sample with exactly these labels, in any order."""
+    for line in text.splitlines():
+        found = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+        if found and found[1] == name and dict(re.findall(r'(\w+)="([^"]*)"', found[2] or "")) == labels:
+            return float(found[3])
+    return None
 
 
 @contextmanager
@@ -116,8 +120,10 @@ def test_the_histogram_has_the_time_of_answered_calls(scraper: Scraper, asker: A
 
 
 def in_flight(scraper: Scraper) -> list[float | None]:
-    replicas = sum(scraper.value("ai102_gateway_replica_in_flight", replica=name) or 0 for name in "abc")
-    return [scraper.value("ai102_gateway_in_flight", pipeline=name) for name in ("echo", "other")] + [replicas]
+    """Of echo, of all others, at the replicas; of one scrape."""
+    text = scraper.text()
+    replicas = sum(value_in(text, "ai102_gateway_replica_in_flight", replica=name) or 0 for name in "abc")
+    return [value_in(text, "ai102_gateway_in_flight", pipeline=name) for name in ("echo", "other")] + [replicas]
 
 
 def test_calls_in_flight_are_exact_when_scraped_also_over_a_reload(
