@@ -1,17 +1,23 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean
+.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test
 
 BIN := .venv/bin
 MODEL ?=
 ARGS ?=
+# Tests with servers wait more than they compute: three for two cores.
+WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+REGISTRY ?=
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## install everything into .venv (the other targets do it when needed)
 	@tools/setup.sh
+
+preflight: setup  ## check whether this machine is fit; ARGS="--profile production"
+	@$(BIN)/ai102 preflight $(ARGS)
 
 engine: setup  ## build all that tritonserver --model-repository=model_repository needs
 	@$(BIN)/ai102 engine
@@ -29,8 +35,28 @@ gateway: setup  ## the gateway on :8080 (REST) and :8081 (gRPC); ARGS="--proxy n
 api: setup  ## the friendly API and its page, behind the gateway or by itself; ARGS="--url grpc://127.0.0.1:8001"
 	@exec $(BIN)/ai102 api serve $(ARGS)
 
+image: engine  ## build all container images, lint their Dockerfiles and write their bills of materials
+	@$(BIN)/ai102 image lint
+	@$(BIN)/ai102 image build
+	@$(BIN)/ai102 image sbom
+
+push: engine  ## push the images to a private registry: make push REGISTRY=registry.example:5000
+	@test -n "$(REGISTRY)" || { echo 'name the registry: make push REGISTRY=registry.example:5000' >&2; exit 2; }
+	@$(BIN)/ai102 image push $(REGISTRY) $(ARGS)
+
+compose: engine  ## the whole stack in containers, behind https://localhost:8080; ARGS="--gateway nginx"
+	@$(BIN)/ai102 image build server $(if $(findstring nginx,$(ARGS)),gateway-nginx,gateway) api models
+	@$(BIN)/ai102 compose up $(ARGS)
+
+containers-test: engine  ## the tests of images, registry and stack; they need Docker and root
+	$(BIN)/pytest -q -m containers tests/containers
+
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo
+
+monitoring: setup  ## check Prometheus' rules, their unit tests and the routes of alerts
+	@$(BIN)/ai102 parts build prometheus alertmanager
+	@$(BIN)/ai102 monitoring check
 
 parts: setup  ## fetch and build the third-party programs into a cache; ARGS="--for monitoring" or names
 	@$(BIN)/ai102 parts build $(ARGS)
@@ -45,7 +71,9 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	$(BIN)/ruff check tools tests loadtest
 	$(BIN)/mypy
 	$(BIN)/ai102 configure --check
-	$(BIN)/pytest -q -n auto -m "not e2e and not slow"
+	$(BIN)/ai102 dashboards render --check
+	$(BIN)/ai102 monitoring render --check
+	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers"
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \
@@ -56,8 +84,8 @@ proxies:  ## install the Debian packages that the tests use, or list them
 	@tools/proxies.sh
 
 e2e: engine  ## the tests that start a real tritonserver
-	$(BIN)/pytest -q -n auto --dist loadfile -m "(e2e or slow) and not alone"
-	$(BIN)/pytest -q -m "(e2e or slow) and alone"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers"
+	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers"
 
 format: setup  ## format the code
 	$(BIN)/ruff format tools tests loadtest

@@ -1,4 +1,4 @@
-"""The small networks that the tests of calibration and of every emitter share."""
+"""What all tests share: the small networks of calibration and of every emitter, and the order of the files."""
 
 from pathlib import Path
 
@@ -15,3 +15,22 @@ def cnn(tmp_path: Path) -> Path:
 @pytest.fixture
 def block(tmp_path: Path) -> Path:
     return transformer_block(tmp_path / "block.onnx")
+
+
+# A file runs on one worker, so those that take longest begin first.
+LONGEST = (
+    "lint/test_agreement.py",
+    "loadtest/test_locust.py",
+    "client/test_deadlines.py",
+    "e2e/test_tune.py",
+    "client/test_bad_input.py",
+    "gateway/test_hostile_input.py",
+    "gateway/test_haproxy_replicas.py",
+    "gateway/test_whole.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {file: place for place, file in enumerate(LONGEST)}
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: rank.get(item.path.relative_to(tests).as_posix(), len(rank)))

@@ -18,6 +18,7 @@ NO_SCORES = """
 steps = ["digits_decode", "digits_int8"]
 inputs = ["image"]
 outputs = ["scores"]
+goals = { success_percent = 99.9, p99_ms = 100.0 }
 """
 
 

@@ -80,6 +80,7 @@ def test_a_pipeline_in_one_process_names_the_models_whose_work_it_does(text: str
 def test_failures_are_told_by_reason_over_all_versions() -> None:
     text = (
         "# HELP nv_inference_request_failure Number of failed inference requests\n"
+        "# TYPE nv_inference_request_failure counter\n"
         'nv_inference_request_failure{model="m",reason="REJECTED",version="1"} 3\n'
         'nv_inference_request_failure{model="m",reason="REJECTED",version="2"} 4\n'
         'nv_inference_request_failure{model="n",reason="OTHER",version="1"} 0\n'

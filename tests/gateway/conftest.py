@@ -90,9 +90,9 @@ class Home:
 
 def policy(replica_addresses: list[tuple[str, str]], **tables: Any) -> Gateway:
     """A policy for replicas at (http, grpc) addresses, listening on free ports; `tables` go over it key by key."""
-    rest, grpc, status, *_ = free_addresses(3)
+    rest, grpc, status, metrics = free_addresses(4)
     content: dict[str, Any] = {
-        "listen": {"rest": rest, "grpc": grpc, "status": status},
+        "listen": {"rest": rest, "grpc": grpc, "status": status, "metrics": metrics},
         "triton": {
             "replicas": [
                 {"name": "abcdefgh"[number], "http": http, "grpc": grpc}

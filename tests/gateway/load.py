@@ -41,8 +41,8 @@ class Load:
 
 
 @contextmanager
-def steady(home: Home, token: str, protocol: Protocol, threads: int = 4) -> Iterator[Load]:
-    """Callers that ask the model echo again and again until the block ends."""
+def steady(home: Home, token: str, protocol: Protocol, threads: int = 4, *, rest_s: float = 0.0) -> Iterator[Load]:
+    """Callers that ask the model echo again and again, each with a rest between, until the block ends."""
     load, stop = Load(), threading.Event()
 
     def run() -> None:
@@ -52,6 +52,8 @@ def steady(home: Home, token: str, protocol: Protocol, threads: int = 4) -> Iter
             outcome = ask(asker, token)
             with load.lock:
                 load.outcomes[outcome] += 1
+            if rest_s:
+                stop.wait(rest_s)
         asker.close()
 
     workers = [threading.Thread(target=run) for _ in range(threads)]

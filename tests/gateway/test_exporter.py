@@ -16,7 +16,7 @@ from ai102.errors import UserError
 from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.running import PROXIES, ProxyName, Runner, reload
 from tests.gateway.asking import SERVICE, Asker, infer_message, tensor_json
-from tests.gateway.conftest import Home, MakeHome, free_addresses, needs, wait_until
+from tests.gateway.conftest import Home, MakeHome, needs, wait_until
 
 pytestmark = pytest.mark.e2e
 INFER = "/v2/models/echo/infer"
@@ -58,8 +58,7 @@ def proxy(request: pytest.FixtureRequest) -> ProxyName:
 
 @pytest.fixture(scope="module")
 def home(make_home: MakeHome) -> Home:
-    rest, grpc_address, status, metrics = free_addresses(4)
-    return make_home(listen={"rest": rest, "grpc": grpc_address, "status": status, "metrics": metrics})
+    return make_home()
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +152,10 @@ def test_replicas_and_certificates_are_told(scraper: Scraper, home: Home, proxy:
 
 def test_without_its_proxy_the_exporter_says_so(make_home: MakeHome, proxy: ProxyName) -> None:
     home = make_home()
-    (metrics,) = free_addresses(1)
-    gateway = home.gateway.model_copy(update={"listen": home.gateway.listen.model_copy(update={"metrics": metrics})})
-    exporter = Exporter(gateway, home.folder, PROXIES[proxy], GOALS)
-    exporter.follow(gateway)
+    exporter = Exporter(home.gateway, home.folder, PROXIES[proxy], GOALS)
+    exporter.follow(home.gateway)
     try:
-        scraper = Scraper(metrics)
+        scraper = Scraper(home.gateway.listen.metrics)
         assert scraper.value("ai102_gateway_up") == 0
         assert scraper.value("ai102_gateway_replica_up", replica="a") is None
         assert counted(scraper, "echo", "rest", "failed") == 0
@@ -169,11 +166,9 @@ def test_without_its_proxy_the_exporter_says_so(make_home: MakeHome, proxy: Prox
 def test_an_address_that_is_taken_is_one_line(make_home: MakeHome, tmp_path: Path) -> None:
     home = make_home()
     first, second = (Exporter(home.gateway, tmp_path, PROXIES["haproxy"], GOALS) for _ in range(2))
-    (metrics,) = free_addresses(1)
-    gateway = home.gateway.model_copy(update={"listen": home.gateway.listen.model_copy(update={"metrics": metrics})})
-    first.follow(gateway)
+    first.follow(home.gateway)
     try:
         with pytest.raises(UserError, match=r"gateway\.toml: listen\.metrics: cannot listen on"):
-            second.follow(gateway)
+            second.follow(home.gateway)
     finally:
         first.stop()

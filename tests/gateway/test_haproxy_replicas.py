@@ -273,6 +273,7 @@ def _toml(gateway: Gateway) -> str:
         f'rest = "{listen.rest}"',
         f'grpc = "{listen.grpc}"',
         f'status = "{listen.status}"',
+        f'metrics = "{listen.metrics}"',
         "[triton]",
     ]
     for replica in gateway.triton.replicas:

@@ -67,7 +67,7 @@ def ai102(folder: Path, *words: str, typed: str = "") -> str:
 class House:
     def __init__(self, folder: Path, provider: StandInProvider) -> None:
         self.folder, self.provider = folder, provider
-        rest, grpc, status, http, triton, http2, triton2, self.api, self.issuer = free_addresses(9)
+        rest, grpc, status, self.metrics, http, triton, http2, triton2, self.api, self.issuer = free_addresses(10)
         self.rest, self.grpc = rest, grpc
         text = (ROOT / "gateway.toml").read_text(encoding="utf-8")
         head, _, tail = text.partition("[[triton.replicas]]")
@@ -75,9 +75,9 @@ class House:
         text = head + "[[triton.replicas]]\nname = 'a'\nhttp = '18000'\ngrpc = '18001'\n"
         text += "[[triton.replicas]]\nname = 'b'\nhttp = '18010'\ngrpc = '18011'\n[services]" + tail
         for old, new in {
-            "127.0.0.1:8080": rest, "127.0.0.1:8081": grpc, "127.0.0.1:8404": status, "127.0.0.1:8090": self.api,
-            "127.0.0.1:8091": self.issuer, "'18000'": f"'{http}'", "'18001'": f"'{triton}'",
-            "'18010'": f"'{http2}'", "'18011'": f"'{triton2}'",
+            "127.0.0.1:8080": rest, "127.0.0.1:8081": grpc, "127.0.0.1:8404": status, "127.0.0.1:8405": self.metrics,
+            "127.0.0.1:8090": self.api, "127.0.0.1:8091": self.issuer, "'18000'": f"'{http}'",
+            "'18001'": f"'{triton}'", "'18010'": f"'{http2}'", "'18011'": f"'{triton2}'",
         }.items():  # fmt: skip
             text = text.replace(old, new)
         text = text.replace(
@@ -178,6 +178,23 @@ def test_who_logs_in_may_do_what_the_role_may_and_no_more(gateway: House) -> Non
     assert gateway.ask("/auth/me", token)[1]["name"] == "ann"
     assert (gateway.classify("")[0], gateway.inferred("")) == (401, 16)
     assert gateway.ask("/auth/revoked")[0] == 404
+
+
+def test_calls_of_the_friendly_api_are_counted_for_their_pipeline(gateway: House) -> None:
+    def counted(pipeline: str) -> float:
+        with urllib.request.urlopen(f"http://{gateway.metrics}/metrics") as answer:
+            text = answer.read().decode()
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith("ai102_gateway_requests_total{")
+            and all(part in line for part in (f'pipeline="{pipeline}"', 'protocol="rest"', 'outcome="ok"'))
+        )
+
+    token, before = gateway.login()["access_token"], counted("classify_image")
+    assert gateway.classify(token)[0] == 200
+    wait_until(lambda: counted("classify_image") == before + 1, "the call is counted")
+    assert counted("other") > 0  # the login
 
 
 @pytest.mark.parametrize("by", ["token", "session", "user"])

@@ -13,7 +13,7 @@ from .corpus import cases
 
 class Broken(Masker):
     def __init__(self) -> None:
-        pass
+        super().__init__(Rules(rules=(Rule(kind="phone"),)))
 
     def mask(self, text: str) -> str:
         raise ValueError(text)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -18,11 +19,15 @@ DEADLINE_S = 20
 
 
 @pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    """One part that can be made."""
+def parts(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """One part that can be made; its wheel is downloaded already, and pip has it too."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
-    return Parts(parts={"greet": part_from_wheel(artifact.sha256_of_file(wheel(tmp_path / "wheels")))})
+    file = wheel(tmp_path / "wheels")
+    sha256 = artifact.sha256_of_file(file)
+    cache.downloads.mkdir(parents=True)
+    shutil.copyfile(file, cache.downloads / f"greet-bin-1.0-{sha256[:12]}.whl")
+    return Parts(parts={"greet": part_from_wheel(sha256)})
 
 
 def left_in(folder: Path) -> list[str]:

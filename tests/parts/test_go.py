@@ -1,5 +1,6 @@
 """Go builds a main of ours, and its own words about a wrong sum become one line."""
 
+import os
 import shutil
 import subprocess
 import zipfile
@@ -80,7 +81,8 @@ def sources(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Pa
     folder = cache.sources / "greet"
     folder.mkdir(parents=True)
     (folder / "go.mod").write_text(f"module example.invalid/greet\n\ngo 1.21\n\nrequire {MODULE} v1.0.0\n")
-    (folder / "main.go").write_text(MAIN)
+    # Go keeps what it compiled; another text each time is compiled each time.
+    (folder / "main.go").write_text(f"// {os.urandom(8).hex()}\n{MAIN}")
     subprocess.run(["go", "mod", "tidy"], cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -101,11 +103,14 @@ def test_a_main_of_ours_is_built_without_paths_of_this_machine(sources: Path, ca
 
 
 @pytest.mark.slow
-def test_a_module_that_go_sum_does_not_know_is_refused(sources: Path, cache: Cache) -> None:
+def test_a_module_that_is_not_the_one_of_go_sum_is_refused_with_both_sums(sources: Path, cache: Cache) -> None:
     text = (sources / "go.sum").read_text()
-    (sources / "go.sum").write_text(text.replace("h1:", "h1:AAAA"))
+    known, _, sum_of_zip = text.splitlines()[0].rpartition(" h1:")
+    wrong = "h1:" + sum_of_zip[::-1].lstrip("=").ljust(len(sum_of_zip), "=")
+    (sources / "go.sum").write_text(text.replace(f"h1:{sum_of_zip}", wrong))
     with pytest.raises(UserError) as error:
         build(Parts(parts={"greet": PART}), ["greet"], cache, Recorder())
-    assert "but go.sum wants h1:AAAA" in str(error.value) or "go.sum" in str(error.value)
+    assert known == f"{MODULE} v1.0.0"
+    assert f"{MODULE}@v1.0.0 has the sum h1:{sum_of_zip}, but go.sum wants {wrong}: it was not used" in str(error.value)
     assert "\n" not in str(error.value)
     assert not cache.folder("greet", PART).exists()

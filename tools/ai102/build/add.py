@@ -17,6 +17,7 @@ from ai102.build.lock import building, opened
 from ai102.build.workspace import Workspace, home_of, root_of
 from ai102.configs import configure
 from ai102.contract import Contract, Network, contract_from_text, edits
+from ai102.contract.goals import TIMES_NETWORKS
 from ai102.contract.tasks import FLOATS, budget_example
 from ai102.errors import UserError
 from ai102.progress import Reporter
@@ -204,7 +205,10 @@ def _ensembles(name: str, table: Mapping[str, Any]) -> dict[tuple[str, str], dic
     for verb, steps, inputs, outputs in _ENSEMBLES.get(table["task"], ()):
         models = [f"{name}_{precision if step == 'network' else step}" for step in steps]
         gives = [output or table["outputs"][0]["name"] for output in outputs]
-        ensembles["ensembles", f"{verb}_{name}"] = {"steps": models, "inputs": list(inputs), "outputs": gives}
+        goals = {"success_percent": 99.9, "p99_ms": TIMES_NETWORKS * table["latency_goal"]["p99_ms"]}
+        ensembles["ensembles", f"{verb}_{name}"] = {
+            "steps": models, "inputs": list(inputs), "outputs": gives, "goals": goals,
+        }  # fmt: skip
     return ensembles
 
 

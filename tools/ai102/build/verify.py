@@ -68,7 +68,14 @@ def verify(workspace: Workspace, name: str, url: str | None, report: Reporter) -
     with ExitStack() as stack:
         if url is None:
             server = stack.enter_context(
-                Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, models=[ensemble])
+                Server(
+                    workspace.repository,
+                    http_port=0,
+                    grpc_port=0,
+                    metrics_port=0,
+                    models=[ensemble],
+                    contract=workspace.contract,
+                )
             )
             url = f"grpc://{server.grpc_url}"
         client = stack.enter_context(Client(url))

@@ -64,7 +64,9 @@ def run(workspace: Workspace, report: Reporter) -> None:
     log = workspace.build("demo") / "tritonserver.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with report.step("starting tritonserver"):
-        server = Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, log=log)
+        server = Server(
+            workspace.repository, http_port=0, grpc_port=0, metrics_port=0, contract=workspace.contract, log=log
+        )
         server.start()
     try:
         urls = (f"http://{server.http_url}", f"grpc://{server.grpc_url}")

@@ -8,7 +8,29 @@ import sys
 
 import typer
 
-from ai102.cli import add, api, ask, auth, builds, engine, gateway, lint, masking, networks, parts, seal, serve, tune
+from ai102.cli import (
+    add,
+    api,
+    ask,
+    auth,
+    builds,
+    compose,
+    dashboards,
+    engine,
+    gateway,
+    image,
+    lint,
+    logs,
+    masking,
+    monitoring,
+    networks,
+    parts,
+    preflight,
+    seal,
+    serve,
+    top,
+    tune,
+)
 from ai102.errors import UserError
 
 # Subcommands import the rest of ai102 when they are called: `ai102 --help` must not wait for a framework.
@@ -29,18 +51,27 @@ app.command()(add.remove)
 app.command()(builds.models)
 app.command()(builds.rollback)
 app.command()(lint.lint)
+app.command()(preflight.preflight)
 app.command()(serve.serve)
 app.command()(ask.infer)
 app.command()(ask.verify)
 app.command()(ask.demo)
 app.command()(tune.tune)
 app.command()(tune.explain)
+app.command()(top.top)
 app.add_typer(gateway.app, name="gateway", help="The gateway: render, certs, run, reload, drain, status.")
 app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
 app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
+app.add_typer(image.app, name="image", help="Container images: models, build, push, sbom, lint.")
+app.add_typer(
+    compose.app, name="compose", help="The whole stack in containers: prepare, secrets, up, ask, token, down."
+)
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
+app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
+app.add_typer(dashboards.app, name="dashboards", help="Grafana's dashboards: render, pictures.")
 app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
+app.add_typer(monitoring.app, name="monitoring", help="Rules and routes of Prometheus: render, check, facts.")
 app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
 
 

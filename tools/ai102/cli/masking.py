@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from ai102.errors import UserError
+
+if TYPE_CHECKING:
+    from ai102.masking import Masker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 RulesFile = Annotated[Path, typer.Option("--rules", help="The masking rules.")]
@@ -34,16 +37,53 @@ def check(file: Input = "-", rules: RulesFile = RULES) -> None:
 
 
 @app.command()
-def apply(file: Input = "-", rules: RulesFile = RULES) -> None:
+def apply(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A file, or - for standard input; with --follow logs, or patterns of them.", metavar="FILE..."
+        ),
+    ] = None,
+    rules: RulesFile = RULES,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Follow logs and write masked documents to --spool.")
+    ] = False,
+    spool: Annotated[
+        Path | None, typer.Option(help="The folder from which log shippers read.", metavar="DIR", show_default=False)
+    ] = None,
+    spool_mb: Annotated[int, typer.Option(help="With so much unshipped, reading stops.", metavar="MB", min=4)] = 1024,
+    read_by: Annotated[
+        Path | None,
+        typer.Option(
+            help="The database of Fluent Bit's tail input: what it has read of the spool is removed.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Mask every line of a stream and write it at once; JSON stays JSON.
 
-    `program 2>&1 | ai102 masking apply`
+    `program 2>&1 | ai102 masking apply`; or logs as they grow, through rotation and restarts, into a spool:
+    `ai102 masking apply --follow --spool /var/lib/ai102/spool '/var/lib/docker/containers/*/*-json.log'`
     """
     from ai102.masking import Masker, pipe
 
+    if not follow and (spool or read_by or len(files or []) > 1):
+        raise UserError("ai102 masking apply: --spool, --read-by and several files are for --follow; add it")
     masker = Masker.of(rules)
-    with _lines(file) as lines, _as_pipe():
+    if follow:
+        _follow(files, masker, spool, spool_mb, read_by)
+        return
+    with _lines((files or ["-"])[0]) as lines, _as_pipe():
         pipe.run(masker, lines.fileno(), sys.stdout.buffer)
+
+
+def _follow(files: list[str] | None, masker: Masker, spool: Path | None, spool_mb: int, read_by: Path | None) -> None:
+    from ai102.logs.follow.run import run
+
+    if spool is None or not files or "-" in files:
+        raise UserError("ai102 masking apply --follow: name the logs, and --spool DIR for what is masked")
+    run(files, spool, masker, most_bytes=spool_mb << 20, read_by=read_by, say=lambda line: typer.echo(line, err=True))
 
 
 @app.command()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ai102.cli import seal
+from ai102.cli.engine import CONTRACT
+
+if TYPE_CHECKING:
+    from ai102.contract import Contract
 
 Log = Callable[[str], None]
 
@@ -30,6 +34,17 @@ def serve(
     gateway: Annotated[Path, typer.Option(help="The policy file with the addresses for --replicas.")] = Path(
         "gateway.toml"
     ),
+    contract: Annotated[
+        Path | None,
+        typer.Option(
+            help="The contract, whose table [server] says how tritonserver is started; default: the models.toml "
+            "beside --repository, if there is one.",
+            metavar="FILE",
+        ),
+    ] = None,
+    print_arguments: Annotated[
+        bool, typer.Option("--print-arguments", help="Print what [server] gives to tritonserver; start nothing.")
+    ] = False,
     traces: Annotated[
         str,
         typer.Option(
@@ -47,6 +62,13 @@ def serve(
     from ai102.masking import Masker
     from ai102.masking.logs import masked
 
+    settings = _contract(contract, repository)
+    if print_arguments:
+        from ai102.serve.arguments import server_arguments
+
+        for argument in server_arguments(settings) if settings else ():
+            typer.echo(argument)
+        return
     masker = Masker.beside(gateway.absolute().parent)
 
     def log(line: str) -> None:
@@ -58,10 +80,18 @@ def serve(
 
             repository = opened.enter_context(opened_in_memory(bundle, seal.ring_of(keys)))
         if replicas:
-            _serve_replicas(gateway, replicas, repository, model, traces, triton, log)
+            _serve_replicas(gateway, replicas, repository, model, settings, traces, triton, log)
         else:
             ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-            _serve_one(repository, host, ports, model, traces, triton, log)
+            _serve_one(repository, host, ports, model, settings, traces, triton, log)
+
+
+def _contract(given: Path | None, repository: Path) -> Contract | None:
+    """The contract to start by, None where a repository without one is served."""
+    from ai102.contract import load
+
+    file = given or repository.absolute().parent / CONTRACT
+    return load(file) if given or file.is_file() else None
 
 
 def _serve_replicas(
@@ -69,6 +99,7 @@ def _serve_replicas(
     count: int,
     repository: Path,
     models: list[str] | None,
+    contract: Contract | None,
     traces: str,
     triton: list[str] | None,
     log: Log,
@@ -83,6 +114,7 @@ def _serve_replicas(
         count,
         repository,
         models=models,
+        contract=contract,
         extra_arguments=triton or (),
         collector=traces or loaded.traces.collector,
         say=typer.echo,
@@ -95,6 +127,7 @@ def _serve_one(
     host: str,
     ports: Mapping[str, int],
     models: list[str] | None,
+    contract: Contract | None,
     traces: str,
     triton: list[str] | None,
     log: Log,
@@ -105,7 +138,9 @@ def _serve_one(
     from ai102.serve.traces import tracing_arguments
 
     arguments = (*(tracing_arguments(traces, socket.gethostname()) if traces else ()), *(triton or ()))
-    with Server(repository, host=host, **ports, models=models, extra_arguments=arguments, log=log) as server:
+    with Server(
+        repository, host=host, **ports, models=models, contract=contract, extra_arguments=arguments, log=log
+    ) as server:
         typer.echo(
             f"ready: http://{server.http_url} grpc://{server.grpc_url} "
             f"metrics http://{server.metrics_url}/metrics (Ctrl-C stops it)"

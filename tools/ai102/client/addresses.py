@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ai102.errors import UserError
+from ai102.host.listen import host_and_port
 
 # The protocol of each scheme, and whether it is inside TLS.
 SCHEMES = {"http": ("http", False), "grpc": ("grpc", False), "https": ("http", True), "grpcs": ("grpc", True)}
@@ -54,11 +55,6 @@ def one_address_from_url(url: str) -> str:
     if len(addresses) > 1:
         raise UserError(f'"{url}" names {len(addresses)} servers: name one')
     return addresses[0]
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def is_here(address: str) -> bool:

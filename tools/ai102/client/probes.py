@@ -7,10 +7,10 @@ import ssl
 import time
 from typing import NamedTuple
 
-from ai102.client.addresses import host_and_port
 from ai102.client.errors import InferenceError, no_tls, only_tls, wrong_protocol
 from ai102.client.in_time import within
 from ai102.client.tls import ALPN, Secure, error_from_ssl, refused_without_a_word
+from ai102.host.listen import host_and_port
 
 # The limit of one probe.
 PROBE_TIMEOUT_S = 0.5

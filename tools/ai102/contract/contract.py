@@ -11,19 +11,21 @@ from ai102.contract.ensemble import Ensemble
 from ai102.contract.mistakes import table_from_file, table_from_text
 from ai102.contract.network import Network
 from ai102.contract.served import ServedModel, model_of_ensemble, model_that_seals, models_of_network
+from ai102.contract.server import ServerSettings, check_resources
 from ai102.contract.table import Name, Table
 
 
-class Server(Table):
-    """The tritonserver that loads the configs."""
+class Costs(Table):
+    """What the answers cost, in any currency; 0: not known, and no cost is shown."""
 
-    triton: str = Field("2.51", pattern=r"^[0-9]+\.[0-9]+$", examples=['"2.51"'])
+    replica_hour: float = Field(0, ge=0, examples=["0.10"])
 
 
 class Contract(Table):
     """All of models.toml."""
 
-    server: Server = Field(Server(), examples=['{ triton = "2.51" }'])
+    server: ServerSettings = Field(ServerSettings(), examples=['{ triton = "2.51" }'])
+    costs: Costs = Field(Costs(), examples=["{ replica_hour = 0.10 }"])
     networks: dict[Name, Network] = Field(min_length=1, examples=["one table [networks.NAME] per network"])
     ensembles: dict[Name, Ensemble] = Field({}, examples=["one table [ensembles.NAME] per ensemble"])
 
@@ -33,6 +35,7 @@ class Contract(Table):
         names = [model.name for model in models]
         if double := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f'two models would be called "{double}": rename a network or an ensemble')
+        check_resources(self.server, self.networks)
         for name, ensemble in self.ensembles.items():
             networks_ms = self.latency_goals_ms(ensemble)
             if ensemble.goals and ensemble.goals.p99_ms < networks_ms:

@@ -34,7 +34,7 @@ class Ensemble(Table):
     in_one_process: bool = Field(False, examples=["true"])
     # Also serve sealed_NAME, which takes and returns encrypted payloads: no proxy, log or queue sees the plaintext.
     sealed: bool = Field(False, examples=["true"])
-    response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
+    response_cache: bool = Field(False, examples=["true"])  # needs server.response_cache_mb
     # Alerts, release checks and autoscaling read these; of a sealed form too.
     goals: Goals | None = Field(None, examples=["{ success_percent = 99.9, p99_ms = 100 }"])
 

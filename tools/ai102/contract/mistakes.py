@@ -47,8 +47,8 @@ def lines_from_validation(err: ValidationError, root: type[BaseModel]) -> Iterat
             continue  # a list is "too short" because its entry was refused: the entry has its own line
         where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in problem["loc"]).lstrip(".")
         where = where.removesuffix(".[key]")
-        field, siblings = _field_at(problem["loc"], root)
-        advice = f"; write for example {problem['loc'][-1]} = {field.examples[0]}" if field and field.examples else ""
+        key, field, siblings = _field_at(problem["loc"], root)
+        advice = f"; write for example {key} = {field.examples[0]}" if field and field.examples else ""
         match problem["type"]:
             case "value_error":
                 yield f"{where}.{problem['ctx']['error']}".lstrip(".")
@@ -65,23 +65,24 @@ def lines_from_validation(err: ValidationError, root: type[BaseModel]) -> Iterat
 def _plain(message: str) -> str:
     """Pydantic's message without Python's type names."""
     message = re.sub(r"^(Input|String|Tuple|Dictionary) should", "it should", message)
-    return message.removesuffix(" after validation, not 0").replace("valid dictionary or instance of", "table like")
+    message = message.removesuffix(" after validation, not 0").replace("valid dictionary or instance of", "table like")
+    return message.replace("valid dictionary", "table")
 
 
-def _field_at(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[Any, list[str]]:
-    """The pydantic field at an error's location (None if there is none), and the keys of its table."""
+def _field_at(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, Any, list[str]]:
+    """The pydantic field at an error's location (None if there is none), its name, and the keys of its table."""
     model: type[BaseModel] | None = root
-    field, siblings, is_entry = None, list[str](), False
+    name, field, siblings, is_entry = "", None, list[str](), False
     for key in loc:
         if is_entry:  # the name of a table or the index in a list, not a key of the model
             is_entry = False
             continue
         siblings = list(model.model_fields) if model else []
-        field = model.model_fields.get(str(key)) if model else None
+        name, field = str(key), model.model_fields.get(str(key)) if model else None
         inside = _models_in(field.annotation) if field else []
         model = inside[0] if inside else None
         is_entry = field is not None and get_origin(field.annotation) in (dict, tuple)
-    return field, siblings
+    return name, field, siblings
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -39,7 +39,7 @@ class Network(Table):
     instances: Instances = Field(Instances(), examples=["{ count = 1, threads = 1 }"])
     versions: Versions = Field(Versions(), examples=["{ keep = 2 }"])
     warmup: Warmup | None = Field(None, examples=["{ batch_sizes = [1, 8] }"])
-    response_cache: bool = Field(False, examples=["true"])  # needs `tritonserver --cache-config`
+    response_cache: bool = Field(False, examples=["true"])  # needs server.response_cache_mb
     parameters: dict[str, str] = Field(
         {}, examples=['{ execution_mode = "1" }']
     )  # passed to Triton's backend unchanged

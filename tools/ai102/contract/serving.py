@@ -112,7 +112,7 @@ class Resource(Table):
 
 
 class RateLimiter(Table):
-    """Options for `tritonserver --rate-limit=execution_count`."""
+    """What an instance waits for before it runs; without effect unless models.toml has [server.rate_limit]."""
 
     priority: Positive = Field(1, examples=["2"])  # an instance of priority 2 runs half as often as one of priority 1
     resources: tuple[Resource, ...] = Field((), examples=['[{ name = "memory", count = 4 }]'])

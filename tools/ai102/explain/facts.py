@@ -10,7 +10,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import model_config_pb2 as pb
 
-FAILURES = "nv_inference_request_failure"
+# The parser ends a counter's name with _total where the text says that it is a counter, as Triton's does.
+FAILURES = ("nv_inference_request_failure", "nv_inference_request_failure_total")
 
 Row = Mapping[str, Any]  # of Triton's statistics extension, for one version of a model
 
@@ -146,7 +147,7 @@ def failures_from_metrics(text: str) -> dict[str, dict[str, int]]:
     failures: dict[str, dict[str, int]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name != FAILURES:
+            if sample.name not in FAILURES:
                 continue
             reasons = failures.setdefault(sample.labels.get("model", ""), {})
             reason = sample.labels.get("reason", "OTHER")

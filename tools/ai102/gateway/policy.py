@@ -32,6 +32,8 @@ class Listen(Table):
     grpc: Address = Field("127.0.0.1:8081", examples=['"127.0.0.1:8081"'])
     status: Address = Field("127.0.0.1:8404", examples=['"127.0.0.1:8404"'])
     metrics: Address = Field("127.0.0.1:8405", examples=['"127.0.0.1:8405"'])
+    # Triton's gRPC for our own services, without TLS or token: on a network where nobody else is.
+    internal: Address | Literal[""] = Field("", examples=['"10.0.0.2:8082"'])
 
 
 class Tls(Table):

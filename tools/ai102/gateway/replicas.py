@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai102.contract import Contract
 from ai102.errors import UserError
 from ai102.gateway.policy import Gateway, Replica
 from ai102.gateway.secret import secret_of
@@ -40,6 +41,7 @@ def serve_replicas(
     repository: Path,
     *,
     models: Sequence[str] | None = None,
+    contract: Contract | None = None,
     extra_arguments: Sequence[str] = (),
     collector: str = "",
     say: Say,
@@ -47,6 +49,7 @@ def serve_replicas(
 ) -> None:
     """Serve `repository` from the first `count` replicas of the policy until Ctrl-C or TERM.
 
+    Each is started as `contract` says in [server].
     `collector` gets the spans of traced calls; empty: nothing is traced.
     `say` gets a line for each replica that is ready, ended or comes back, `log` the servers' own logs.
     Raises UserError when `count` is more than the policy has, or a replica does not become ready the first time;
@@ -58,7 +61,13 @@ def serve_replicas(
     arguments = (*restricting_arguments(secret_of(home / gateway.triton.secret_file)), *extra_arguments)
     stop, reports = threading.Event(), queue.Queue[Exception | None]()
     kept = [
-        _Kept(replica.name, _server(replica, repository, models, arguments, collector, log), stop, reports, say)
+        _Kept(
+            replica.name,
+            _server(replica, repository, models, contract, arguments, collector, log),
+            stop,
+            reports,
+            say,
+        )
         for replica in known[:count]
     ]
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -136,6 +145,7 @@ def _server(
     replica: Replica,
     repository: Path,
     models: Sequence[str] | None,
+    contract: Contract | None,
     arguments: Sequence[str],
     collector: str,
     log: Say,
@@ -153,6 +163,7 @@ def _server(
         grpc_port=int(grpc_port),
         metrics_port=0,
         models=models,
+        contract=contract,
         extra_arguments=(*(tracing_arguments(collector, replica.name) if collector else ()), *arguments),
         log=lambda line: log(f"{replica.name} | {line}"),
     )

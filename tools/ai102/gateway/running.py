@@ -17,7 +17,6 @@ from types import ModuleType, TracebackType
 from typing import IO, Literal, Self
 
 from ai102.artifact import write_text
-from ai102.client.addresses import host_and_port
 from ai102.errors import UserError
 from ai102.gateway import certs
 from ai102.gateway.haproxy import proxy as haproxy
@@ -25,7 +24,7 @@ from ai102.gateway.nginx import proxy as nginx
 from ai102.gateway.policy import Gateway
 from ai102.gateway.secret import secret_of
 from ai102.host.child import Child
-from ai102.host.listen import check_free
+from ai102.host.listen import check_free, host_and_port
 
 ProxyName = Literal["haproxy", "nginx"]
 PROXIES: dict[str, ModuleType] = {"haproxy": haproxy, "nginx": nginx}
@@ -129,7 +128,8 @@ class Runner:
         render(self.gateway, self.home, self.proxy)
         check(self.gateway, self.home, self.proxy)
         for name, address in self.gateway.listen.model_dump(exclude={"metrics"}).items():
-            check_free(address, f"gateway.toml: listen.{name}")
+            if address:
+                check_free(address, f"gateway.toml: listen.{name}")
         return command
 
     def start(self) -> None:

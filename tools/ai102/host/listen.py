@@ -8,6 +8,12 @@ import socket
 from ai102.errors import UserError
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of HOST:PORT; an IPv6 address without its brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def tcp_listener(address: str, *, backlog: int, named: str) -> socket.socket:
     """A socket that listens on HOST:PORT (port 0: any free one), for a server of asyncio.
 

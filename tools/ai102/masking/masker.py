@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ from ai102.masking.rules import Kind, Rule, Rules, load
 
 DEEPEST = 32
 MOST_PASSES = 8
+# Keys and words of records come again and again. Only texts with nothing to mask are remembered.
+LONGEST_REMEMBERED, MOST_REMEMBERED = 40, 4096
 APART = frozenset(("", *" \t\n,;\"'[]{}<>"))  # beside these nothing is seen otherwise than beside a mark
 # A record's key whose whole value is a secret ends in one of these words, with or without one of these suffixes;
 # compared without signs and letter case.
@@ -53,6 +56,8 @@ class Masker:
         self._marks: dict[str, Callable[[str, str], str]] = {rule.kind: _mark_of(rule, rules) for rule in rules.rules}
         self._secret = self._marks.get("secret", marks.replaced)
         self._keys = {plain_key(key) for key in rules.keys}
+        self._harmless: set[str] = set()
+        self._is_secret = functools.lru_cache(MOST_REMEMBERED)(self._names_secret)
 
     @classmethod
     def of(cls, path: Path = Path("masking.toml")) -> Masker:
@@ -92,7 +97,7 @@ class Masker:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return self.mask(value)
+            return self._text(value)
         if depth >= DEEPEST:
             return "[too deep]"
         if isinstance(value, Mapping):
@@ -103,8 +108,18 @@ class Masker:
             text = bytes(value).decode("utf-8", "surrogateescape")
             return self.mask(text).encode("utf-8", "surrogateescape")
         plain = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-        masked = self.mask(plain)
+        masked = self._text(plain)
         return value if masked == plain else masked
+
+    def _text(self, text: str) -> str:
+        if text in self._harmless:
+            return text
+        masked = self.mask(text)
+        if masked == text and len(text) <= LONGEST_REMEMBERED:
+            if len(self._harmless) >= MOST_REMEMBERED:
+                self._harmless = set()
+            self._harmless.add(text)
+        return masked
 
     def _collection(self, value: Any, depth: int) -> Any:
         values = list(value)
@@ -126,7 +141,7 @@ class Masker:
             return "[secret]"
         return value if patterns.WHOLE_MARK.fullmatch(value.lower()) else self._secret("secret", value)
 
-    def _is_secret(self, key: str) -> bool:
+    def _names_secret(self, key: str) -> bool:
         plain = plain_key(key)
         return plain in self._keys or plain.endswith(SECRET_ENDINGS)
 

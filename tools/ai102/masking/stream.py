@@ -21,7 +21,7 @@ def masked_line(masker: Masker, line: bytes) -> bytes:
     content = line.rstrip(b"\r\n")
     try:
         text = _text(content)
-        record = _record(text)
+        record = record_from_text(text)
         masked = masker.mask(text) if record is None else _masked_json(masker, text, record)
         return masked.encode("utf-8", "surrogateescape") + line[len(content) :]
     except Exception as err:  # noqa: BLE001  whatever the defect, the line must not be lost and must not leak
@@ -43,7 +43,7 @@ def _masked_json(masker: Masker, text: str, record: dict[str, Any]) -> str:
     return text if masked == record else _written_like(text, masked)
 
 
-def _record(text: str) -> dict[str, Any] | None:
+def record_from_text(text: str) -> dict[str, Any] | None:
     """The JSON object that `text` is; None for anything else, also for an object that has a key twice."""
     if not text.lstrip().startswith("{"):
         return None

@@ -33,7 +33,7 @@ class Counted:
     """
 
     def __init__(self, app: ASGIApp, routes: Collection[str], registry: CollectorRegistry | None = None) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
         self._app, self._routes = app, frozenset(routes)
         self._requests = Counter(

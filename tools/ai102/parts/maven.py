@@ -28,7 +28,7 @@ def make(name: str, part: Part, cache: Cache, folder: Path, reporter: Reporter) 
     checksum.check_folder(folder / "lib", sums, str(sources / SUMS))
     if classes := sorted(sources.glob("*.java")):
         javac = on_path("javac", f"it compiles {name}")
-        options = ["-cp", f"{folder / 'lib'}/*", "-d", folder / "classes"]
+        options = ["-cp", f"{folder / 'lib'}/*", "-d", str(folder / "classes")]
         run([javac, *options, *classes], cache.log(name), reason=lambda lines: lines[0])
     (folder / "bin").mkdir()
     for launcher in sources.glob("*.sh"):
@@ -48,7 +48,8 @@ def _jars(name: str, cache: Cache, into: Path, total: int, reporter: Reporter) -
                 downloaded += 1
                 progress(min(downloaded, total), total)
 
-        command = [maven, "--batch-mode", "--file", cache.sources / name / "pom.xml", "dependency:copy-dependencies"]
+        pom = cache.sources / name / "pom.xml"
+        command = [maven, "--batch-mode", "--file", str(pom), "dependency:copy-dependencies"]
         run([*command, f"-DoutputDirectory={into}"], cache.log(name), on_line=on_line, reason=_first_error)
 
 

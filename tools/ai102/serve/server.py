@@ -12,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from ai102.contract import Contract
 from ai102.errors import UserError
 from ai102.host.child import Child
 from ai102.serve.addresses import chosen_ports, is_answered, reachable_url
+from ai102.serve.arguments import server_arguments
 from ai102.serve.backend_directory import backend_directory_for
 from ai102.serve.installation import Installation, installed_tritonserver, server_environment
 from ai102.serve.triton_log import TritonLog
@@ -22,7 +24,8 @@ from ai102.serve.triton_log import TritonLog
 # The server uses all of it while a client keeps an HTTP connection open, even an idle one.
 EXIT_TIMEOUT_S = 5
 # Past its own time-out it needs a moment, and hangs for ever if a request outlasts it.
-STOP_TIMEOUT_S = EXIT_TIMEOUT_S + 5
+AFTER_EXIT_TIMEOUT_S = 5
+STOP_TIMEOUT_S = EXIT_TIMEOUT_S + AFTER_EXIT_TIMEOUT_S
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -30,6 +33,7 @@ class Server:
     """A running tritonserver over `repository`; use it as a context manager.
 
     A port of 0 means any free one. `models` names those to load; None means all of the repository.
+    `contract`: its table [server] is given to the server; of a flag in both, that of `extra_arguments` holds.
     `log` gets the server's log: a callable each line, a path the whole.
     Attributes once started: http_url, grpc_url and metrics_url ("127.0.0.1:8000"), and pid.
     """
@@ -43,6 +47,7 @@ class Server:
         grpc_port: int = 8001,
         metrics_port: int = 8002,
         models: Sequence[str] | None = None,
+        contract: Contract | None = None,
         extra_arguments: Sequence[str] = (),
         log: Callable[[str], None] | Path | None = None,
         ready_timeout_s: float = 120.0,
@@ -50,7 +55,9 @@ class Server:
         self.repository = repository
         self.host = host
         self.models = models
-        self.extra_arguments = tuple(extra_arguments)
+        self.extra_arguments = (*(server_arguments(contract) if contract else ()), *extra_arguments)
+        exit_timeout_s = contract.server.exit_timeout_s if contract else None
+        self._stop_timeout_s = exit_timeout_s + AFTER_EXIT_TIMEOUT_S if exit_timeout_s else STOP_TIMEOUT_S
         self.ready_timeout_s = ready_timeout_s
         self._ports = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
         self._log = log
@@ -114,7 +121,7 @@ class Server:
             return
         try:
             if not at_once:
-                self._child.ask_to_end(signal.SIGTERM, STOP_TIMEOUT_S)
+                self._child.ask_to_end(signal.SIGTERM, self._stop_timeout_s)
         finally:
             # Also when a second Ctrl-C breaks the wait.
             self.kill()
@@ -149,7 +156,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             environment=environment,
-            grace_s=STOP_TIMEOUT_S,
+            grace_s=self._stop_timeout_s,
             leftovers=str(SHARED_MEMORY / self._shared_memory_prefix),
         )
         assert self._child.stdout is not None

@@ -28,6 +28,9 @@ ADVICE = {
     "at least one version must be available": "put the model file into a folder named 1",
     "models that are not available": "build or fix those first",
     "No module named": "install it in the environment that starts the server",
+    "initialize LocalCache": "make the response cache smaller: response_cache_mb in models.toml [server]",
+    "Unable to set NUMA": "name a node and cores of this machine: host_policies in models.toml [server]",
+    "prevent scheduling of": "give the server as much: rate_limit.resources in models.toml [server]",
     "shared memory": "free some of /dev/shm, or give the container a larger --shm-size",
 }
 

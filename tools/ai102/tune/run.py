@@ -226,7 +226,15 @@ def _server(
         return
     log = workspace.build("tune") / "tritonserver.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    server = Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, models=[subject.requested], log=log)
+    server = Server(
+        workspace.repository,
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        models=[subject.requested],
+        contract=workspace.contract,
+        log=log,
+    )
     with report.step("starting tritonserver"), cores.on(shared.server):
         server.start()
     try:

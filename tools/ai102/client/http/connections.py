@@ -24,10 +24,10 @@ from functools import partial
 from http.client import HTTPResponse
 from typing import Any, NamedTuple
 
-from ai102.client.addresses import host_and_port
 from ai102.client.http.messages import HttpRequest
 from ai102.client.in_time import within
 from ai102.client.tls import Secure
+from ai102.host.listen import host_and_port
 
 # Connections kept open to each server; more are opened when more threads ask at once, and closed again.
 KEPT_OPEN = 32

@@ -12,13 +12,13 @@ import ssl
 import time
 from typing import Any
 
-from ai102.client.addresses import host_and_port
 from ai102.client.errors import InferenceError, no_server, only_tls, too_late, wrong_protocol
 from ai102.client.exchange import CONNECT_TIMEOUT_S, Attempt
 from ai102.client.http.connections import Connections, ask
 from ai102.client.http.messages import http_answer, http_request
 from ai102.client.probes import otherwise, speaks_tls
 from ai102.client.tls import Secure, error_from_ssl
+from ai102.host.listen import host_and_port
 
 # aiohttp warns of larger bodies in one piece, because they hold up the event loop.
 IN_ONE_PIECE_BYTES = 1 << 20

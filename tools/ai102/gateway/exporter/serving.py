@@ -22,7 +22,7 @@ class Exporter:
     """One for as long as the gateway is held open, over every restart of the proxy."""
 
     def __init__(self, gateway: Gateway, home: Path, proxy: ModuleType, goals: Mapping[str, Goals]) -> None:
-        disable_created_metrics()  # a second time series for each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
         registry = CollectorRegistry()
         self._counting = Counting(registry, goals)
         self._asking = Asking(gateway, home, proxy, goals)

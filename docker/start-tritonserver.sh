@@ -1,0 +1,20 @@
+#!/bin/sh
+# Become tritonserver on /models; the arguments are tritonserver's own. The file AI102_SECRET_FILE holds the word that opens
+# the admin APIs; where no file is named, they stay shut.
+set -eu
+
+if [ -n "${AI102_SECRET_FILE:-}" ]; then
+    secret=$(cat "$AI102_SECRET_FILE")
+else
+    secret=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+fi
+admin="model-repository,shared-memory,trace,logging:ai102-secret=$secret"
+
+# The CPU image's backends; NVIDIA's image has its own places.
+root=/opt/triton/pytriton/tritonserver
+if [ -d "$root" ]; then
+    set -- --backend-directory="$root/backends" --cache-directory="$root/caches" --allow-gpu-metrics=false "$@"
+fi
+
+exec tritonserver --model-repository=/models --exit-timeout-secs=5 --grpc-infer-allocation-pool-size=32 \
+    --http-restricted-api="$admin" --grpc-restricted-protocol="$admin" "$@"

@@ -1,0 +1,192 @@
+"""The images as they are built: what is in them and what is not, their size, and that they serve when locked down."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ai102.compose.volumes import fill_models_volume
+from ai102.images.docker import Docker
+from ai102.images.dockerfiles import GPU, RECIPES, build, build_command
+from ai102.images.layout import Image
+from ai102.images.sbom import packages_of_image
+from tests.containers.conftest import NETWORK, ROOT, inspected, note, wait_until
+
+MB = 1_000_000
+LARGEST_MB = {"server": 550, "gateway": 250, "gateway-nginx": 250, "api": 350}
+# As compose.yaml runs every service.
+LOCKED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--user", "1000:1000"]
+NOEXEC_TMP = ["--tmpfs", "/tmp:rw,noexec,nosuid,size=64m"]
+FORBIDDEN = ("gcc", "cc", "g++", "make", "pip", "pip3", "ld", "as", "pytest", "curl", "wget")
+
+
+@contextmanager
+def running(docker: Docker, image: str, *options: str, command: tuple[str, ...] = ()) -> Iterator[str]:
+    container = docker.run("run", "--detach", *options, image, *command)
+    try:
+        yield container
+    finally:
+        docker.run("rm", "--force", container)
+
+
+def health(docker: Docker, container: str) -> str:
+    return str(inspected(docker, container)["State"]["Health"]["Status"])
+
+
+@pytest.fixture(scope="module")
+def models_volume(docker: Docker, images: dict[str, str], models: Image) -> str:
+    return fill_models_volume(docker, models.reference, images["server"])[0]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_image_is_no_larger_than_it_may_be(docker: Docker, images: dict[str, str], name: str) -> None:
+    size_mb = inspected(docker, images[name])["Size"] / MB
+    note(f"{name}: {size_mb:.0f} MB unpacked")
+    assert size_mb <= LARGEST_MB[name]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_image_runs_as_no_root_and_says_what_it_is(docker: Docker, images: dict[str, str], name: str) -> None:
+    config = inspected(docker, images[name])["Config"]
+    labels = {key: config["Labels"][f"org.opencontainers.image.{key}"] for key in ("version", "revision", "source")}
+    assert config["User"] == "1000:1000"
+    assert all(labels.values())
+    assert labels["version"] == images[name].rpartition(":")[2]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_image_has_no_compiler_no_pip_and_no_tests(docker: Docker, images: dict[str, str], name: str) -> None:
+    script = (
+        f'for p in {" ".join(FORBIDDEN)}; do command -v "$p"; done; '
+        "find /opt /srv /usr/local \\( -name tests -o -name include -o -name pip \\) -type d; "
+        "true"
+    )
+    output = docker.run("run", "--rm", "--network", "none", "--entrypoint", "sh", images[name], "-c", script)
+    assert output.splitlines() == []
+
+
+def test_the_server_answers_inferences_with_a_read_only_root_a_noexec_tmp_and_no_capability(
+    docker: Docker, images: dict[str, str], models_volume: str
+) -> None:
+    volume = ["--volume", f"{models_volume}:/models:ro", "--network", "none"]
+    with running(docker, images["server"], *LOCKED, *NOEXEC_TMP, *volume) as container:
+        wait_until(lambda: health(docker, container) == "healthy", "the server is healthy", 60)
+
+
+def test_the_server_is_unhealthy_when_the_process_of_one_model_is_dead(
+    docker: Docker, images: dict[str, str], models_volume: str
+) -> None:
+    """Triton calls a model ready whose process is dead: only an inference shows it."""
+    volume = ["--volume", f"{models_volume}:/models:ro", "--network", "none"]
+    check = ("--health-interval", "1s", "--health-retries", "1")
+    with running(docker, images["server"], *LOCKED, *NOEXEC_TMP, *volume, *check) as container:
+        wait_until(lambda: health(docker, container) == "healthy", "the server is healthy", 60)
+        stub = _pid_of(docker, container, "triton_python_backend_stub /models/minilm_int8")
+        subprocess.run(["kill", "-STOP", stub], check=True)
+        wait_until(lambda: health(docker, container) == "unhealthy", "the stopped process is seen", 60)
+
+
+def test_the_admin_apis_of_the_server_are_shut_where_no_secret_is_given(
+    docker: Docker, images: dict[str, str], models_volume: str
+) -> None:
+    volume = ["--volume", f"{models_volume}:/models:ro", "--network", "none"]
+    with running(docker, images["server"], *LOCKED, *NOEXEC_TMP, *volume) as container:
+        wait_until(lambda: health(docker, container) == "healthy", "the server is healthy", 60)
+        code = (
+            "import urllib.request as u\n"
+            "try: print(u.urlopen(u.Request('http://127.0.0.1:8000/v2/repository/index', b'{}')).status)\n"
+            "except Exception as err: print(err)"
+        )
+        assert "403" in docker.run("exec", container, "python3", "-c", code)
+
+
+def test_a_change_of_our_code_is_rebuilt_within_20_seconds(
+    docker: Docker, images: dict[str, str], base: str, tmp_path: Path
+) -> None:
+    copy = _copy_of_context(tmp_path)
+    with (copy / "tools" / "ai102_runtime" / "health.py").open("a") as file:
+        file.write(f"# changed at {time.time()}\n")
+    began = time.monotonic()
+    build(docker, copy, RECIPES["server"], base, NETWORK)
+    seconds = time.monotonic() - began
+    note(f"server rebuilt after a change of our code: {seconds:.1f} s")
+    build(docker, ROOT, RECIPES["server"], base, NETWORK)
+    assert seconds < 20
+
+
+def test_a_change_of_models_toml_changes_no_image_that_docker_builds(
+    docker: Docker, images: dict[str, str], base: str, tmp_path: Path
+) -> None:
+    copy = _copy_of_context(tmp_path)
+    first = {name: docker.image_id(build(docker, copy, RECIPES[name], base, NETWORK)) for name in RECIPES}
+    (copy / "models.toml").write_text("# another contract\n")
+    second = {name: docker.image_id(build(docker, copy, RECIPES[name], base, NETWORK)) for name in RECIPES}
+    for recipe in RECIPES.values():
+        build(docker, ROOT, recipe, base, NETWORK)
+    assert first == second
+
+
+def test_the_steps_of_the_gpu_image_run_on_a_stand_in_for_nvidias(docker: Docker, base: str, tmp_path: Path) -> None:
+    """NVIDIA's image cannot be pulled here: the stand-in has Debian's Python and pip, and NVIDIA's commands."""
+    stand_in = "ai102/test-stand-in:latest"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {base or 'debian:bookworm-slim'}\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends python3-numpy python3-pip "
+        "&& mkdir -p /opt/nvidia && printf '#!/bin/sh\\nexec \"$@\"\\n' >/opt/nvidia/nvidia_entrypoint.sh "
+        "&& printf '#!/bin/sh\\necho tritonserver \"$@\"\\n' >/usr/local/bin/tritonserver "
+        "&& chmod +x /opt/nvidia/nvidia_entrypoint.sh /usr/local/bin/tritonserver\n"
+        "ENV PIP_BREAK_SYSTEM_PACKAGES=1\n"
+    )
+    docker.show("build", "--network", NETWORK, "--tag", stand_in, str(tmp_path))
+    reference = "ai102/test-server-gpu:latest"
+    arguments = {"VERSION": "1", "REVISION": "2", "SOURCE": "3"}
+    docker.show(*build_command(ROOT, GPU, reference, stand_in, NETWORK, arguments, os.environ))
+    try:
+        started = docker.run("run", "--rm", "--network", "none", *LOCKED, reference, "--log-verbose=1")
+        imports = "import ai102_runtime.health, onnxruntime, tokenizers, PIL, cryptography, numpy; print('imported')"
+        python = ["run", "--rm", "--network", "none", *LOCKED, "--entrypoint", "python3", reference, "-c", imports]
+        assert started.startswith("tritonserver --model-repository=/models")
+        assert started.endswith("--log-verbose=1")
+        assert docker.run(*python) == "imported"
+    finally:
+        docker.run("rmi", reference, stand_in)
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("server", {"nvidia-pytriton", "onnxruntime", "ai102-runtime", "libtcmalloc-minimal4"}),
+        ("gateway", {"haproxy", "lua-cjson", "ai102", "httpx"}),
+        ("gateway-nginx", {"nginx-light", "libnginx-mod-http-lua", "ai102"}),
+        ("api", {"fastapi", "starlette", "argon2-cffi", "tritonclient", "libssl3"}),
+    ],
+)
+def test_the_bill_of_materials_names_what_an_image_is_for(
+    docker: Docker, images: dict[str, str], name: str, packages: set[str]
+) -> None:
+    names = {package.name.replace("_", "-") for package in packages_of_image(docker, images[name])}
+    assert packages - names == set()
+
+
+def _copy_of_context(tmp_path: Path) -> Path:
+    copy = tmp_path / "copy"
+    for name in ("docker", "tools"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in (".dockerignore", "LICENSE", "README.md", "constraints.txt", "pyproject.toml", "models.toml"):
+        shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+def _pid_of(docker: Docker, container: str, start: str) -> str:
+    """The id, on this host, of the container's first process whose command begins so."""
+    program, _, argument = start.partition(" ")
+    for line in docker.run("top", container, "-eo", "pid,args").splitlines()[1:]:
+        pid, _, command = line.strip().partition(" ")
+        if program in command and argument in command:
+            return pid
+    raise AssertionError(f"no process {start} in {container}")

@@ -1,0 +1,1 @@
+"""The spool's documents, sent to OpenSearch; and old indices, removed there."""

@@ -1,0 +1,1 @@
+"""`ai102 top`: what pipelines, models and replicas do now, and what is wrong, in a terminal."""
