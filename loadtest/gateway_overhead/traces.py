@@ -17,13 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import tomlkit
 from rich.console import Console
 from rich.progress import track
@@ -51,17 +52,31 @@ class Stack:
 
     gateway: Gateway
     token: str
+    pids: tuple[int, ...]  # of the gateway and the tritonserver; what they started is theirs too
+
+    def cpu_s(self) -> float:
+        """Processor time so far, which other work on the machine hardly changes."""
+        total = 0.0
+        for pid in self.pids:
+            first = psutil.Process(pid)
+            for process in (first, *first.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    times = process.cpu_times()
+                    total += times.user + times.system
+        return total
 
 
 @dataclass(frozen=True)
 class Row:
-    """Without and with traces over all rounds; `share` compares both in each round."""
+    """Without and with traces over all rounds; `share` and `cpu_share` compare both in each round."""
 
     protocol: str
     work: str
     without_per_s: Spread
     with_per_s: Spread
     share: Spread
+    cpu_us: Spread  # of a call without traces
+    cpu_share: Spread
 
 
 @contextmanager
@@ -87,13 +102,13 @@ def stack(proxy: ProxyName, collector: str) -> Iterator[Stack]:
             shutil.copy(ROOT / name, home)
         policy = gateway.model_dump(mode="json", exclude_none=True)
         (home / "gateway.toml").write_text(tomlkit.dumps(policy), encoding="utf-8")
-        started.enter_context(running(home, proxy, gateway))
-        yield Stack(gateway, token)
+        pid = started.enter_context(running(home, proxy, gateway))
+        yield Stack(gateway, token, (pid, server.pid))
 
 
 @contextmanager
-def running(home: Path, proxy: ProxyName, gateway: Gateway) -> Iterator[None]:
-    """`ai102 gateway run`, whose access log goes nowhere."""
+def running(home: Path, proxy: ProxyName, gateway: Gateway) -> Iterator[int]:
+    """`ai102 gateway run`, whose access log goes nowhere; gives its process."""
     command = [sys.executable, "-m", "ai102", "gateway", "run", "--proxy", proxy]
     with (home / "errors").open("wb") as errors:
         process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=errors)
@@ -103,7 +118,7 @@ def running(home: Path, proxy: ProxyName, gateway: Gateway) -> Iterator[None]:
             if process.poll() is not None or time.monotonic() > ends:
                 sys.exit(f"the gateway did not start: {(home / 'errors').read_text(encoding='utf-8')[-500:]}")
             time.sleep(0.1)
-        yield
+        yield process.pid
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
@@ -125,11 +140,22 @@ def row(protocol: str, work: Work, stacks: tuple[Stack, Stack], rounds: int, sec
     count = max(400, int(ask(ways[0], 400, IN_FLIGHT).per_s * seconds))
     ask(ways[1], 400, IN_FLIGHT)
     rates: tuple[list[float], list[float]] = ([], [])
+    cpu_us: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
         for which in (0, 1) if number % 2 == 0 else (1, 0):
+            before = stacks[which].cpu_s()
             rates[which].append(ask(ways[which], count, IN_FLIGHT).per_s)
-    shares = np.array(rates[1]) / np.array(rates[0])
-    return Row(protocol, work.name, spread_of(rates[0]), spread_of(rates[1]), spread_of(shares.tolist()))
+            cpu_us[which].append((stacks[which].cpu_s() - before) / count * 1e6)
+    shares, cpu_shares = (np.array(traced) / np.array(plain) for plain, traced in (rates, cpu_us))
+    return Row(
+        protocol,
+        work.name,
+        spread_of(rates[0]),
+        spread_of(rates[1]),
+        spread_of(shares.tolist()),
+        spread_of(cpu_us[0]),
+        spread_of(cpu_shares.tolist()),
+    )
 
 
 def rows(chosen: argparse.Namespace) -> Iterator[Row]:
@@ -141,13 +167,12 @@ def rows(chosen: argparse.Namespace) -> Iterator[Row]:
 
 def table_of(proxy: str, all_rows: list[Row]) -> Table:
     title = f"Traces of {SAMPLE_PERCENT:g} % of the calls through the gateway on {proxy}"
-    table = Table("way", "call", "without /s", "with /s", "with/without", "goal", title=title, title_justify="left",
-                  box=None)  # fmt: skip
+    columns = ("way", "call", "without /s", "with /s", "with/without", "CPU us a call", "CPU with/without", "goal")
+    table = Table(*columns, title=title, title_justify="left", box=None)
     for one in all_rows:
         goal = "reached" if one.share.median >= GOAL_SHARE else "missed"
-        table.add_row(
-            one.protocol, one.work, one.without_per_s.text(0), one.with_per_s.text(0), one.share.text(3), goal
-        )
+        rates = one.without_per_s.text(0), one.with_per_s.text(0), one.share.text(3)
+        table.add_row(one.protocol, one.work, *rates, one.cpu_us.text(0), one.cpu_share.text(3), goal)
     return table
 
 
