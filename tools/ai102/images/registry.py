@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import oras.auth.utils
 import requests
+import requests.auth
 from oras.layout.layout import Layout
 from oras.provider import Registry
 
@@ -46,7 +49,22 @@ def opened_registry(address: str, ca_file: Path | None = None, *, plain_http: bo
         raise UserError(
             f"{host}: does not take the login that Docker has for it (wrong user or password): docker login {host}"
         )
+    if backend == "basic":
+        registry.session.auth = _Basic(host, registry.auth.get_auth_header()["Authorization"])
     return registry
+
+
+@dataclass(frozen=True)
+class _Basic(requests.auth.AuthBase):
+    """The login from the first request on, to the registry alone: one that is asked for it after a large body hangs up."""
+
+    host: str
+    header: str
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if urlsplit(request.url or "").netloc == self.host:
+            request.headers["Authorization"] = self.header
+        return request
 
 
 def push_layout(registry: Registry, address: str, image: Image) -> str:
