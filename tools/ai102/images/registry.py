@@ -56,7 +56,7 @@ def opened_registry(address: str, ca_file: Path | None = None, *, plain_http: bo
 
 @dataclass(frozen=True)
 class _Basic(requests.auth.AuthBase):
-    """The login from the first request on, to the registry alone: one that is asked for it after a large body hangs up."""
+    """The login from the first request on, to the registry alone: one that must ask for it in a large body hangs up."""
 
     host: str
     header: str
