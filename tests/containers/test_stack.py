@@ -91,6 +91,7 @@ def test_a_second_start_gives_its_first_answer_within_20_seconds(stack: Stack) -
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_locked_down_and_limited(docker: Docker, stack: Stack, service: str) -> None:
+    wait_until(lambda: is_healthy(docker, service), f"{service} is healthy", 60)
     facts = inspected(docker, container(service))
     host = facts["HostConfig"]
     assert (host["ReadonlyRootfs"], host["CapDrop"], host["CapAdd"]) == (True, ["ALL"], None)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import oras.auth.utils
 import requests
+import requests.auth
 from oras.layout.layout import Layout
 from oras.provider import Registry
 
@@ -36,14 +40,31 @@ def opened_registry(address: str, ca_file: Path | None = None, *, plain_http: bo
         return registry
     if answer.status_code != requests.codes.unauthorized:
         raise UserError(f"{host}: answers {answer.status_code} instead of speaking the registry's protocol")
-    registry.auth.load_configs(registry.get_container(f"{host}/any:tag"))
+    own = Path(os.environ.get("DOCKER_CONFIG", "/nonexistent")) / "config.json"  # oras looks into ~/.docker alone
+    configs = [str(own)] if own.is_file() else []
+    registry.auth.load_configs(registry.get_container(f"{host}/any:tag"), configs=configs)
     if not getattr(registry.auth, "_basic_auth", None):
         raise UserError(f"{host}: wants a login, and Docker has none for it: docker login {host}")
-    if not _is_taken(registry, challenge, answer.url):
+    if not _is_taken(registry, challenge, answer.url, verify):
         raise UserError(
             f"{host}: does not take the login that Docker has for it (wrong user or password): docker login {host}"
         )
+    if backend == "basic":
+        registry.session.auth = _Basic(host, registry.auth.get_auth_header()["Authorization"])
     return registry
+
+
+@dataclass(frozen=True)
+class _Basic(requests.auth.AuthBase):
+    """The login from the first request on, to the registry alone: one that must ask for it in a large body hangs up."""
+
+    host: str
+    header: str
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if urlsplit(request.url or "").netloc == self.host:
+            request.headers["Authorization"] = self.header
+        return request
 
 
 def push_layout(registry: Registry, address: str, image: Image) -> str:
@@ -93,15 +114,17 @@ def _first_answer(host: str, verify: str | bool, plain_http: bool) -> requests.R
         raise UserError(f"{host}: no registry answers ({_one_line(err)})") from err
 
 
-def _is_taken(registry: Registry, challenge: str, url: str) -> bool:
+def _is_taken(registry: Registry, challenge: str, url: str, verify: str | bool) -> bool:
     """Whether the registry takes the login; asked once, before anything is sent."""
     try:
         if challenge.lower().startswith("basic"):
+            # `verify` of a session loses against REQUESTS_CA_BUNDLE.
             headers = registry.auth.get_auth_header()
-            return bool(registry.session.get(url, headers=headers, timeout=TIMEOUT_S).status_code == requests.codes.ok)
+            answer = registry.session.get(url, headers=headers, timeout=TIMEOUT_S, verify=verify)
+            return bool(answer.status_code == requests.codes.ok)
         return bool(registry.auth.request_token(oras.auth.utils.parse_auth_header(challenge)))
-    except (requests.RequestException, ValueError):
-        return False
+    except requests.RequestException as err:
+        raise UserError(f"{url}: the login cannot be tried ({_one_line(err)})") from err
 
 
 def _one_line(err: Exception) -> str:
