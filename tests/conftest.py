@@ -19,8 +19,10 @@ def block(tmp_path: Path) -> Path:
 
 # A file runs on one worker, so those that take longest begin first.
 LONGEST = (
+    "monitoring/test_paging.py",
     "lint/test_agreement.py",
     "loadtest/test_locust.py",
+    "dashboards/test_live.py",
     "client/test_deadlines.py",
     "e2e/test_tune.py",
     "client/test_bad_input.py",

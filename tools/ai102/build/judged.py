@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ai102 import artifact
 from ai102.build.contract_inputs import contract_inputs
-from ai102.build.workspace import Workspace
 from ai102.contract import Network
+
+if TYPE_CHECKING:
+    from ai102.build.workspace import Workspace
 
 # The fact of a judged model's manifest that says by which contract.
 JUDGED_AS = "judged_as"
