@@ -10,12 +10,11 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, start_http_server
 
-from ai102.client.addresses import host_and_port
 from ai102.contract.serving import Goals
 from ai102.gateway.exporter.asking import Asking
 from ai102.gateway.exporter.counting import Counting
 from ai102.gateway.policy import Gateway
-from ai102.host.listen import check_free
+from ai102.host.listen import check_free, host_and_port
 
 
 class Exporter:
