@@ -27,16 +27,14 @@ deb $DEBIAN_MIRROR $release-updates main"
 elif grep -qs "^Suites:.* $release\b\|^Suites: *$release\b" "$own"; then
     sources=$(cat "$own")
 else
-    sources="deb http://deb.debian.org/debian $release main
-deb http://deb.debian.org/debian $release-updates main
-deb http://security.debian.org/debian-security $release-security main"
+    sources=
 fi
 
 echo "base: no registry is asked for $name: it is made from Debian's packages by mmdebstrap" >&2
-# usr-is-merged spares perl, which usrmerge would bring.
+# usr-is-merged spares perl, which usrmerge would bring. Without sources mmdebstrap takes Debian's own mirrors.
 # shellcheck disable=SC2086
 printf '%s\n' "$sources" |
     mmdebstrap --quiet --variant=minbase --include=usr-is-merged --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
-        $without_documents "$release" - - |
+        $without_documents "$release" - ${sources:+-} |
     docker import --change 'CMD ["bash"]' --change 'LABEL ai102.base=mmdebstrap' - "$name" >/dev/null
 echo "base: $name is made; it is not the registry's image of that name" >&2
