@@ -14,6 +14,8 @@ import pytest
 import setup
 from choose_torch import Choice, answers_within, choose, has_nvidia_gpu, pinned_version, size_on_disk
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PIP = (sys.executable, "-m", "pip")
 CPU_WHEEL = "torch-9.1.0+cpu-py3-none-any.whl"  # pip lists wheels by their names and does not open them

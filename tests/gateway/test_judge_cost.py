@@ -11,6 +11,8 @@ from tests.gateway.judge_core import NOW, SERVICE, core, in_both_luas
 from tests.gateway.test_judge_grpc import frame
 from tests.gateway.test_judge_tokens import JOURNAL, REVOKED, STATE, opened
 
+pytestmark = pytest.mark.slow
+
 # A proxy may spend 5 ms on a request and 0.2 ms on each kB of it (test_hostile_input.py); a busy machine may take
 # twice as long for the same. What is not linear costs far more than that at the largest of these sizes.
 SIZES = (16_384, 262_144)

@@ -17,6 +17,8 @@ from ai102.gateway.running import Runner
 from ai102.gateway.secret import secret_of
 from tests.gateway.conftest import needs, policy
 
+pytestmark = pytest.mark.slow
+
 REPLICAS = [("127.0.0.1:18000", "127.0.0.1:18001"), ("127.0.0.1:18010", "127.0.0.1:18011")]
 
 

@@ -17,6 +17,8 @@ from ai102.weights.source import Wish
 from tests.weights import checkpoints
 from tests.weights.served import proposed, source_of
 
+pytestmark = pytest.mark.slow
+
 
 def as_pickle(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
