@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -177,6 +177,21 @@ def test_a_busy_port_is_reported_before_anything_starts(repository: Path) -> Non
         with pytest.raises(UserError, match=f"127.0.0.1:{port} .*stop what listens there, .*--grpc-port"):
             Server(repository, **FREE_PORTS | {"grpc_port": port}).start()
     assert regions(os.getpid()) == []
+
+
+def test_a_free_port_that_another_program_takes_meanwhile_is_given_up(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose, asked = server_module.chosen_ports, []
+
+    def with_a_taken_one_at_first(host: str, ports: Mapping[str, int]) -> dict[str, int]:
+        asked.append(ports)
+        chosen = choose(host, ports)
+        return chosen if len(asked) > 1 else {**chosen, "grpc": taken.getsockname()[1]}
+
+    monkeypatch.setattr(server_module, "chosen_ports", with_a_taken_one_at_first)
+    with socket.create_server(("127.0.0.1", 0)) as taken, Server(repository, **FREE_PORTS):
+        assert asked == [{"http": 0, "grpc": 0, "metrics": 0}] * 2
 
 
 def test_an_option_triton_does_not_know_is_one_line(repository: Path) -> None:

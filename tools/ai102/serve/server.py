@@ -26,6 +26,7 @@ EXIT_TIMEOUT_S = 5
 # Past its own time-out it needs a moment, and hangs for ever if a request outlasts it.
 AFTER_EXIT_TIMEOUT_S = 5
 STOP_TIMEOUT_S = EXIT_TIMEOUT_S + AFTER_EXIT_TIMEOUT_S
+PORT_TRIES = 3  # with free ports, which tritonserver binds after its models are loaded
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -103,13 +104,21 @@ class Server:
         """Start and wait until every model is ready; UserError says which port, model or file is wrong."""
         check_repository(self.repository, self.models)
         installation = installed_tritonserver()
-        self._ports = chosen_ports(self.host, self._ports)
-        try:
-            self._launch(installation)
-            self._wait_until_ready()
-        except BaseException:
-            self.stop(at_once=True)
-            raise
+        asked, tries = self._ports, PORT_TRIES if 0 in self._ports.values() else 1
+        while True:
+            tries -= 1
+            self._ports = chosen_ports(self.host, asked)
+            try:
+                self._launch(installation)
+                self._wait_until_ready()
+            except BaseException as err:
+                self.stop(at_once=True)
+                # Another program took a free port while the models were loading.
+                if not tries or not isinstance(err, UserError) or "already in use" not in self.last_error:
+                    raise
+                self._lines = TritonLog()
+            else:
+                return
 
     def wait(self, timeout_s: float) -> int | None:
         """The exit status if the server ends within `timeout_s`, else None."""
