@@ -19,7 +19,7 @@ def policy_for_stack(text: str, settings: Settings) -> str:
         "grpc": "0.0.0.0:8081",
         "status": "0.0.0.0:8404",
         "internal": settings.internal_address,
-        "metrics": settings.metrics_address,
+        "metrics": "0.0.0.0:8405",
     }
     policy["tls"] = {**policy.get("tls", {}), "certificate": "/run/secrets/gateway_certificate"}
     http, grpc = settings.replica_addresses(8000), settings.replica_addresses(8001)

@@ -63,11 +63,6 @@ class Settings:
         """Where the gateway takes what the API asks."""
         return f"{self.subnet}.19:8082"
 
-    @property
-    def metrics_address(self) -> str:
-        """Where the gateway tells Prometheus its metrics."""
-        return f"{self.subnet}.67:8405"
-
     def replica_addresses(self, port: int) -> dict[str, str]:
         return {"a": f"{self.subnet}.4:{port}", "b": f"{self.subnet}.5:{port}"}
 
