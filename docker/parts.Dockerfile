@@ -1,6 +1,7 @@
 # Images of third-party programs from the cache of `ai102 parts`, for machines that reach no image registry. A stage for each
 # part; the build context is the part's folder. `ai102 compose up --eyes` builds them where it cannot pull the originals.
-#   docker build -f docker/parts.Dockerfile --target prometheus -t ai102/part-prometheus "$(ai102 parts ...)"
+#   docker build -f docker/parts.Dockerfile --target prometheus -t ai102/part-prometheus FOLDER
+# FOLDER: as `ai102 parts list --format json` names it.
 # Paths, users and folders are those of the original images, so that compose.yaml says the same for both.
 ARG BASE=debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
 

@@ -99,7 +99,7 @@ def test_every_target_of_prometheus_is_up(docker: Docker, stack: Stack) -> None:
 def test_prometheus_knows_its_alertmanager_and_what_the_contract_promises(docker: Docker, stack: Stack) -> None:
     found = _prometheus(docker, "alertmanagers")["activeAlertmanagers"]
     assert [row["url"] for row in found] == ["http://alertmanager:9093/api/v2/alerts"]
-    wait_until(lambda: _query(docker, "ai102_model_expected_version") != [], "node exporter has the facts", SEEN_TIMEOUT_S)
+    wait_until(lambda: _query(docker, "ai102_model_expected_version") != [], "the facts are there", SEEN_TIMEOUT_S)
 
 
 def test_a_call_is_counted_by_its_pipeline(docker: Docker, stack: Stack, asker: httpx.Client) -> None:

@@ -50,7 +50,8 @@ def up(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None
     stack.up()
     for line in _answers(stack):
         typer.echo(line)
-    typer.echo(f"ready after {time.monotonic() - began:.1f} s: https://localhost:8080 grpcs://localhost:8081 "
+    rest, grpc = _ports()
+    typer.echo(f"ready after {time.monotonic() - began:.1f} s: https://localhost:{rest} grpcs://localhost:{grpc} "
                "(`ai102 compose down` stops it)")  # fmt: skip
 
 
@@ -96,13 +97,18 @@ def _write_facts(root: Path) -> None:
 
 
 def _answers(stack: Stack) -> list[str]:
-    import os
-
     from ai102 import contract
     from ai102.compose.first_question import answers_when_ready
 
-    gateway = f"localhost:{os.environ.get('AI102_GRPC_PORT', '8081')}"
+    gateway = f"localhost:{_ports()[1]}"
     return answers_when_ready(stack, contract.load(stack.root / "models.toml"), gateway)
+
+
+def _ports() -> tuple[str, str]:
+    """Where REST and gRPC are published."""
+    import os
+
+    return os.environ.get("AI102_REST_PORT", "8080"), os.environ.get("AI102_GRPC_PORT", "8081")
 
 
 def _models_on_disk() -> str:
