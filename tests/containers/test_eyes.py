@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import ssl
 import subprocess
 import sys
@@ -164,6 +165,25 @@ def test_a_replica_that_is_killed_is_seen_and_so_is_its_return(docker: Docker, s
         docker.run("start", _container("triton-a"))
     up = down.replace("== 0", "== 1")
     wait_until(lambda: _query(docker, up) != [], "Prometheus sees that it is back", UP_TIMEOUT_S)
+
+
+def test_kill_9_of_every_eye_at_once_brings_all_back_and_stops_no_call(
+    docker: Docker, stack: Stack, asker: httpx.Client
+) -> None:
+    """`docker kill` would switch the restart policy off: the processes are killed from outside, as by the kernel."""
+    before = {service: inspected(docker, _container(service))["State"] for service in EYES}
+    for facts in before.values():
+        os.kill(int(facts["Pid"]), signal.SIGKILL)
+    assert [_embed(asker).status_code for _ in range(20)] == [200] * 20
+
+    def are_back() -> bool:
+        now = {service: inspected(docker, _container(service))["State"] for service in EYES}
+        return all(
+            now[one]["StartedAt"] != before[one]["StartedAt"] and now[one]["Health"]["Status"] == "healthy"
+            for one in EYES
+        )
+
+    wait_until(are_back, "all eyes are back", UP_TIMEOUT_S)
 
 
 def _up() -> str:
