@@ -1,7 +1,8 @@
 #!/bin/sh
 # Become tritonserver on /models; the arguments are tritonserver's own. The file AI102_SECRET_FILE holds the word that opens
-# the admin APIs; where no file is named, they stay shut.
-set -eu
+# the admin APIs; where no file is named, they stay shut. AI102_TRITON_ARGUMENTS has more arguments, with spaces between
+# them and in none: those of the table [server] of models.toml.
+set -euf
 
 if [ -n "${AI102_SECRET_FILE:-}" ]; then
     secret=$(cat "$AI102_SECRET_FILE")
@@ -16,5 +17,7 @@ if [ -d "$root" ]; then
     set -- --backend-directory="$root/backends" --cache-directory="$root/caches" --allow-gpu-metrics=false "$@"
 fi
 
+# shellcheck disable=SC2086  # several arguments
 exec tritonserver --model-repository=/models --exit-timeout-secs=5 --grpc-infer-allocation-pool-size=32 \
-    --http-restricted-api="$admin" --grpc-restricted-protocol="$admin" "$@"
+    --http-restricted-api="$admin" --grpc-restricted-protocol="$admin" \
+    ${AI102_TRITON_ARGUMENTS:-} "$@"

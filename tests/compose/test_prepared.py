@@ -4,19 +4,26 @@ import os
 import re
 import stat
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ai102 import contract
+from ai102.compose.eyes import PARTS, PARTS_FILE, PUBLISHED_FILE, Eyes
 from ai102.compose.policy import policy_for_stack
 from ai102.compose.secrets import FOLDER, SOURCES, make_secrets
-from ai102.compose.settings import FILE, Settings, subnet_from, user_ids, write_settings
+from ai102.compose.settings import COLLECTOR, FILE, Settings, subnet_from, user_ids, write_settings
 from ai102.compose.volumes import models_volume
 from ai102.errors import UserError
 from ai102.gateway import policy
+from ai102.serve.container import compose_values
 
 ROOT = Path(__file__).parent.parent.parent
-SETTINGS = Settings("0.2.0", "ai102-models-0123456789ab", "10.9.8", 1000, 1000, 8)
+SERVER = compose_values(contract.load(ROOT / "models.toml"), "256m")
+SETTINGS = Settings("0.2.0", "ai102-models-0123456789ab", "10.9.8", 1000, 1000, 8, server=SERVER)
+IMAGES = {part: f"ai102/part-{part}:1" for part in PARTS}
+WITH_EYES = replace(SETTINGS, eyes=Eyes(IMAGES, is_published=True))
 
 
 @pytest.fixture
@@ -68,6 +75,33 @@ def test_env_holds_no_secret_and_all_that_compose_yaml_takes(tmp_path: Path) -> 
     secret = (tmp_path / FOLDER / "gateway_secret").read_text(encoding="utf-8").strip()
     assert wanted - set(re.findall(r"^(\w+)=", text, re.M)) == set()
     assert secret not in text
+
+
+@pytest.fixture
+def environment_with_eyes(tmp_path: Path) -> dict[str, str]:
+    write_settings(tmp_path, WITH_EYES)
+    lines = (tmp_path / FILE).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
+def test_with_eyes_every_command_of_compose_knows_the_profile_and_the_files(
+    environment_with_eyes: dict[str, str],
+) -> None:
+    files = environment_with_eyes["COMPOSE_FILE"].split(":")
+    wanted = set(re.findall(r"\$\{(AI102_PART_\w+)\}", (ROOT / PARTS_FILE).read_text(encoding="utf-8")))
+    assert environment_with_eyes["COMPOSE_PROFILES"] == "eyes"
+    assert files == ["compose.yaml", PARTS_FILE, PUBLISHED_FILE]
+    assert {environment_with_eyes[name] for name in wanted} == set(IMAGES.values())
+
+
+def test_with_eyes_gateway_api_and_replicas_send_their_spans_to_the_collector(
+    environment_with_eyes: dict[str, str],
+) -> None:
+    policy_text = policy_for_stack((ROOT / "gateway.toml").read_text(encoding="utf-8"), WITH_EYES)
+    arguments = [environment_with_eyes[f"AI102_TRITON_TRACES_{name}"] for name in ("A", "B")]
+    assert tomllib.loads(policy_text)["traces"]["collector"] == COLLECTOR == environment_with_eyes["AI102_TRACES"]
+    assert all(f"opentelemetry,url={COLLECTOR}/v1/traces" in text for text in arguments)
+    assert ["instance.id=a" in arguments[0], "instance.id=b" in arguments[1]] == [True, True]
 
 
 def test_an_env_file_of_somebody_else_stays(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The health check asks models by their warm-up data or by what their first step takes, and says what is wrong."""
 
 import json
+import os
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -117,6 +119,16 @@ def test_a_model_whose_process_died_is_unhealthy_with_its_reason(
     triton.broken = "classify"
     assert health.main(["models", str(repository)]) == 1
     assert capsys.readouterr().out.endswith('/v2/models/classify/infer: 500 {"error":"stub process died"}\n')
+
+
+def test_a_file_that_is_not_written_any_more_is_unhealthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "positions.json"
+    missing = health.main(["recent", str(file), "60"])
+    file.touch()
+    fresh = health.main(["recent", str(file), "60"])
+    os.utime(file, (time.time() - 90, time.time() - 90))
+    assert (missing, fresh, health.main(["recent", str(file), "60"])) == (1, 0, 1)
+    assert "written 90 s ago, wanted within 60 s" in capsys.readouterr().out
 
 
 def test_warm_up_data_of_another_size_is_not_sent(triton: Triton, repository: Path) -> None:

@@ -2,6 +2,7 @@
 
     python3 -m ai102_runtime.health get URL...         each is answered 200; a certificate is not looked at
     python3 -m ai102_runtime.health models REPOSITORY  every model with a sample answers a real inference
+    python3 -m ai102_runtime.health recent FILE S      the file was written in the last S seconds
 
 A model's sample is its warm-up data, or for a pipeline in one process what its first step takes. A model without one is
 asked whether it is ready. AI102_HEALTH_URL names the server, by default http://127.0.0.1:8000. The standard library is
@@ -15,6 +16,7 @@ import os
 import ssl
 import struct
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -42,8 +44,11 @@ def main(arguments: list[str]) -> int:
                 _answer(urllib.request.Request(url))
         elif len(arguments) == 2 and arguments[0] == "models":
             check_models(Path(arguments[1]), os.environ.get("AI102_HEALTH_URL", "http://127.0.0.1:8000"))
+        elif len(arguments) == 3 and arguments[0] == "recent":
+            check_recent(Path(arguments[1]), float(arguments[2]))
         else:
-            raise UnhealthyError(f"usage: health get URL... | health models REPOSITORY, not {' '.join(arguments)!r}")
+            given = " ".join(arguments)
+            raise UnhealthyError(f"usage: health get URL... | models REPOSITORY | recent FILE SECONDS, not {given!r}")
     except UnhealthyError as err:
         sys.stdout.write(f"{err}\n")
         return 1
@@ -67,6 +72,16 @@ def check_models(repository: Path, server: str) -> None:
             )
         else:
             _answer(urllib.request.Request(f"{address}/ready"))
+
+
+def check_recent(file: Path, within_s: float) -> None:
+    """Raises UnhealthyError when the file is missing or was written longer ago."""
+    try:
+        age_s = time.time() - file.stat().st_mtime
+    except OSError as err:
+        raise UnhealthyError(f"{file}: {err.strerror}") from err
+    if age_s > within_s:
+        raise UnhealthyError(f"{file}: was written {age_s:.0f} s ago, wanted within {within_s:g} s")
 
 
 def sample_of(config: Mapping[str, Any], folder: Path) -> dict[str, tuple[list[int], bytes]]:

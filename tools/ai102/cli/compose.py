@@ -20,14 +20,14 @@ Gateway = Annotated[Literal["haproxy", "nginx"], typer.Option(help="The gateway'
 HostNames = Annotated[
     list[str] | None, typer.Option("--name", help="Another host name or address of the gateway; repeatable.")
 ]
+Eyes = Annotated[bool, typer.Option("--eyes", help="With metrics, alerts, traces and logs: the profile eyes.")]
 IMAGES: dict[str, str] = {"haproxy": "gateway", "nginx": "gateway-nginx"}
 
 
 @app.command()
-def prepare(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None) -> None:
+def prepare(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None, eyes: Eyes = False) -> None:
     """Make what compose.yaml names: secrets, volumes, the gateway's policy, .env. Then `docker compose up` works."""
-    stack = _stack()
-    stack.prepare(models or _models_on_disk(), IMAGES[gateway], tuple(name or ()))
+    _prepared(models, gateway, name, eyes)
 
 
 @app.command()
@@ -43,15 +43,15 @@ def secrets(name: HostNames = None) -> None:
 
 
 @app.command()
-def up(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None) -> None:
+def up(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None, eyes: Eyes = False) -> None:
     """Prepare, start the stack, and ask each pipeline once, as soon as it answers."""
     began = time.monotonic()
-    stack = _stack()
-    stack.prepare(models or _models_on_disk(), IMAGES[gateway], tuple(name or ()))
+    stack = _prepared(models, gateway, name, eyes)
     stack.up()
     for line in _answers(stack):
         typer.echo(line)
-    typer.echo(f"ready after {time.monotonic() - began:.1f} s: https://localhost:8080 grpcs://localhost:8081 "
+    rest, grpc = _ports()
+    typer.echo(f"ready after {time.monotonic() - began:.1f} s: https://localhost:{rest} grpcs://localhost:{grpc} "
                "(`ai102 compose down` stops it)")  # fmt: skip
 
 
@@ -76,14 +76,39 @@ def down() -> None:
     _stack().down()
 
 
-def _answers(stack: Stack) -> list[str]:
-    import os
+def _prepared(models: str, gateway: str, names: list[str] | None, eyes: bool) -> Stack:
+    stack = _stack()
+    stack.prepare(models or _models_on_disk(), IMAGES[gateway], tuple(names or ()), eyes=eyes)
+    if eyes:
+        _write_facts(stack.root)
+    return stack
 
+
+def _write_facts(root: Path) -> None:
+    """What the contract promises, where node exporter reads it."""
+    from ai102.artifact import write_text
+    from ai102.build.workspace import Workspace
+    from ai102.compose.stack import FACTS
+    from ai102.monitoring.facts import facts_text
+
+    file = root / FACTS / "ai102.prom"
+    write_text(file, facts_text(Workspace.of(root / "models.toml")))
+    file.chmod(0o644)  # node exporter is another user
+
+
+def _answers(stack: Stack) -> list[str]:
     from ai102 import contract
     from ai102.compose.first_question import answers_when_ready
 
-    gateway = f"localhost:{os.environ.get('AI102_GRPC_PORT', '8081')}"
+    gateway = f"localhost:{_ports()[1]}"
     return answers_when_ready(stack, contract.load(stack.root / "models.toml"), gateway)
+
+
+def _ports() -> tuple[str, str]:
+    """Where REST and gRPC are published."""
+    import os
+
+    return os.environ.get("AI102_REST_PORT", "8080"), os.environ.get("AI102_GRPC_PORT", "8081")
 
 
 def _models_on_disk() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ai102.errors import UserError
-from ai102.images.docker import Docker
+from ai102.images.docker import Docker, complaint_of
 
 PROGRAM = "docker-compose"
 
@@ -26,6 +26,15 @@ def compose_command(docker: Docker, environ: Mapping[str, str]) -> list[str]:
         "Docker Compose 2 is not installed: `apt-get install docker-compose-plugin` from Docker's packages, "
         "or `ai102 parts fetch docker-compose`"
     )
+
+
+def compose_output(docker: Docker, root: Path, *arguments: str) -> str:
+    """What Compose prints, run in the repository; UserError has its last complaint."""
+    command = [*compose_command(docker, os.environ), *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{' '.join(command)} failed: {complaint_of(done.stderr)}")
+    return done.stdout
 
 
 def _cached(environ: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The stack's secrets, made once: the replicas' secret, the gateway's certificate, the key of sealed payloads."""
+"""The stack's secrets, made once: of replicas and Grafana, the gateway's certificate, the key of sealed payloads."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SOURCES = {
     "gateway_certificate": "certs/server.pem",
     "seal_key": f"keys/{KEY_ID}.key",
     "seal_active": "keys/active",
+    "grafana_password": "grafana",
 }
 
 
@@ -32,6 +33,7 @@ def make_secrets(root: Path, uid: int, gid: int, names: tuple[str, ...] = ()) ->
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     secret_of(folder / "secret")
+    secret_of(folder / "grafana")
     certs.make(folder / "certs", names)
     if not (folder / "keys" / f"{KEY_ID}.key").exists():
         key_files.new(folder / "keys", KEY_ID, datetime.now(UTC))

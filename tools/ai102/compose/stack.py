@@ -8,20 +8,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai102 import contract
 from ai102.artifact import write_text
 from ai102.compose import secrets, volumes
+from ai102.compose.eyes import eyes_for
 from ai102.compose.policy import policy_for_stack
 from ai102.compose.program import compose_command
-from ai102.compose.settings import Settings, subnet_from, user_ids, write_settings
+from ai102.compose.settings import PROJECT, Settings, subnet_from, user_ids, write_settings
 from ai102.errors import UserError
 from ai102.gateway import policy as gateway_policy
 from ai102.images.docker import Docker
 from ai102.images.dockerfiles import RECIPES, reference_of
 from ai102.images.labels import version_of
+from ai102.serve.container import compose_values
 
 POLICY = Path("build/compose/gateway.toml")
-# State that outlives containers: the volume, and its place in the image.
-GATEWAY_STATE, ISSUER_STATE = ("ai102-gateway", "/srv/build/gateway"), ("ai102-issuer", "/srv/build/auth")
+# Node exporter's textfile folder.
+FACTS = Path("build/compose/facts")
+# Of a replica's /dev/shm, where models.toml does not say.
+SHM_SIZE = "256m"
+# State that outlives containers: the volume's name after the project's, and its place in the image.
+GATEWAY_STATE, ISSUER_STATE = ("gateway", "/srv/build/gateway"), ("issuer", "/srv/build/auth")
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,13 @@ class Stack:
     root: Path
     say: Callable[[str], None]
 
-    def prepare(self, models_image: str, gateway: str = "gateway", names: tuple[str, ...] = ()) -> Settings:
+    def prepare(
+        self, models_image: str, gateway: str = "gateway", names: tuple[str, ...] = (), *, eyes: bool = False
+    ) -> Settings:
         """Make secrets, volumes, the gateway's policy and .env; what is there already stays.
 
-        `gateway` is the image of the gateway, `names` are further host names for its certificate.
+        `gateway` is the image of the gateway, `names` are further host names for its certificate, `eyes` is for the
+        profile of that name.
         """
         version = version_of(self.root)
         uid, gid = user_ids(os.getuid(), os.getgid())
@@ -44,10 +54,24 @@ class Stack:
         helper = reference_of(RECIPES["server"], version)
         volume, is_filled_now = volumes.fill_models_volume(self.docker, models_image, helper)
         self.say(f"models: {models_image} in volume {volume}{' (filled now)' if is_filled_now else ''}")
-        for (name, path), image in ((GATEWAY_STATE, gateway), (ISSUER_STATE, "api")):
+        project = os.environ.get("COMPOSE_PROJECT_NAME", PROJECT)
+        for (kind, path), image in ((GATEWAY_STATE, gateway), (ISSUER_STATE, "api")):
+            name = f"{project}-{kind}"
             volumes.make_state_volume(self.docker, name, path, reference_of(RECIPES[image], version), uid, gid)
+        (self.root / FACTS).mkdir(parents=True, exist_ok=True)
         subnet, cpus = subnet_from(dict(os.environ)), os.cpu_count() or 1
-        settings = Settings(version, volume, subnet, uid, gid, cpus, gateway)
+        settings = Settings(
+            version,
+            volume,
+            subnet,
+            uid,
+            gid,
+            cpus,
+            gateway,
+            compose_values(contract.load(self.root / "models.toml"), SHM_SIZE),
+            self.docker.run("info", "--format", "{{.DockerRootDir}}"),
+            eyes_for(self.docker, self.root, self.say) if eyes else None,
+        )
         text = policy_for_stack((self.root / "gateway.toml").read_text(encoding="utf-8"), settings)
         (self.root / POLICY).parent.mkdir(parents=True, exist_ok=True)
         write_text(self.root / POLICY, text)

@@ -1,0 +1,65 @@
+# Images of third-party programs from the cache of `ai102 parts`, for machines that reach no image registry. A stage for each
+# part; the build context is the part's folder. `ai102 compose up --eyes` builds them where it cannot pull the originals.
+#   docker build -f docker/parts.Dockerfile --target prometheus -t ai102/part-prometheus FOLDER
+# FOLDER: as `ai102 parts list --format json` names it.
+# Paths, users and folders are those of the original images, so that compose.yaml says the same for both.
+ARG BASE=debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
+
+FROM ${BASE} AS native
+# The original images ask themselves by wget.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends busybox-static \
+ && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && ln -s /bin/busybox /usr/bin/wget
+
+FROM native AS java
+RUN mkdir -p /usr/share/man/man1 \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
+ && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/*
+
+FROM native AS prometheus
+COPY usr/bin/prometheus usr/bin/promtool /bin/
+RUN mkdir /prometheus && chown 65534:65534 /prometheus
+USER 65534:65534
+WORKDIR /prometheus
+EXPOSE 9090
+ENTRYPOINT ["/bin/prometheus"]
+
+FROM native AS alertmanager
+COPY usr/bin/prometheus-alertmanager /bin/alertmanager
+COPY usr/bin/amtool /bin/
+# Debian's program reads its templates there.
+COPY usr/share/prometheus /usr/share/prometheus
+RUN mkdir /alertmanager && chown 65534:65534 /alertmanager
+USER 65534:65534
+WORKDIR /alertmanager
+EXPOSE 9093
+ENTRYPOINT ["/bin/alertmanager"]
+
+FROM native AS node-exporter
+COPY usr/bin/prometheus-node-exporter /bin/node_exporter
+USER 65534:65534
+EXPOSE 9100
+ENTRYPOINT ["/bin/node_exporter"]
+
+FROM native AS otelcol
+COPY bin/otelcol /otelcol-contrib
+USER 10001:10001
+EXPOSE 4317 4318 8888 13133
+ENTRYPOINT ["/otelcol-contrib"]
+
+FROM java AS zipkin
+COPY bin /zipkin/bin
+COPY lib /zipkin/lib
+USER 1000:1000
+EXPOSE 9411
+ENTRYPOINT ["/zipkin/bin/zipkin"]
+
+FROM java AS opensearch
+COPY . /opt/opensearch
+RUN mkdir -p /usr/share/opensearch/data && chown -R 1000:1000 /usr/share/opensearch
+USER 1000:1000
+WORKDIR /usr/share/opensearch
+EXPOSE 9200
+ENTRYPOINT ["/opt/opensearch/bin/opensearch"]
