@@ -44,7 +44,7 @@ push: engine  ## push the images to a private registry: make push REGISTRY=regis
 	@test -n "$(REGISTRY)" || { echo 'name the registry: make push REGISTRY=registry.example:5000' >&2; exit 2; }
 	@$(BIN)/ai102 image push $(REGISTRY) $(ARGS)
 
-compose: engine  ## the whole stack in containers, behind https://localhost:8080; ARGS="--gateway nginx"
+compose: engine  ## the whole stack in containers, behind https://localhost:8080; ARGS="--gateway nginx --eyes"
 	@$(BIN)/ai102 image build server $(if $(findstring nginx,$(ARGS)),gateway-nginx,gateway) api models
 	@$(BIN)/ai102 compose up $(ARGS)
 
