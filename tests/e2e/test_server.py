@@ -37,9 +37,8 @@ from pathlib import Path
 from ai102.errors import UserError
 from ai102.serve.server import Server, run_until_signal
 with Server(Path(sys.argv[1]), http_port=0, grpc_port=0, metrics_port=0) as server:
-    print(server.pid, server.http_url, flush=True)
     try:
-        run_until_signal(server)
+        run_until_signal(server, lambda: print(server.pid, server.http_url, flush=True))
     except UserError as err:
         sys.exit(str(err))
 """

@@ -141,8 +141,5 @@ def _serve_one(
     with Server(
         repository, host=host, **ports, models=models, contract=contract, extra_arguments=arguments, log=log
     ) as server:
-        typer.echo(
-            f"ready: http://{server.http_url} grpc://{server.grpc_url} "
-            f"metrics http://{server.metrics_url}/metrics (Ctrl-C stops it)"
-        )
-        run_until_signal(server)
+        addresses = f"http://{server.http_url} grpc://{server.grpc_url} metrics http://{server.metrics_url}/metrics"
+        run_until_signal(server, lambda: typer.echo(f"ready: {addresses} (Ctrl-C stops it)"))

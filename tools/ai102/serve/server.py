@@ -230,8 +230,10 @@ class Server:
         raise UserError(self._lines.why_not_ready(self.ready_timeout_s))
 
 
-def run_until_signal(server: Server) -> None:
+def run_until_signal(server: Server, tell_ready: Callable[[], None]) -> None:
     """Block until Ctrl-C or TERM, then stop the server; a second one kills it at once.
+
+    `tell_ready` is called once a signal is waited for: whoever reads it may send one at once.
 
     Raises UserError when the server ends by itself.
     """
@@ -244,6 +246,7 @@ def run_until_signal(server: Server) -> None:
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
+        tell_ready()
         while not received:
             status = server.wait(0.2)
             if status is not None and not received:
