@@ -22,6 +22,7 @@ LONGEST = (
     "monitoring/test_paging.py",
     "lint/test_agreement.py",
     "loadtest/test_locust.py",
+    "dashboards/test_live.py",
     "client/test_deadlines.py",
     "e2e/test_tune.py",
     "client/test_bad_input.py",

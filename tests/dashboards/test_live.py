@@ -30,7 +30,7 @@ from tests.dashboards.terminal import live
 from tests.gateway.conftest import free_addresses, needs, wait_until
 from tests.parts_of import program_or_skip
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.alone, needs("haproxy")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs("haproxy")]
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / files.FOLDER
 RULES = sorted((ROOT / "monitoring" / "rules").glob("*.yaml"))
