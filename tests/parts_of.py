@@ -1,5 +1,6 @@
 """Third-party programs for tests: from the cache of `ai102 parts`, or the test skips and says what to run."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,15 @@ def program_or_skip(part: str, name: str = "") -> Path:
         return program(part, name)
     except UserError as err:
         pytest.skip(str(err))
+
+
+def ends_in_order(process: "subprocess.Popen[bytes]") -> bool:
+    """Ask the process to end; one that does not within 20 s is killed, and False says so."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    return True

@@ -20,6 +20,7 @@ import pytest
 from ai102.errors import UserError
 from ai102.monitoring.checking import checker
 from tests.gateway.conftest import free_addresses, wait_until
+from tests.parts_of import ends_in_order
 
 ROOT = Path(__file__).parent.parent.parent
 # Prometheus asks and computes more often, so that a test takes two minutes and not four. Each alert's own `for` and the
@@ -165,9 +166,4 @@ def _running(log: Path, *words: str) -> Iterator[None]:
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ends_in_order(process)

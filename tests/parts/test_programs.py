@@ -15,7 +15,7 @@ import pytest
 
 from ai102.parts import load
 from ai102.serve.addresses import chosen_ports
-from tests.parts_of import program_or_skip
+from tests.parts_of import ends_in_order, program_or_skip
 
 pytestmark = pytest.mark.slow
 
@@ -50,13 +50,7 @@ def running(command: Sequence[str | Path], log: Path, environment: Mapping[str, 
         yield
         assert process.poll() is None, log.read_text()
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        assert ends_in_order(process), log.read_text()
 
 
 def asked(url: str, body: bytes | None = None, method: str = "GET", within_s: float = 60.0) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from ai102.serve.addresses import chosen_ports
-from tests.parts_of import program_or_skip
+from tests.parts_of import ends_in_order, program_or_skip
 
 CONFIG = Path(__file__).parent.parent.parent / "monitoring" / "collector" / "collector.yaml"
 START_TIMEOUT_S = 90.0
@@ -121,12 +121,7 @@ def _running(command: list[str], environment: Mapping[str, str], log: Path, read
         _wait_until(lambda: _is_answered(ready_url), process, log)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ends_in_order(process)
 
 
 def _wait_until(holds: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -97,8 +97,8 @@ def configure(
             verb = "wrote" if (workspace.repository / path).exists() else "removed"
             typer.echo(f"{verb} {workspace.repository.name}/{path}")
         for name in judged_otherwise(workspace):
-            told = f"{name}_int8 was judged before {name} changed in models.toml"
-            typer.echo(f"warning: {told}; `ai102 engine {name}` judges it again", err=True)
+            change = f"{name}_int8 was judged before {name} changed in models.toml"
+            typer.echo(f"warning: {change}; `ai102 engine {name}` judges it again", err=True)
 
 
 def _each(step: object, networks: list[str] | None, contract_file: Path) -> None:
