@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ai102.api.triton import Address, Choice, chosen
-from ai102.serve.addresses import chosen_ports
+from tests.ports import free_addresses
 
 
 class Live(BaseHTTPRequestHandler):
@@ -46,10 +46,7 @@ def answering(http: str) -> Iterator[None]:
     ],
 )
 def test_it_is_the_replicas_unless_only_the_default_port_answers(up: str, is_default: bool, why: str) -> None:
-    ports = chosen_ports("127.0.0.1", {f"{name}{kind}": 0 for name in "abd" for kind in ("http", "grpc")})
-    servers = {
-        name: Address(f"127.0.0.1:{ports[name + 'http']}", f"127.0.0.1:{ports[name + 'grpc']}") for name in "abd"
-    }
+    servers = {name: Address(*free_addresses(2)) for name in "abd"}
     replicas, default = [servers["a"], servers["b"]], servers["d"]
     with ExitStack() as started:
         for name in up:

@@ -29,6 +29,7 @@ from ai102.client import (
 from ai102.serve.server import Server
 from tests.client.ways import ECHO_FILES, SLOW_FILES, Way, asks_slow
 from tests.e2e.conftest import StartServer
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
 TIMEOUT_S = 1.0
@@ -55,13 +56,6 @@ def failure(way: Way, to: Server | str, ask: Callable[[Any], object], **options:
 
 def infer(client: Any) -> object:
     return client.infer("echo", X)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -24,9 +24,10 @@ from ai102.client.tensors import raw_from_array
 from ai102.client.words import TABLE, Meaning, http_status_in, meaning_of
 from ai102.serve.server import Server
 from tests.client.conftest import wait_until
-from tests.client.test_bad_input import free_port, listener
+from tests.client.test_bad_input import listener
 from tests.client.ways import ECHO_FILES, EXPLICIT, SLOW_FILES, asks_slow, runs_begun
 from tests.e2e.conftest import StartServer
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 TIMEOUT_S = 20.0

@@ -17,8 +17,8 @@ from ai102.gateway import certs
 from ai102.images.docker import Docker
 from ai102.images.layout import Image
 from ai102.images.registry import DOCKER_CERTIFICATES, opened_registry
-from ai102.serve.addresses import chosen_ports
 from tests.containers.conftest import LOGS, ROOT, note, wait_until
+from tests.ports import free_port
 
 USER, PASSWORD = "ann", "right-password"
 CONFIG = """
@@ -49,7 +49,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRegist
         if shutil.which(program) is None:
             pytest.skip(f"{program} is missing: apt-get install {package}")
     folder = tmp_path_factory.mktemp("registry")
-    address = f"127.0.0.1:{chosen_ports('127.0.0.1', {'registry': 0})['registry']}"
+    address = f"127.0.0.1:{free_port()}"
     certs.make(folder / "certs")
     words = subprocess.run(["htpasswd", "-Bbn", USER, PASSWORD], capture_output=True, text=True, check=True).stdout
     (folder / "htpasswd").write_text(words)

@@ -22,8 +22,9 @@ from ai102.prometheus.api import instant
 from ai102.prometheus.fetching import NoAnswerError
 from ai102.samples.read import read_samples
 from ai102.serve.server import Server
-from tests.gateway.conftest import free_addresses, wait_until
+from tests.gateway.conftest import wait_until
 from tests.gateway.test_whole import PASSWORD, ROOT, ai102, command
+from tests.ports import free_addresses
 
 MODELS = ("classify_image", "score_image", "embed_text")
 REPLICAS = ("a", "b")

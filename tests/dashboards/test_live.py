@@ -27,8 +27,9 @@ from ai102.prometheus.quantiles import quantile
 from ai102.top import scrapes
 from tests.dashboards.stack import MODELS, REPLICAS, Load, Stack, running
 from tests.dashboards.terminal import live
-from tests.gateway.conftest import free_addresses, needs, wait_until
+from tests.gateway.conftest import needs, wait_until
 from tests.parts_of import program_or_skip
+from tests.ports import free_addresses
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs("haproxy")]
 ROOT = Path(__file__).parent.parent.parent

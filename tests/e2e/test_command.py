@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ai102.serve.addresses import chosen_ports
+from tests.ports import free_ports
 
 from .conftest import write_repository
 from .onnx_files import identity
@@ -41,7 +41,7 @@ def test_help_is_that_of_the_real_server() -> None:
 
 def test_a_repository_relative_to_the_working_folder_is_served_with_no_other_argument(tmp_path: Path) -> None:
     write_repository(tmp_path / "model_repository", {"plain": {"1/model.onnx": identity()}})
-    ports = chosen_ports("127.0.0.1", {"http": 0, "grpc": 0, "metrics": 0})
+    ports = dict(zip(("http", "grpc", "metrics"), free_ports(3), strict=True))
     command = [COMMAND, "--model-repository=model_repository", *QUIET]
     command += [f"--{protocol}-port={port}" for protocol, port in ports.items()]
     with subprocess.Popen(

@@ -12,11 +12,11 @@ import pytest
 
 from ai102.gateway import certs, replicas
 from ai102.gateway.policy import Gateway
-from ai102.serve.addresses import chosen_ports
 from ai102.serve.server import Server
 from ai102_runtime.seal.private import private_file
 from tests.e2e.conftest import write_repository
 from tests.gateway.tokens import TokenMaker
+from tests.ports import free_addresses
 
 SECRET = "a-secret-of-the-tests"
 # What it is asked comes back; the request parameter sleep_ms makes it take so long.
@@ -58,11 +58,6 @@ def wait_until(holds: Callable[[], bool], what: str, within_s: float = 15.0) -> 
     while not holds():
         assert time.monotonic() < ends, f"not within {within_s:g} s: {what}"
         time.sleep(0.02)
-
-
-def free_addresses(count: int) -> list[str]:
-    """So many addresses on the loopback that nothing listens on."""
-    return [f"127.0.0.1:{port}" for port in chosen_ports("127.0.0.1", {str(n): 0 for n in range(count)}).values()]
 
 
 @dataclass(frozen=True)

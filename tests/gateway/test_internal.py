@@ -10,7 +10,8 @@ from tritonclient.grpc import service_pb2 as pb
 
 from ai102.gateway.running import PROXIES, ProxyName, Runner
 from tests.gateway.asking import SERVICE, infer_message
-from tests.gateway.conftest import SECRET, Home, MakeHome, free_addresses, needs
+from tests.gateway.conftest import SECRET, Home, MakeHome, needs
+from tests.ports import free_addresses
 
 pytestmark = pytest.mark.e2e
 

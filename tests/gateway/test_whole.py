@@ -21,8 +21,9 @@ import pytest
 from ai102.samples.read import read_samples
 from tests.gateway.access_log import rows
 from tests.gateway.attackers import Target, called
-from tests.gateway.conftest import free_addresses, needs, wait_until
+from tests.gateway.conftest import needs, wait_until
 from tests.issuer.stand_in_oidc import StandInProvider
+from tests.ports import free_addresses
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent

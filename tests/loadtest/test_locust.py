@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from ai102.client import Client
 from ai102.serve.server import Server
 from loadtest.payloads import targets
 from tests.e2e.conftest import write_repository
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent
@@ -78,12 +78,6 @@ def run(folder: Path, *words: str) -> Run:
     )
     file = folder / "summary.json"
     return Run(done.returncode, done.stdout + done.stderr, json.loads(file.read_text()) if file.is_file() else {})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

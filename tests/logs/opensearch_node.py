@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from ai102.host.child import Child
-from ai102.serve.addresses import chosen_ports
 from tests.gateway.conftest import wait_until
+from tests.ports import free_port
 
 START_TIMEOUT_S = 120.0
 JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
@@ -39,7 +39,7 @@ class Node:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = chosen_ports("127.0.0.1", {"http": 0})["http"]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._child: Child | None = None
 

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ai102.logs.ship.reading import Place, Reader
 from ai102.logs.ship.shipper import Shipper
 from tests.gateway.conftest import wait_until
 from tests.logs.stand_in_index import Answer, StandIn, accepted, item, serving
+from tests.ports import free_port
 
 DAY = "2026-11-28"
 
@@ -188,20 +188,13 @@ def test_a_line_that_is_no_document_arrives_as_one(tmp_path: Path) -> None:
     assert "not JSON" in {document["message"] for document in index.stored.values()}
 
 
-def test_an_index_that_is_not_there_yet_is_waited_for(tmp_path: Path, unused_port: Callable[[], int]) -> None:
+def test_an_index_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     fill(tmp_path / "spool", range(3))
-    with Shipping(tmp_path / "spool", f"http://127.0.0.1:{unused_port()}") as shipping:
+    with Shipping(tmp_path / "spool", f"http://127.0.0.1:{free_port()}") as shipping:
         wait_until(lambda: bool(shipping.said), "a complaint")
     assert "cannot be reached" in shipping.said[0]
     assert "tried again until it works" in shipping.said[0]
     assert checkpoint(tmp_path / "spool") == []
-
-
-@pytest.fixture
-def unused_port() -> Callable[[], int]:
-    from ai102.serve.addresses import chosen_ports
-
-    return lambda: chosen_ports("127.0.0.1", {"index": 0})["index"]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ import pytest
 
 from ai102.errors import UserError
 from ai102.monitoring.checking import checker
-from tests.gateway.conftest import free_addresses, wait_until
+from tests.gateway.conftest import wait_until
 from tests.parts_of import ends_in_order
+from tests.ports import free_addresses
 
 ROOT = Path(__file__).parent.parent.parent
 # Prometheus asks and computes more often, so that a test takes two minutes and not four. Each alert's own `for` and the

@@ -13,7 +13,6 @@ from ai102.contract.serving import Goals
 from ai102.gateway import certs, replicas
 from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.running import PROXIES, Runner
-from ai102.serve.addresses import chosen_ports
 from ai102.serve.server import Server
 from ai102_runtime.seal.private import private_file
 from tests.e2e.conftest import write_repository
@@ -21,6 +20,7 @@ from tests.gateway.conftest import CALLER, ECHO_CODE, ECHO_CONFIG, SECRET, Home,
 from tests.gateway.load import steady
 from tests.gateway.tokens import TokenMaker
 from tests.monitoring.stack import Stack, started
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs("haproxy")]
 PAGE_WITHIN_S = 180.0
@@ -32,7 +32,7 @@ REST_S = 0.05
 
 
 def replica(repository: Path) -> Server:
-    ports = chosen_ports("127.0.0.1", {"http": 0, "grpc": 0, "metrics": 0})
+    ports = dict(zip(("http", "grpc", "metrics"), free_ports(3), strict=True))
     arguments = replicas.restricting_arguments(SECRET)
     return Server(
         repository, http_port=ports["http"], grpc_port=ports["grpc"], metrics_port=ports["metrics"],

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ai102.parts import load
-from ai102.serve.addresses import chosen_ports
 from tests.parts_of import ends_in_order, program_or_skip
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def test_the_collector_has_the_components_that_configurations_use() -> None:
 
 def test_zipkin_starts_and_keeps_a_span(tmp_path: Path) -> None:
     program = program_or_skip("zipkin")
-    port = chosen_ports("127.0.0.1", {"http": 0})["http"]
+    port = free_port()
     address = [f"--armeria.ports[0].{key}={value}" for key, value in {"ip": "127.0.0.1", "port": port}.items()]
     span = {"traceId": "a" * 32, "id": "b" * 16, "name": "infer", "timestamp": time.time_ns() // 1000, "duration": 10}
     url = f"http://127.0.0.1:{port}"
@@ -106,7 +106,7 @@ def test_zipkin_starts_and_keeps_a_span(tmp_path: Path) -> None:
 
 def test_opensearch_starts_keeps_a_document_and_finds_it_after_a_restart(tmp_path: Path) -> None:
     program = program_or_skip("opensearch")
-    port = chosen_ports("127.0.0.1", {"http": 0})["http"]
+    port = free_port()
     options = {"path.home": tmp_path, "http.port": port, "network.host": "127.0.0.1", "transport.port": "0"}
     command = [program, *(f"-E{key}={value}" for key, value in options.items())]
     url = f"http://127.0.0.1:{port}"

@@ -11,7 +11,7 @@ import pytest
 from ai102.prometheus.api import QueryError, instant
 from ai102.prometheus.exposition import scraped
 from ai102.prometheus.fetching import NoAnswerError
-from ai102.serve.addresses import chosen_ports
+from tests.ports import free_port
 
 METRICS = """# HELP calls_total Calls.
 # TYPE calls_total counter
@@ -61,7 +61,7 @@ def test_metrics_are_read_by_name_and_labels_and_what_is_no_number_is_left_out()
 
 
 def test_nobody_who_listens_is_one_line() -> None:
-    port = chosen_ports("127.0.0.1", {"x": 0})["x"]
+    port = free_port()
     with pytest.raises(
         NoAnswerError, match=rf"^http://127.0.0.1:{port}/metrics does not answer \(Connection refused\)$"
     ):

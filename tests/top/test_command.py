@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ai102.top.sources import process
-from tests.gateway.conftest import free_addresses
+from tests.ports import free_addresses
 
 
 @pytest.mark.parametrize("by", ["--url", "--gateway", "--triton"])

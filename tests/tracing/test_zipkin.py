@@ -36,8 +36,9 @@ from ai102.serve.traces import tracing_arguments
 from ai102_runtime.seal.private import private_file
 from tests.api.served import ROOT, served
 from tests.e2e.conftest import write_repository
-from tests.gateway.conftest import ECHO_CODE, ECHO_CONFIG, SECRET, Home, free_addresses, needs, policy, wait_until
+from tests.gateway.conftest import ECHO_CODE, ECHO_CONFIG, SECRET, Home, needs, policy, wait_until
 from tests.gateway.tokens import ROLES, TokenMaker
+from tests.ports import free_addresses
 from tests.tracing.picture import draw
 from tests.tracing.zipkin import Node, Zipkin, collector_running, tops_of, zipkin_running
 

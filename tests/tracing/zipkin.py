@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from ai102.serve.addresses import chosen_ports
 from tests.parts_of import ends_in_order, program_or_skip
+from tests.ports import free_port, free_ports
 
 CONFIG = Path(__file__).parent.parent.parent / "monitoring" / "collector" / "collector.yaml"
 START_TIMEOUT_S = 90.0
@@ -85,7 +85,7 @@ def tops_of(spans: list[dict[str, Any]]) -> list[Node]:
 @contextmanager
 def zipkin_running(folder: Path) -> Iterator[Zipkin]:
     program = program_or_skip("zipkin")
-    port = chosen_ports("127.0.0.1", {"zipkin": 0})["zipkin"]
+    port = free_port()
     options = [f"-Darmeria.ports[0].{key}={value}" for key, value in
                {"ip": "127.0.0.1", "port": port, "protocols[0]": "http"}.items()]  # fmt: skip
     environment = {"JAVA_OPTS": " ".join(["-Xmx384m", *options]), "STORAGE_TYPE": "mem"}
@@ -99,7 +99,7 @@ def collector_running(folder: Path, zipkin: Zipkin) -> Iterator[str]:
     """Gives where it takes OTLP over HTTP."""
     program = program_or_skip("otelcol")
     names = ("grpc", "http", "health", "metrics")
-    ports = chosen_ports("127.0.0.1", dict.fromkeys(names, 0))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     environment = {
         "COLLECTOR_OTLP_GRPC": f"127.0.0.1:{ports['grpc']}",
         "COLLECTOR_OTLP_HTTP": f"127.0.0.1:{ports['http']}",
