@@ -35,7 +35,16 @@ def traced(steps: Steps, verb: str, model: str, options: Mapping[str, Any]) -> S
 
     The span's own parent is what `options` name, in `traceparent` or in one of `headers`, or else the current span.
     """
-    return _traced(steps, verb, model, _parent_in(options)) if IS_INSTALLED else steps
+    if not IS_INSTALLED:
+        return steps
+    parent = _parent_in(options)
+    return _traced(steps, verb, model, parent) if parent or _is_wanted() else steps
+
+
+def _is_wanted() -> bool:
+    """Whether a program has an SDK that makes spans, or a current span whose trace goes on."""
+    has_sdk = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    return has_sdk or trace.get_current_span().get_span_context().is_valid
 
 
 def _traced(steps: Steps, verb: str, model: str, parent: Mapping[str, str]) -> Steps:
