@@ -13,6 +13,7 @@ import grpc.aio
 import httpx
 import numpy as np
 import uvicorn
+from prometheus_client import CollectorRegistry
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -97,7 +98,12 @@ class Api:
 
 @asynccontextmanager
 async def api(
-    limits: Limits = LIMITS, *, over_http: bool = False, add_span: Callable[[Span], None] | None = None, **changes: Any
+    limits: Limits = LIMITS,
+    *,
+    over_http: bool = False,
+    add_span: Callable[[Span], None] | None = None,
+    registry: CollectorRegistry | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Api]:
     """The application before a stand-in: called in process, or by uvicorn on a free port of 127.0.0.1."""
     limits = replace(limits, **changes)
@@ -108,7 +114,7 @@ async def api(
     retry = Retry(tries=1)
     try:
         async with AsyncClient(f"grpc://127.0.0.1:{port}", retry=retry, shared_memory=False) as client:
-            made = application(ASKED, client, limits, lines.append, add_span)
+            made = application(ASKED, client, limits, lines.append, add_span, registry)
             if over_http:
                 async with _listening(made, limits) as address:
                     base = f"http://{address[0]}:{address[1]}"

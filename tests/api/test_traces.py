@@ -3,7 +3,10 @@
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from ai102.tracing.counted import SpanCounts
+from ai102.tracing.exporter import Counts
 from ai102.tracing.spans import Span
 from tests.api.stand_in import api
 
@@ -62,3 +65,14 @@ def test_a_request_that_is_refused_leaves_its_span_too() -> None:
     spans: list[Span] = []
     passed_on(SAMPLED, spans=spans, body={"nonsense": 1})
     assert [span.attributes["http.response.status_code"] for span in spans] == [422]
+
+
+def test_prometheus_is_told_what_became_of_the_apis_spans() -> None:
+    async def metrics() -> str:
+        registry = CollectorRegistry()
+        registry.register(SpanCounts(lambda: Counts(sent=3, dropped=2)))
+        async with api(registry=registry) as service:
+            return (await service.http.get("/metrics")).text
+
+    lines = asyncio.run(metrics()).splitlines()
+    assert {'ai102_spans_total{outcome="sent"} 3.0', 'ai102_spans_total{outcome="dropped"} 2.0'} <= set(lines)

@@ -1,6 +1,7 @@
 """Retries, the deadline over them, and the way from one server to another, on a clock of the test's own."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,7 @@ from ai102.client.errors import (
     no_server,
     too_late,
 )
-from ai102.client.exchange import Attempt, Deadline, Pause, Retry, exchange
+from ai102.client.exchange import Attempt, Deadline, Pause, Retry, exchange, with_attempts
 
 ASK = Infer("mood", ())
 GONE = no_server("http://a:1", "Connection refused")
@@ -270,3 +271,24 @@ def test_a_busy_server_is_not_taken_for_a_dead_one() -> None:
     next(steps)
     steps.throw(BUSY)
     assert {balancer.pick() for _ in range(4)} == {"a:1", "b:1"}
+
+
+def test_steps_with_changed_attempts_go_on_pause_and_end_as_they_would_unchanged() -> None:
+    balancer = Balancer(("a:1",), lambda: 0.0)
+    steps = exchange(ASK, balancer, Retry(), Deadline.after(9.0, 0.0), "http://a:1", lambda: 1.0)
+    changed = with_attempts(steps, lambda attempt: replace(attempt, address="b:1"))
+    first = next(changed)
+    assert isinstance(first, Attempt)
+    assert (first.address, changed.throw(BUSY)) == ("b:1", Pause(0.05))
+    next(changed)
+    with pytest.raises(StopIteration) as done:
+        changed.send(ANSWER)
+    assert done.value.value == ANSWER
+
+
+def test_whoever_leaves_changed_steps_closes_those_beneath() -> None:
+    steps = exchange(ASK, Balancer(("a:1",), lambda: 0.0), Retry(), Deadline.after(9.0, 0.0), "", lambda: 1.0)
+    changed = with_attempts(steps, lambda attempt: attempt)
+    next(changed)
+    changed.close()
+    assert list(steps) == []

@@ -11,9 +11,9 @@ import pytest
 from ai102.client.addresses import Balancer
 from ai102.client.calls import Answer, Call, Infer, Register, Unregister
 from ai102.client.errors import InferenceError, error_from_answer, no_server, too_late
-from ai102.client.exchange import Attempt, Deadline, Pause, Retry, exchange
+from ai102.client.exchange import Attempt, Deadline, Pause, Retry, Steps, exchange
 from ai102.client.memory.segments import SMALLEST
-from ai102.client.memory.session import CLOSE_S, MOST_ABANDONED, Memory, Steps
+from ai102.client.memory.session import CLOSE_S, MOST_ABANDONED, Memory
 from ai102.client.tensors import Raw, raw_from_array
 from tests.client.conftest import regions
 

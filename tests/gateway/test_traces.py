@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from ai102.gateway import certs
+from ai102.gateway.exporter.serving import Exporter
+from ai102.gateway.haproxy import proxy as haproxy
 from ai102.gateway.policy import Traces
 from ai102.gateway.running import ProxyName, Runner
 from ai102.gateway.traces import GatewaySpans
+from ai102.tracing.counted import SpanCounts
+from ai102.tracing.exporter import Counts
 from ai102_runtime.seal.private import private_file
 from tests.gateway.access_log import row_of
 from tests.gateway.asking import SERVICE, Asker, infer_message, tensor_json
@@ -256,21 +261,46 @@ def test_a_failed_call_leaves_a_span_of_the_gateway_though_it_was_not_sampled(
     assert (span["resource"]["service.name"], span["resource"]["ai102.proxy"]) == ("gateway", proxy)
 
 
+FAILED_ROW = json.dumps(
+    {"status": 500, "grpc_status": None, "refused": "", "milliseconds": {"all": 1}, "sampled": False, "began_us": 1,
+     "ended_us": 2, "trace_id": TRACE, "span_id": PARENT, "parent_id": "", "verb": "infer", "method": "POST",
+     "model": "echo", "subject": "ann", "protocol": "rest", "version": "", "replica": "a", "bytes_in": 1,
+     "bytes_out": 1}, separators=(",", ":"),
+).encode()  # fmt: skip
+
+
 def test_another_policy_names_another_collector_or_none(tmp_path: Path) -> None:
-    line = json.dumps(
-        {"status": 500, "grpc_status": None, "refused": "", "milliseconds": {"all": 1}, "sampled": False, "began_us": 1,
-         "ended_us": 2, "trace_id": TRACE, "span_id": PARENT, "parent_id": "", "verb": "infer", "method": "POST",
-         "model": "echo", "subject": "ann", "protocol": "rest", "version": "", "replica": "a", "bytes_in": 1,
-         "bytes_out": 1}, separators=(",", ":"),
-    ).encode()  # fmt: skip
     with Collector().running() as first, Collector().running() as second:
         policies = [Traces(collector=url) for url in (first.url, second.url, "")]
         spans = GatewaySpans(policies[0], "haproxy", print)
         for traces in policies:
             spans.follow(traces)
-            spans.take(line)
+            spans.take(FAILED_ROW)
         spans.close()
         wait_until(lambda: (len(first.spans), len(second.spans)) == (1, 1), "one span at each")
+    assert spans.counts == Counts(sent=2, dropped=0)
+
+
+def test_what_a_collector_refuses_prometheus_is_told_as_dropped(tmp_path: Path) -> None:
+    with Collector([400]).running() as refusing, Collector().running() as taking:
+        spans = GatewaySpans(Traces(collector=refusing.url), "haproxy", print)
+        gateway = policy([("127.0.0.1:8000", "127.0.0.1:8001")])
+        exporter = Exporter(gateway, tmp_path, haproxy, {}, [SpanCounts(lambda: spans.counts)])
+        try:
+            exporter.follow(gateway)
+            spans.take(FAILED_ROW)
+            wait_until(lambda: spans.counts.dropped == 1, "the refused span counted")
+            spans.follow(Traces(collector=taking.url))
+            spans.take(FAILED_ROW)
+            wait_until(lambda: spans.counts.sent == 1, "the span at the other collector counted")
+            text = httpx.get(f"http://{gateway.listen.metrics}/metrics", trust_env=False, timeout=10).text
+        finally:
+            spans.close()
+            exporter.stop()
+    assert [line for line in text.splitlines() if line.startswith("ai102_spans_total")] == [
+        'ai102_spans_total{outcome="sent"} 1.0',
+        'ai102_spans_total{outcome="dropped"} 1.0',
+    ]
 
 
 def test_a_collector_is_named_without_a_path() -> None:

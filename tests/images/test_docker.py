@@ -8,6 +8,8 @@ import pytest
 from ai102.compose.program import compose_command
 from ai102.errors import UserError
 from ai102.images.docker import Docker, complaint_of, found_docker
+from ai102.parts import Cache, load
+from ai102.parts.cache import MANIFEST
 
 
 def program(folder: Path, name: str, **answers: str) -> str:
@@ -65,15 +67,23 @@ def test_of_what_docker_says_the_last_line_counts(stderr: str, complaint: str) -
     assert complaint_of(stderr) == complaint
 
 
+def cached_compose(cache: Cache) -> str:
+    """A cache whose docker-compose is a script."""
+    part = load().part("docker-compose")
+    folder = cache.folder("docker-compose", part)
+    path = folder / part.programs["docker-compose"]
+    program(path.parent, path.name)
+    (folder / MANIFEST).write_text("{}")
+    return str(path)
+
+
 def test_compose_is_the_plugin_or_the_program_or_that_of_the_cache(tmp_path: Path) -> None:
     with_plugin = Docker(program(tmp_path / "plugin", "docker", compose="Docker Compose version v2.40.3"))
     without = Docker(program(tmp_path / "plain", "docker"))
     old = program(tmp_path / "old", "docker-compose", version="1.29.2")
-    cached = program(
-        tmp_path / "cache" / "parts" / "docker-compose-2.40.3-abc" / "bin", "docker-compose", version="2.40.3"
-    )
     environ = {"PATH": str(Path(old).parent), "AI102_CACHE": str(tmp_path / "cache")}
+    cached = cached_compose(Cache.of(environ))
     assert compose_command(with_plugin, {}) == [with_plugin.program, "compose"]
     assert compose_command(without, environ) == [cached]
-    with pytest.raises(UserError, match="Docker Compose 2 is not installed"):
+    with pytest.raises(UserError, match=r"Compose 2 is not installed: .*run `ai102 parts build docker-compose`"):
         compose_command(without, {"PATH": str(Path(old).parent), "AI102_CACHE": str(tmp_path / "none")})

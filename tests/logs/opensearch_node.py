@@ -11,27 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
 from ai102.host.child import Child
 from tests.gateway.conftest import wait_until
+from tests.parts_of import program_or_skip
 from tests.ports import free_port
 
 START_TIMEOUT_S = 120.0
 JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
-def opensearch_program() -> Path | None:
-    if found := shutil.which("opensearch"):
-        return Path(found)
-    cache = Path(os.environ.get("AI102_CACHE") or Path.home() / ".cache" / "ai102")
-    built = sorted(cache.glob("parts/opensearch-*/bin/opensearch"))
-    return built[-1] if built and shutil.which("java") else None
-
-
-needs_opensearch = pytest.mark.skipif(
-    opensearch_program() is None, reason="OpenSearch is missing: ai102 parts build opensearch (it needs java)"
-)
+def opensearch_program() -> Path:
+    """The test skips where there is none."""
+    on_path = shutil.which("opensearch")
+    return Path(on_path) if on_path else program_or_skip("opensearch")
 
 
 class Node:
@@ -53,7 +46,6 @@ class Node:
             "cluster.routing.allocation.disk.threshold_enabled": "false",  # a full disk of the tests' machine
         }
         program = opensearch_program()
-        assert program is not None
         with (self._folder / "node.log").open("ab") as log:
             self._child = Child(
                 [str(program), *(f"-E{key}={value}" for key, value in settings.items())],

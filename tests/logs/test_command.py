@@ -1,5 +1,6 @@
 """`ai102 masking apply --follow` as a process: killed again and again, ended by TERM, and its refusals."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -8,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from ai102.host.child import Child
+from tests.access_log.rows import HAPROXY_REST
 from tests.gateway.conftest import wait_until
-from tests.logs.conftest import RULES, messages
+from tests.logs.conftest import RULES, documents, messages
 
 COMMAND = [sys.executable, "-c", "from ai102.cli.main import main; main()", "masking", "apply"]
 
+CONTRACT = Path(__file__).parent.parent.parent / "models.toml"
 
-def masker(folder: Path) -> Child:
-    options = ["--follow", "--rules", str(RULES), "--spool", str(folder / "spool"), str(folder / "*.log")]
+
+def masker(folder: Path, *more: str) -> Child:
+    options = [*more, "--follow", "--rules", str(RULES), "--spool", str(folder / "spool"), str(folder / "*.log")]
     with (folder / "masker.err").open("ab") as log:
         return Child([*COMMAND, *options], stdout=log, stderr=log, grace_s=2)
 
@@ -54,11 +58,24 @@ def write(log: Path, numbers: range) -> None:
         file.writelines(f"no {number}, tel 13800138000\n" for number in numbers)
 
 
+def test_by_the_contract_a_pipeline_that_a_replica_lacks_has_failed(tmp_path: Path) -> None:
+    row = {"address": "127.0.0.1"} | HAPROXY_REST | {"status": 404}
+    (tmp_path / "a.log").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    running = masker(tmp_path, "--contract", str(CONTRACT))
+    try:
+        wait_until(lambda: len(written(tmp_path)) == 1, "the row")
+    finally:
+        running.kill()
+        running.reap()
+    [document] = documents(tmp_path / "spool")
+    assert document["labels"]["outcome"] == "failed"
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--spool", "x", "a.log"], "--spool, --read-by and several files are for --follow"),
-        (["a.log", "b.log"], "--spool, --read-by and several files are for --follow"),
+        (["--spool", "x", "a.log"], "--spool, --read-by, --contract and several files are for --follow"),
+        (["a.log", "b.log"], "--spool, --read-by, --contract and several files are for --follow"),
         (["--follow", "a.log"], "name the logs, and --spool DIR"),
         (["--follow", "--spool", "x"], "name the logs, and --spool DIR"),
         (["--follow", "--spool", "x", "-"], "name the logs, and --spool DIR"),

@@ -18,7 +18,7 @@ from ai102.logs.follow.spool import segments
 from ai102.logs.ship.index import PREFIX, Index
 from tests.gateway.conftest import wait_until
 from tests.logs.conftest import Follow, documents
-from tests.logs.opensearch_node import Node, needs_opensearch, running_node
+from tests.logs.opensearch_node import Node, running_node
 from tests.logs.real_lines import REAL
 
 ONE_MICROSECOND = timedelta(microseconds=1)
@@ -83,7 +83,6 @@ def stored(node: Node) -> dict[str, dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.alone
 @needs_fluent_bit
-@needs_opensearch
 def test_the_same_documents_arrive_through_a_kill_and_what_was_read_is_removed(
     node: Node, follow: Follow, tmp_path: Path
 ) -> None:

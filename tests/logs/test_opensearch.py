@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from tests.gateway.conftest import wait_until
-from tests.logs.opensearch_node import Node, needs_opensearch, running_node
+from tests.logs.opensearch_node import Node, running_node
 from tests.logs.real_lines import REAL
 from tests.logs.whole_path import AI102, POSITIVE, Programs, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs_opensearch]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 TODAY = datetime.now(UTC)
 LINES = 6000
 

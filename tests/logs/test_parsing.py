@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ai102.logs.origin import origin_of
-from ai102.logs.outcomes import outcome_of
 from ai102.logs.parsing import document_from_line
 from ai102.logs.ship.index import packaged
+from tests.access_log.rows import GOALS_MS, HAPROXY_REST, OUTCOMES
 from tests.logs.flat import flat
 from tests.logs.real_lines import REAL, Real
 
@@ -57,25 +57,21 @@ def test_a_row_with_a_trace_has_its_id() -> None:
     assert (fields["trace.id"], fields["labels.sampled"]) == ("0af7651916cd43dd8448eb211c80319c", "true")
 
 
-@pytest.mark.parametrize(
-    ("changed", "outcome"),
-    [
-        ({"status": 429, "refused": "rate_limited"}, "limited"),
-        ({"status": 401, "refused": "no bearer token"}, "refused"),
-        ({"status": 404}, "client_error"),
-        ({"status": 503, "refused": "no state"}, "failed"),
-        ({"status": 499, "refused": "the caller left"}, "cancelled"),
-        ({"status": 200, "end": "SD--"}, "failed"),
-        ({"status": 200, "end": "CD--"}, "cancelled"),
-        ({"protocol": "grpc", "grpc_status": 14}, "failed"),
-        ({"protocol": "grpc", "grpc_status": 8, "refused": "too many requests"}, "limited"),
-        ({"protocol": "grpc", "grpc_status": None, "end": "SD--"}, "failed"),
-        ({"protocol": "grpc", "grpc_status": None, "end": "----"}, "ok"),
-        ({"protocol": "grpc", "grpc_status": 5}, "client_error"),
-    ],
-)
-def test_the_outcome_of_a_call(changed: dict[str, Any], outcome: str) -> None:
-    assert outcome_of({"protocol": "rest", "status": 200, "grpc_status": None, "refused": ""} | changed) == outcome
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_a_document_says_of_a_call_what_the_gateways_metrics_count(name: str) -> None:
+    row, change, outcome = OUTCOMES[name]
+    line = json.dumps({"address": "127.0.0.1"} | row | change)
+    made = flat(document_from_line(line, origin={}, read_at=READ_AT, goals_ms=GOALS_MS))
+    assert made["labels.outcome"] == outcome
+
+
+def test_without_the_contract_no_pipeline_is_known() -> None:
+    line = json.dumps({"address": "127.0.0.1"} | HAPROXY_REST | {"status": 404})
+    outcomes = [
+        flat(document_from_line(line, origin={}, read_at=READ_AT, goals_ms=goals_ms))["labels.outcome"]
+        for goals_ms in (GOALS_MS, {})
+    ]
+    assert outcomes == ["failed", "client_error"]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +83,7 @@ def test_the_outcome_of_a_call(changed: dict[str, Any], outcome: str) -> None:
         '{"a": 1}',
         "[1, 2]",
         '{"time": 5, "protocol": [], "address": {}, "status": "x", "refused": null}',
+        '{"time": 5, "id": [], "protocol": [], "address": {}, "status": "x", "refused": null}',
         '{"time": "no time", "request_id": 1, "route": 2, "status": null, "ms": "x"}',
         "[" * 100_000,
         '{"a":' * 100_000,

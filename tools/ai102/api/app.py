@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
@@ -44,8 +45,12 @@ def application(
     limits: Limits,
     log: Callable[[str], None],
     add_span: Callable[[Span], None] | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> Application:
-    """Belongs to the running event loop, as the client does; whoever opened the client closes it."""
+    """Belongs to the running event loop, as the client does; whoever opened the client closes it.
+
+    `registry`: what GET /metrics tells beside what is counted here.
+    """
     gate = Gate(limits)
     app = FastAPI(
         title="AI-102 on Triton", version="1", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
@@ -55,7 +60,7 @@ def application(
     _add_documents(app, page())
     _add_problems(app)
     paths = [route.path for route in (*router.routes, *app.routes) if isinstance(route, Route)]
-    return Application(Counted(Edge(app, log, add_span), paths), gate)
+    return Application(Counted(Edge(app, log, add_span), paths, registry), gate)
 
 
 def _add_documents(app: FastAPI, start: Html) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
@@ -20,8 +21,8 @@ from ai102.api.triton import Choice
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
 from ai102.host.listen import tcp_listener, url_of
+from ai102.tracing.counted import SpanCounts
 from ai102.tracing.exporter import Exporter
-from ai102.tracing.spans import Span
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
@@ -47,8 +48,8 @@ def serve(
     """
     listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
-        with _spans(collector, say, mask) as add_span:
-            asyncio.run(_run(listener, server, asked, limits, log, say, log_config, add_span))
+        with _exporter(collector, say, mask) as exporter:
+            asyncio.run(_run(listener, server, asked, limits, log, say, log_config, exporter))
     finally:
         listener.close()
 
@@ -61,11 +62,15 @@ async def _run(
     log: Callable[[str], None],
     say: Callable[[str], None],
     log_config: dict[str, Any],
-    add_span: Callable[[Span], None] | None,
+    exporter: Exporter | None,
 ) -> None:
+    registry = CollectorRegistry()
+    if exporter:
+        registry.register(SpanCounts(lambda: exporter.counts))
+    add_span = exporter.add if exporter else None
     # Shared memory would tie the answers to one server, and behind the gateway no caller may use Triton's.
     async with AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False) as client:
-        config = config_for(application(asked, client, limits, log, add_span).asgi, limits, log_config)
+        config = config_for(application(asked, client, limits, log, add_span, registry).asgi, limits, log_config)
         why = f", {server.why}" if server.why else ""
         service = uvicorn.Server(config)
         with _stopped_by_signals(service):
@@ -74,16 +79,14 @@ async def _run(
 
 
 @contextmanager
-def _spans(
-    collector: str, say: Callable[[str], None], mask: Callable[[str], str]
-) -> Iterator[Callable[[Span], None] | None]:
+def _exporter(collector: str, say: Callable[[str], None], mask: Callable[[str], str]) -> Iterator[Exporter | None]:
     """What takes the spans of requests, if there is a collector for them."""
     if not collector:
         yield None
         return
     resource = {"service.name": "api", "service.instance.id": socket.gethostname()}
     with Exporter(collector, resource, say, mask=mask) as exporter:
-        yield exporter.add
+        yield exporter
 
 
 @contextmanager

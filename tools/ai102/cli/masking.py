@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 RulesFile = Annotated[Path, typer.Option("--rules", help="The masking rules.")]
 RULES = Path("masking.toml")
+CONTRACT = Path("models.toml")
 Input = Annotated[str, typer.Argument(help="A file, or - for standard input.")]
 
 
@@ -60,6 +62,14 @@ def apply(
             show_default=False,
         ),
     ] = None,
+    contract: Annotated[
+        Path | None,
+        typer.Option(
+            help="The contract, which decides with --follow how a call ended; default: models.toml, if there is one.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Mask every line of a stream and write it at once; JSON stays JSON.
 
@@ -68,22 +78,43 @@ def apply(
     """
     from ai102.masking import Masker, pipe
 
-    if not follow and (spool or read_by or len(files or []) > 1):
-        raise UserError("ai102 masking apply: --spool, --read-by and several files are for --follow; add it")
+    if not follow and (spool or read_by or contract or len(files or []) > 1):
+        raise UserError(
+            "ai102 masking apply: --spool, --read-by, --contract and several files are for --follow; add it"
+        )
     masker = Masker.of(rules)
     if follow:
-        _follow(files, masker, spool, spool_mb, read_by)
+        _follow(files, masker, spool, spool_mb, read_by, contract)
         return
     with _lines((files or ["-"])[0]) as lines, _as_pipe():
         pipe.run(masker, lines.fileno(), sys.stdout.buffer)
 
 
-def _follow(files: list[str] | None, masker: Masker, spool: Path | None, spool_mb: int, read_by: Path | None) -> None:
+def _follow(
+    files: list[str] | None,
+    masker: Masker,
+    spool: Path | None,
+    spool_mb: int,
+    read_by: Path | None,
+    contract: Path | None,
+) -> None:
     from ai102.logs.follow.run import run
 
     if spool is None or not files or "-" in files:
         raise UserError("ai102 masking apply --follow: name the logs, and --spool DIR for what is masked")
-    run(files, spool, masker, most_bytes=spool_mb << 20, read_by=read_by, say=lambda line: typer.echo(line, err=True))
+    goals_ms = _goals_ms(contract or (CONTRACT if CONTRACT.is_file() else None))
+    say = partial(typer.echo, err=True)
+    run(files, spool, masker, goals_ms, most_bytes=spool_mb << 20, read_by=read_by, say=say)
+
+
+def _goals_ms(contract: Path | None) -> dict[str, float]:
+    """By pipeline, the p99 promised; the gateway counts by the same."""
+    if contract is None:
+        return {}
+    from ai102 import contract as contracts
+    from ai102.contract.goals import goals_of
+
+    return {name: goals.p99_ms for name, goals in goals_of(contracts.load(contract)).items()}
 
 
 @app.command()

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from ai102.client.calls import Call, Config, Index, ModelState, Statistics, Version
 from ai102.client.errors import InferenceError
-from ai102.client.exchange import Pause, Retry
+from ai102.client.exchange import Pause, Retry, Steps
 from ai102.client.inference import Label, Session, load_of
-from ai102.client.memory.session import Steps
 from ai102.client.traces import traced
 
 if TYPE_CHECKING:

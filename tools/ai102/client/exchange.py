@@ -40,6 +40,7 @@ class Pause:
 
 
 Step = Attempt | Pause
+Steps = Generator[Step, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def exchange(
     url: str,
     random: Callable[[], float],
     note: Callable[[InferenceError], None] | None = None,
-) -> Generator[Step, Any, Any]:
+) -> Steps:
     """Yields each step and is sent its outcome; returns the answer.
 
     Raises the last InferenceError when every try failed, and DeadlineError when the deadline is over, which covers
@@ -123,6 +124,25 @@ def exchange(
         else:
             balancer.answered(address)
             return answer
+
+
+def with_attempts(steps: Steps, change: Callable[[Attempt], Attempt]) -> Steps:
+    """The same steps, with each attempt as `change` makes it; what an attempt came to is handed on to them."""
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Attempt):
+                step = change(step)
+            try:
+                outcome = yield step
+            except InferenceError as err:
+                step = steps.throw(err)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as done:
+        return done.value
+    finally:
+        steps.close()
 
 
 def _limit(call: Call, balancer: Balancer, address: str, tried: Sequence[str], left: float) -> float:

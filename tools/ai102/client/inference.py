@@ -25,8 +25,8 @@ from ai102.client.errors import (  # fmt: skip
     NoServerError,
     SharedMemoryError,
 )
-from ai102.client.exchange import Deadline, Retry, exchange
-from ai102.client.memory.session import Memory, Steps
+from ai102.client.exchange import Deadline, Retry, Steps, exchange
+from ai102.client.memory.session import Memory
 from ai102.client.tensors import Arrays
 from ai102.client.tls import Secure, Tls, secure_from_tls
 from ai102.errors import UserError

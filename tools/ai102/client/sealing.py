@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from ai102.client.calls import Answer, Infer
 from ai102.client.errors import BadAnswerError, BadRequestError, BusyError, InferenceError, error_from_answer
-from ai102.client.exchange import Attempt
-from ai102.client.memory.session import Steps
+from ai102.client.exchange import Attempt, Steps, with_attempts
 from ai102.client.tensors import Raw, array_from_raw, bytes_array, raw_from_array
 
 if TYPE_CHECKING:
@@ -44,26 +43,16 @@ class Sealed:
 
         Raises InferenceError; where the model itself failed, of the class it has for an open model.
         """
-        steps = ask(self.call)
         try:
-            step = next(steps)
-            while True:
-                if isinstance(step, Attempt):
-                    step = replace(step, call=self._request())
-                try:
-                    outcome = yield step
-                except InferenceError as err:
-                    step = steps.throw(err)
-                else:
-                    step = steps.send(outcome)
-        except StopIteration as done:
-            return self._opened(done.value)
+            answer: Answer = yield from with_attempts(ask(self.call), self._sealed)
         except InferenceError as err:
             if (error := self._opened_error(err)) is None:
                 raise
             raise error from err
-        finally:
-            steps.close()
+        return self._opened(answer)
+
+    def _sealed(self, attempt: Attempt) -> Attempt:
+        return replace(attempt, call=self._request())
 
     def _request(self) -> Infer:
         from ai102_runtime.seal import envelope, tensors

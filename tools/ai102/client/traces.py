@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ai102.client.errors import InferenceError
-from ai102.client.exchange import Attempt
-from ai102.client.memory.session import Steps
+from ai102.client.exchange import Attempt, Steps, with_attempts
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -65,26 +65,15 @@ def _traced(steps: Steps, verb: str, model: str, parent: Mapping[str, str]) -> S
 
 
 def _marked(steps: Steps, ours: Mapping[str, str], span: Span) -> Steps:
-    """Yields the steps with our headers in their calls, and hands on what each came to."""
-    tries = 0
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, Attempt):
-                tries += 1
-                span.set_attribute("server.address", step.address)
-                span.set_attribute("ai102.tries", tries)
-                step = _with_headers(step, ours)
-            try:
-                outcome = yield step
-            except InferenceError as err:
-                step = steps.throw(err)
-            else:
-                step = steps.send(outcome)
-    except StopIteration as done:
-        return done.value
-    finally:
-        steps.close()
+    """The steps with our headers in their calls, and in the span which server was asked and how often."""
+    tries = count(1)
+
+    def marked(attempt: Attempt) -> Attempt:
+        span.set_attribute("server.address", attempt.address)
+        span.set_attribute("ai102.tries", next(tries))
+        return _with_headers(attempt, ours)
+
+    return with_attempts(steps, marked)
 
 
 def _with_headers(attempt: Attempt, ours: Mapping[str, str]) -> Attempt:

@@ -10,22 +10,24 @@ from pathlib import Path
 
 from ai102.errors import UserError
 from ai102.images.docker import Docker, complaint_of
+from ai102.parts import Cache, program
 
-PROGRAM = "docker-compose"
+PART = "docker-compose"
 
 
 def compose_command(docker: Docker, environ: Mapping[str, str]) -> list[str]:
     """What stands before Compose's own arguments. UserError when there is no Compose of version 2."""
     if docker.succeeds("compose", "version"):
         return [docker.program, "compose"]
-    for program in filter(None, (shutil.which(PROGRAM, path=environ.get("PATH")), *_cached(environ))):
-        version = subprocess.run([program, "version", "--short"], capture_output=True, text=True, check=False).stdout
-        if version.strip().removeprefix("v").startswith(("2.", "3.", "4.", "5.")):
-            return [program]
-    raise UserError(
-        "Docker Compose 2 is not installed: `apt-get install docker-compose-plugin` from Docker's packages, "
-        "or `ai102 parts fetch docker-compose`"
-    )
+    on_path = shutil.which(PART, path=environ.get("PATH"))
+    if on_path and _is_new_enough(on_path):
+        return [on_path]
+    try:
+        return [str(program(PART, cache=Cache.of(environ)))]
+    except UserError as err:
+        raise UserError(
+            f"Docker Compose 2 is not installed: `apt-get install docker-compose-plugin` from Docker's packages ({err})"
+        ) from err
 
 
 def compose_output(docker: Docker, root: Path, *arguments: str) -> str:
@@ -37,6 +39,6 @@ def compose_output(docker: Docker, root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _cached(environ: Mapping[str, str]) -> list[str]:
-    cache = Path(environ.get("AI102_CACHE") or Path.home() / ".cache" / "ai102")
-    return [str(path) for path in sorted(cache.glob(f"parts/{PROGRAM}-*/**/{PROGRAM}")) if os.access(path, os.X_OK)]
+def _is_new_enough(path: str) -> bool:
+    version = subprocess.run([path, "version", "--short"], capture_output=True, text=True, check=False).stdout
+    return version.strip().removeprefix("v").startswith(("2.", "3.", "4.", "5."))

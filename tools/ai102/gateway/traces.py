@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 
 from ai102.gateway.policy import Traces
@@ -19,6 +20,7 @@ class GatewaySpans:
         self._say, self._mask = say, mask
         self._resource = {"service.name": "gateway", "service.instance.id": socket.gethostname(), "ai102.proxy": proxy}
         self._traces = Traces()
+        self._former, self._lock = Counts(0, 0), threading.Lock()  # of collectors named before
         self._exporter: Exporter | None = None
         self._rows: Rows | None = None
         self.follow(traces)
@@ -30,14 +32,21 @@ class GatewaySpans:
 
     @property
     def counts(self) -> Counts:
-        """What became of the spans since the collector was last named."""
-        return self._exporter.counts if self._exporter else Counts(0, 0)
+        """What became of all spans so far, whichever collector they were for; any thread may ask."""
+        with self._lock:
+            return self._sum()
+
+    def _sum(self) -> Counts:
+        now = self._exporter.counts if self._exporter else Counts(0, 0)
+        return Counts(self._former.sent + now.sent, self._former.dropped + now.dropped)
 
     def follow(self, traces: Traces) -> None:
         """Send to this policy's collector from now on, or to none."""
         if traces.collector != self._traces.collector:
             self.close()
-            self._exporter = self._exporter_to(traces.collector) if traces.collector else None
+            with self._lock:
+                self._former = self._sum()
+                self._exporter = self._exporter_to(traces.collector) if traces.collector else None
         self._rows = Rows(self._exporter.add, traces.slow_ms) if self._exporter else None
         self._traces = traces
 

@@ -19,6 +19,7 @@ from ai102.gateway.running import PROXIES, ProxyName, Runner, taken
 from ai102.gateway.traces import GatewaySpans
 from ai102.masking import Masker
 from ai102.masking.logs import masked
+from ai102.tracing.counted import SpanCounts
 
 FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S = 0.2, 30.0, 60.0
 Say = Callable[[str], None]
@@ -40,13 +41,13 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     promised = contract.load(home / "models.toml")
     writer = Writer(promised, home / STATE, say)
-    exporter = Exporter(gateway, home, PROXIES[proxy], goals_of(promised))
     masker = Masker.beside(home)
 
     def mask(text: str) -> str:
         return masked(masker, text)
 
     spans = GatewaySpans(gateway.traces, proxy, say, mask)
+    exporter = Exporter(gateway, home, PROXIES[proxy], goals_of(promised), [SpanCounts(lambda: spans.counts)])
 
     def take(lines: bytes) -> None:
         exporter.take(lines)

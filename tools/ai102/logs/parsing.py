@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 from ai102.logs import rows
 from ai102.logs.document import ECS_VERSION, Document, moment, put, timestamp
+from ai102.logs.rows import GoalsMs
 from ai102.logs.texts import TEXTS, Mask
 from ai102.masking.stream import record_from_text
 
 TIMES = ("time", "@timestamp", "timestamp", "ts")
+NO_GOALS: GoalsMs = {}
 
 
 class RowFormat(NamedTuple):
@@ -20,7 +22,7 @@ class RowFormat(NamedTuple):
     name: str
     service: str
     keys: frozenset[str]
-    read: Callable[[Mapping[str, Any], Document], None]
+    read: Callable[[Mapping[str, Any], Document, GoalsMs], None]
 
 
 ROWS = (
@@ -38,16 +40,18 @@ def document_from_line(
     read_at: datetime,
     written_at: datetime | None = None,
     mask: Mask = str,
+    goals_ms: GoalsMs = NO_GOALS,
 ) -> Document:
     """`origin`: dotted fields that hold for the whole file. `written_at`: when the container runtime got the line.
-    `mask`: for a text whose escapes are read here, and so were not read when the line was masked.
+    `mask`: for a text whose escapes are read here, and so were not read when the line was masked. `goals_ms`: by
+    pipeline of the contract, the p99 promised; without them no pipeline is known.
 
     What no format knows becomes a document with the line as its message.
     """
     document: Document = {"@timestamp": ""}
     for name, value in origin.items():
         put(document, name, value)
-    stated = _read_row(line, document) if line.startswith("{") else None
+    stated = _read_row(line, document, goals_ms) if line.startswith("{") else None
     if "event" not in document:
         stated = _read_text(line, document, written_at or read_at, mask)
     put(document, "ecs.version", ECS_VERSION)
@@ -60,14 +64,14 @@ def document_from_line(
     return document
 
 
-def _read_row(line: str, document: Document) -> datetime | None:
+def _read_row(line: str, document: Document, goals_ms: GoalsMs) -> datetime | None:
     row = record_from_text(line)  # what the masker took for a text stays one: its escapes may hide something
     if row is None:
         return None
     form = next(form for form in ROWS if row.keys() >= form.keys)
     put(document, "event.dataset", f"ai102.{form.name}")
     put(document, "service.name", form.service)
-    form.read(row, document)
+    form.read(row, document, goals_ms)
     return next((stated for key in TIMES if (stated := moment(row.get(key)))), None)
 
 

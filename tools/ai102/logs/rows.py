@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ai102.access_log.outcomes import UnreadableRowError, call_from_row
 from ai102.logs.document import (
     Document,
     Field,
@@ -19,9 +20,10 @@ from ai102.logs.document import (
     text,
 )
 from ai102.logs.levels import level_of
-from ai102.logs.outcomes import outcome_of
 
 Row = Mapping[str, Any]
+# By pipeline of the contract, the p99 promised in milliseconds: how a call ended depends on it.
+GoalsMs = Mapping[str, float]
 
 
 def _replica(value: Any) -> str | None:
@@ -90,20 +92,24 @@ OTHERS = (
 LEVEL_OF_OUTCOME = {"failed": "error", "refused": "warn", "limited": "warn", "client_error": "warn"}
 
 
-def gateway(row: Row, document: Document) -> None:
+def gateway(row: Row, document: Document, goals_ms: GoalsMs) -> None:
     put_fields(document, GATEWAY, row)
     put(document, "event.category", ["web"])
-    if "id" not in row:  # a connection that brought no request
+    try:
+        call = call_from_row(row, goals_ms)
+    except UnreadableRowError:  # the exporter counts those
+        put(document, "event.outcome", "unknown")
         return
-    outcome = outcome_of(row)
-    _put_outcome(document, outcome)
-    if outcome == "failed":
+    if call is None:  # a connection that brought no request
+        return
+    _put_outcome(document, call.outcome)
+    if call.outcome == "failed":
         code = row.get("grpc_status") if row.get("protocol") == "grpc" else row.get("status")
         put(document, "error.code", shown(code))
         put(document, "error.message", keyword(row.get("refused")) or "the answer failed")
 
 
-def api(row: Row, document: Document) -> None:
+def api(row: Row, document: Document, _: GoalsMs) -> None:
     put_fields(document, API, row)
     put(document, "event.category", ["web"])
     status = row.get("status")
@@ -115,7 +121,7 @@ def api(row: Row, document: Document) -> None:
         put(document, "error.code", shown(status))
 
 
-def audit(row: Row, document: Document) -> None:
+def audit(row: Row, document: Document, _: GoalsMs) -> None:
     put_fields(document, AUDIT, row)
     put(document, "event.category", ["iam"])
     _put_outcome(document, "ok" if row.get("outcome") == "ok" else "refused")
@@ -123,7 +129,7 @@ def audit(row: Row, document: Document) -> None:
         put(document, "message", json.dumps(detail, ensure_ascii=False))
 
 
-def other(row: Row, document: Document) -> None:
+def other(row: Row, document: Document, _: GoalsMs) -> None:
     """A row of a program that we do not know: what most call by these names."""
     put_fields(document, OTHERS, row)
     level = next((row[key] for key in ("level", "severity", "log.level") if isinstance(row.get(key), str)), "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,12 +20,11 @@ from ai102.client.errors import (  # fmt: skip
     ServerFailedError,
     SharedMemoryError,
 )
-from ai102.client.exchange import Deadline, Pause, Step
+from ai102.client.exchange import Deadline, Pause, Steps
 from ai102.client.memory.segments import WORTH_IT_BYTES, Segment, Segments, aligned
 from ai102.client.tensors import size_of_raw
 from ai102.client.words import Meaning
 
-Steps = Generator[Step, Any, Any]
 _ANSWERED = (
     BadRequestError, ModelNotFoundError, RefusedError, ServerFailedError, BadAnswerError, SharedMemoryError,
 )  # fmt: skip

@@ -10,9 +10,9 @@ from types import ModuleType
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ai102.access_log.outcomes import OTHER
 from ai102.errors import UserError
 from ai102.gateway import certs
-from ai102.gateway.exporter.outcomes import OTHER
 from ai102.gateway.policy import Gateway
 
 

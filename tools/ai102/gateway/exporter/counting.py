@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from ai102.access_log.outcomes import OTHER, OUTCOMES, PROTOCOLS, call_from_row
 from ai102.contract.serving import Goals
-from ai102.gateway.exporter.outcomes import OTHER, OUTCOMES, PROTOCOLS, call_from_row
 
 BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
@@ -51,7 +51,7 @@ class Counting:
     def _take(self, line: bytes) -> None:
         try:
             call = call_from_row(json.loads(line), self._goals_ms)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except ValueError:  # no JSON, or UnreadableRowError
             self._unreadable.inc()
             return
         if call is None:

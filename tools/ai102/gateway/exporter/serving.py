@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, start_http_server
+from prometheus_client.registry import Collector
 
 from ai102.contract.serving import Goals
 from ai102.gateway.exporter.asking import Asking
@@ -20,13 +21,23 @@ from ai102.host.listen import check_free, host_and_port
 class Exporter:
     """One for as long as the gateway is held open, over every restart of the proxy."""
 
-    def __init__(self, gateway: Gateway, home: Path, proxy: ModuleType, goals: Mapping[str, Goals]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        home: Path,
+        proxy: ModuleType,
+        goals: Mapping[str, Goals],
+        others: Iterable[Collector] = (),
+    ) -> None:
+        """`others` are metrics that somebody else counts, and Prometheus is told with these."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
         registry = CollectorRegistry()
         self._counting = Counting(registry, goals)
         self._asking = Asking(gateway, home, proxy, goals)
         registry.register(self._asking)
         ProcessCollector(registry=registry)
+        for collector in others:
+            registry.register(collector)
         self._registry = registry
         self._server: WSGIServer | None = None
         self._thread: threading.Thread | None = None

@@ -25,7 +25,8 @@ from ai102.logs.follow.positions import Position, Saved
 from ai102.logs.follow.source import Source
 from ai102.logs.follow.spool import Spool
 from ai102.logs.origin import origin_of
-from ai102.logs.parsing import document_from_line
+from ai102.logs.parsing import NO_GOALS, document_from_line
+from ai102.logs.rows import GoalsMs
 from ai102.masking import Masker
 from ai102.masking.logs import masked
 from ai102.masking.stream import masked_line
@@ -41,9 +42,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 class Follower:
     """Call `turn` again and again; `close` at the end."""
 
-    def __init__(self, patterns: Sequence[str], spool: Spool, masker: Masker, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        patterns: Sequence[str],
+        spool: Spool,
+        masker: Masker,
+        say: Callable[[str], None],
+        goals_ms: GoalsMs = NO_GOALS,
+    ) -> None:
         """Goes on where the spool's positions say. Raises UserError."""
         self._patterns, self._spool, self._masker, self._say = patterns, spool, masker, say
+        self._goals_ms = goals_ms
         self._host = socket.gethostname()
         self._sources: dict[tuple[int, int], Source] = {}
         self._current: set[tuple[int, int]] = set()  # what the patterns name now
@@ -180,6 +189,7 @@ class Follower:
             read_at=datetime.now(UTC),
             written_at=message.written_at,
             mask=self._mask,
+            goals_ms=self._goals_ms,
         )
         document["event"]["id"] = f"{source.id}-{message.offset}"
         document["log"]["offset"] = message.offset

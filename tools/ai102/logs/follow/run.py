@@ -12,6 +12,7 @@ from ai102.errors import UserError
 from ai102.host.signals import until_signal
 from ai102.logs.follow.follower import Follower
 from ai102.logs.follow.spool import Spool, segments
+from ai102.logs.rows import GoalsMs
 from ai102.masking import Masker
 
 IDLE_S = 0.2
@@ -22,6 +23,7 @@ def run(
     patterns: Sequence[str],
     folder: Path,
     masker: Masker,
+    goals_ms: GoalsMs,
     *,
     most_bytes: int,
     read_by: Path | None,
@@ -32,7 +34,7 @@ def run(
     `read_by`: the database in which Fluent Bit's tail input keeps how far it has read the spool.
     """
     with Spool(folder, most_bytes) as spool, until_signal() as stop:
-        follower = Follower(patterns, spool, masker, say)
+        follower = Follower(patterns, spool, masker, say, goals_ms)
         removed_at_s = time.monotonic()
         try:
             while not stop.wait(0 if follower.turn() else IDLE_S):

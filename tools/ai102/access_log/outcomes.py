@@ -25,6 +25,10 @@ CALLERS_END = (1, 4)
 NOT_FOUND = {"rest": 404, "grpc": 5}
 
 
+class UnreadableRowError(ValueError):
+    """A row of another form than the proxies write."""
+
+
 class Call(NamedTuple):
     pipeline: str
     protocol: str
@@ -35,10 +39,15 @@ class Call(NamedTuple):
 def call_from_row(row: Mapping[str, Any], goals_ms: Mapping[str, float]) -> Call | None:
     """`goals_ms`: by pipeline, the p99 promised. None for a connection that brought no request.
 
-    Raises KeyError, TypeError and ValueError for a row of another form.
+    Raises UnreadableRowError.
     """
-    if "id" not in row:
-        return None
+    try:
+        return _call(row, goals_ms) if "id" in row else None
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise UnreadableRowError(f"no row of the access log: {type(err).__name__}: {err}") from err
+
+
+def _call(row: Mapping[str, Any], goals_ms: Mapping[str, float]) -> Call:
     protocol = row["protocol"]
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol is {protocol!r}")
