@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import IO, Literal, Self
 
+from ai102.access_log.masked import masked_rows
 from ai102.artifact import write_text
 from ai102.errors import UserError
 from ai102.gateway import certs
@@ -184,7 +185,7 @@ class Runner:
         while part := os.read(stream.fileno(), 1 << 16):
             lines, newline, rest = (rest + part).rpartition(b"\n")
             self.count(lines)
-            sys.stdout.write(self.mask((lines + newline).decode("utf-8", "replace")))
+            sys.stdout.write(masked_rows((lines + newline).decode("utf-8", "replace"), self.mask))
             sys.stdout.flush()
         sys.stdout.write(self.mask(rest.decode("utf-8", "replace")))
 
