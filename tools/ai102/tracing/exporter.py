@@ -20,6 +20,7 @@ QUEUE_SPANS = 4096
 BATCH_SPANS = 512
 # A span waits so long for others to be sent with it.
 GATHER_S = 0.5
+LOOK_EVERY_S = 0.1
 REQUEST_TIMEOUT_S = 5.0
 # A batch that the collector does not take now is tried again, at growing distances, for so long.
 FIRST_PAUSE_S, LONGEST_PAUSE_S, KEEP_S = 0.5, 8.0, 30.0
@@ -104,10 +105,13 @@ class Exporter:
         """Waits for a span, and for those that come soon after it: as many as one request takes."""
         batch = [self._waiting.get()]
         ends = time.monotonic() + self._gather_s
+        # Not woken by each of them: that costs the threads that answer calls more than all else here.
+        while self._waiting.qsize() < BATCH_SPANS - 1 and (left := ends - time.monotonic()) > 0:
+            if self._closing.wait(min(left, LOOK_EVERY_S)):
+                break
         while len(batch) < BATCH_SPANS:
-            left = 0.0 if self._closing.is_set() else ends - time.monotonic()
             try:
-                batch.append(self._waiting.get(timeout=left) if left > 0 else self._waiting.get_nowait())
+                batch.append(self._waiting.get_nowait())
             except queue.Empty:
                 break
         return [span for span in batch if span is not None]
