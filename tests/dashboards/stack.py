@@ -96,6 +96,11 @@ class Stack:
         self.servers[name] = server
         return server
 
+    def stop_replicas(self) -> None:
+        """Those that run now: a test may have started another in the place of one."""
+        for server in self.servers.values():
+            server.stop(at_once=True)
+
     def token(self) -> str:
         return ai102(self.folder, "auth", "token", "ann")
 
@@ -127,8 +132,9 @@ def running(folder: Path, prometheus: Path, node_exporter: Path, rules: Sequence
     stack = Stack(folder)
     stack.write()
     with ExitStack() as started:
+        started.callback(stack.stop_replicas)
         for name in REPLICAS:
-            started.callback(stack.start_replica(name).stop, at_once=True)
+            stack.start_replica(name)
         for log, *words in (
             ("auth.log", "auth", "serve"),
             ("api.log", "api", "serve"),

@@ -232,7 +232,7 @@ def test_top_prints_one_screen_where_the_output_is_no_terminal(stack: Stack) -> 
 
 
 def test_a_gateway_that_is_not_there_is_one_line_beside_the_rest(stack: Stack) -> None:
-    _, free = free_addresses(2)
+    (free,) = free_addresses(1)
     options = ["--gateway", free, *stack.scraping_options[2:]]
     status, output, _ = top(stack, *options, "--once")
     assert (status, f"  http://{free}/metrics does not answer (Connection refused)" in output.splitlines()) == (1, True)
