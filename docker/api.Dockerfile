@@ -28,9 +28,12 @@ RUN /opt/pip/bin/pip install -q --no-deps --no-index --no-build-isolation --targ
  && mkdir -p /srv/build/auth && chmod 700 /srv/build/auth
 
 FROM ${BASE}
+# Debian compiles its Python's own modules in the package python3.11 alone, and a read-only root keeps nothing: each process
+# would compile them anew.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libpython3.11-stdlib python3.11-minimal \
  && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && python3.11 -m compileall -q -x lib2to3 /usr/lib/python3.11 \
  && useradd --uid 1000 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin api
 COPY --from=packages /opt/ai102 /opt/ai102
 COPY --from=ours --chown=1000:1000 /srv/build /srv/build

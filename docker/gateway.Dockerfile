@@ -29,9 +29,12 @@ RUN /opt/pip/bin/pip install -q --no-deps --no-index --no-build-isolation --targ
  && mkdir -p /srv/build/gateway && chmod 700 /srv/build/gateway
 
 FROM ${BASE} AS runtime
+# Debian compiles its Python's own modules in the package python3.11 alone, and a read-only root keeps nothing: each process
+# would compile them anew.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libpython3.11-stdlib lua-cjson lua-luaossl python3.11-minimal \
  && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && python3.11 -m compileall -q -x lib2to3 /usr/lib/python3.11 \
  && useradd --uid 1000 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin gateway
 ENV PATH=/opt/ai102/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \

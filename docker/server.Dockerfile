@@ -40,16 +40,20 @@ RUN mkdir -p pytriton/tritonserver/backends/python pytriton/tritonserver/backend
         /wheel/pytriton/tritonserver/backends/python/triton_python_backend_utils.py \
         /wheel/pytriton/tritonserver/python_backend_stubs/3.11/triton_python_backend_stub pytriton/tritonserver/backends/python/ \
  && echo "from ai102_runtime.onnx.backend import TritonPythonModel as TritonPythonModel" \
-        >pytriton/tritonserver/backends/onnxruntime/model.py
+        >pytriton/tritonserver/backends/onnxruntime/model.py \
+ && python3.11 -m compileall -q pytriton/tritonserver/backends
 
 FROM packages AS ours
 COPY tools/ai102_runtime /src/ai102_runtime
 RUN /opt/pip/bin/pip install -q --no-deps --no-index --no-build-isolation --target /ours /src/ai102_runtime
 
 FROM ${BASE}
+# Debian compiles its Python's own modules in the package python3.11 alone, and a read-only root keeps nothing: each process
+# would compile them anew.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libpython3.11 libtcmalloc-minimal4 python3.11-minimal \
  && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && python3.11 -m compileall -q -x lib2to3 /usr/lib/python3.11 \
  && useradd --uid 1000 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin triton \
  && ln -s /opt/triton/pytriton/tritonserver/bin/tritonserver /usr/local/bin/tritonserver \
  && mkdir /models

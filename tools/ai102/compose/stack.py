@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ai102 import contract
@@ -38,6 +39,10 @@ class Stack:
     docker: Docker
     root: Path
     say: Callable[[str], None]
+
+    @cached_property
+    def _compose(self) -> list[str]:
+        return compose_command(self.docker, os.environ)
 
     def prepare(
         self, models_image: str, gateway: str = "gateway", names: tuple[str, ...] = (), *, eyes: bool = False
@@ -90,7 +95,7 @@ class Stack:
 
     def compose(self, *arguments: str) -> None:
         """Run Compose in the repository, its output shown; UserError when it fails."""
-        command = [*compose_command(self.docker, os.environ), *arguments]
+        command = [*self._compose, *arguments]
         if subprocess.run(command, cwd=self.root, check=False).returncode:
             raise UserError(
                 f"{' '.join(command)} failed: its own words are above; `docker compose logs` has the services'"
@@ -98,7 +103,7 @@ class Stack:
 
     def asked(self, service: str, *arguments: str, text: str = "") -> str:
         """What a command in a running service prints; UserError when it fails."""
-        command = [*compose_command(self.docker, os.environ), "exec", "-T", service, *arguments]
+        command = [*self._compose, "exec", "-T", service, *arguments]
         done = subprocess.run(command, cwd=self.root, input=text, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines()
