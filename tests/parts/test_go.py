@@ -116,7 +116,11 @@ def test_tags_variables_names_and_files_of_the_module_are_those_of_the_table(sou
         "links": ["hello", "wave"],
     }
     part = PART.model_copy(
-        update={"go": GoModule.model_validate(table), "files": {"crds": "module/config"}, "programs": {"hello": "bin/hello"}}
+        update={
+            "go": GoModule.model_validate(table),
+            "files": {"crds": "module/config"},
+            "programs": {"hello": "bin/hello"},
+        }
     )
     build(Parts(parts={"greet": part}), ["greet"], cache, Recorder())
     folder = cache.folder("greet", part)

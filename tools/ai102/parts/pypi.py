@@ -1,4 +1,4 @@
-"""Parts that a wheel carries: its scripts in bin/, everything else in lib/; what the part calls a program can be run."""
+"""Parts that a wheel carries: its scripts in bin/, everything else in lib/; programs of the part can be run."""
 
 from __future__ import annotations
 
