@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	_ "time/tzdata" // time zones of CronJobs
 
 	"github.com/spf13/cobra"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
 	"k8s.io/component-base/cli"
+	"k8s.io/component-base/logs"
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
@@ -27,11 +28,11 @@ import (
 
 // Each command is made only when it is wanted: making one sets up flags and feature gates of the process.
 var programs = map[string]func(){
-	"kube-apiserver":          func() { run(context.Background(), apiserver.NewAPIServerCommand()) },
-	"kube-controller-manager": func() { run(context.Background(), controllermanager.NewControllerManagerCommand()) },
-	"kube-scheduler":          func() { run(genericapiserver.SetupSignalContext(), scheduler.NewSchedulerCommand()) },
-	"kube-proxy":              func() { run(context.Background(), proxy.NewProxyCommand()) },
-	"kubelet":                 func() { run(context.Background(), kubelet.NewKubeletCommand(context.Background())) },
+	"kube-apiserver":          func() { run(apiserver.NewAPIServerCommand()) },
+	"kube-controller-manager": func() { run(controllermanager.NewControllerManagerCommand()) },
+	"kube-scheduler":          func() { run(scheduler.NewSchedulerCommand()) },
+	"kube-proxy":              func() { run(proxy.NewProxyCommand()) },
+	"kubelet":                 func() { run(kubelet.NewKubeletCommand(context.Background())) },
 	"kubectl":                 runKubectl,
 }
 
@@ -53,12 +54,15 @@ func main() {
 	program()
 }
 
-func run(ctx context.Context, command *cobra.Command) {
-	os.Exit(cli.RunContext(ctx, command))
+func run(command *cobra.Command) {
+	os.Exit(cli.Run(command))
 }
 
-// kubectl prints its errors itself.
+// kubectl logs while its command is made, so its -v is read before; and it prints its errors itself.
 func runKubectl() {
+	if _, err := logs.GlogSetter(kubectl.GetLogVerbosity(os.Args)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		util.CheckErr(err)
 	}
