@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test
+.PHONY: help setup engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test
 
 BIN := .venv/bin
 MODEL ?=
@@ -60,6 +60,9 @@ monitoring: setup  ## check Prometheus' rules, their unit tests and the routes o
 
 parts: setup  ## fetch and build the third-party programs into a cache; ARGS="--for monitoring" or names
 	@$(BIN)/ai102 parts build $(ARGS)
+
+cluster-parts: setup  ## build Kubernetes and what runs in it; half an hour once, or ARGS="--within 20"
+	@$(BIN)/ai102 parts build --for cluster $(ARGS)
 
 test: rtx proxies check engine e2e  ## all tests: check, then those that start a real tritonserver
 

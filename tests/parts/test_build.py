@@ -10,7 +10,7 @@ import pytest
 
 from ai102 import artifact
 from ai102.errors import UserError
-from ai102.parts import Cache, Parts, inventory, program
+from ai102.parts import Cache, Parts, carried, inventory, load, program
 from ai102.parts.build import build, fetch
 from ai102.parts.lock import only_one
 from tests.parts.stand_ins import Recorder, part_from_wheel, wheel
@@ -89,10 +89,12 @@ def test_another_pin_or_another_source_of_ours_is_another_part(parts: Parts, cac
     part = parts.part("greet")
     before = cache.folder("greet", part)
     assert cache.folder("greet", part_from_wheel("0" * 64)) != before
-    assert cache.folder("greet", part.model_copy(update={"needed_for": ("traces",)})) == before
-    (cache.sources / "greet").mkdir(parents=True)
+    assert cache.folder("greet", part.model_copy(update={"needed_for": ("traces",), "build_s": 5})) == before
+    (cache.sources / "greet/stub").mkdir(parents=True)
     (cache.sources / "greet/main.go").write_text("package main\n")
-    assert cache.folder("greet", part) != before
+    with_main = cache.folder("greet", part)
+    (cache.sources / "greet/stub/go.mod").write_text("module example.invalid/stub\n")
+    assert len({before, with_main, cache.folder("greet", part)}) == 3
 
 
 def test_a_part_that_fails_leaves_nothing_and_does_not_stop_the_next(parts: Parts, cache: Cache) -> None:
@@ -111,6 +113,38 @@ def test_a_part_without_its_program_is_not_taken(parts: Parts, cache: Cache) -> 
     wrong = "parts.greet.programs in parts.toml: greet is bin/wave, but no such program was made"
     assert str(error.value) == f"greet: {wrong}"
     assert left_in(cache.parts) == []
+
+
+def test_a_file_that_a_part_carries_is_found_and_one_that_it_lacks_is_named(
+    parts: Parts, cache: Cache, tmp_path: Path
+) -> None:
+    file = table_of(parts, tmp_path)
+    file.write_text(file.read_text() + 'files = { facts = "lib/greet_bin-1.0.dist-info/METADATA" }\n')
+    table = load(file)
+    build(table, ["greet"], cache, Recorder())
+    assert carried("greet", "facts", cache=cache, file=file).read_text().startswith("Metadata-Version")
+    with pytest.raises(UserError, match="the part greet has no file licence: it has facts"):
+        carried("greet", "licence", cache=cache, file=file)
+    part = table.part("greet").model_copy(update={"files": {"licence": "LICENSE"}})
+    with pytest.raises(UserError) as error:
+        build(Parts(parts={"greet": part}), ["greet"], cache, Recorder())
+    wrong = "parts.greet.files in parts.toml: licence is LICENSE, but the part has none"
+    assert str(error.value) == f"greet: {wrong}"
+
+
+def test_a_part_that_would_not_be_built_in_time_is_left_out_and_named(parts: Parts, cache: Cache) -> None:
+    slow = parts.part("greet").model_copy(update={"version": "1.0+slow", "build_s": 300})
+    both = Parts(parts={"slow": slow, **parts.parts})
+    reporter = Recorder()
+    assert build(both, ["slow", "greet"], cache, reporter, within_s=120) == ["slow"]
+    assert reporter.lines[0] == "slow 1.0+slow is left out: it takes some 300 s, and 120 s are left"
+    assert left_in(cache.parts) == [cache.folder("greet", parts.part("greet")).name]
+
+
+def test_a_part_that_is_in_the_cache_is_never_left_out(parts: Parts, cache: Cache) -> None:
+    build(parts, ["greet"], cache, Recorder())
+    slow = Parts(parts={"greet": parts.part("greet").model_copy(update={"build_s": 300})})
+    assert build(slow, ["greet"], cache, Recorder(), within_s=0) == []
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(parts: Parts, cache: Cache) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ai102.errors import UserError
 from ai102.parts import Cache, Parts, go
 from ai102.parts.build import build, fetch
-from ai102.parts.table import Part
+from ai102.parts.table import GoModule, Part
 from tests.parts.stand_ins import Recorder
 
 MODULE = "example.invalid/greeting"
@@ -28,6 +28,7 @@ PART = Part.model_validate(
     {
         "version": "1.0.0",
         "needed_for": ["logs"],
+        "build_s": 5,
         "programs": {"greet": "bin/greet"},
         "go": {"module": MODULE, "packages": ["."]},
     }
@@ -69,7 +70,9 @@ def sources(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Pa
     (proxy / "v1.0.0.mod").write_text(f"module {MODULE}\n")
     with zipfile.ZipFile(proxy / "v1.0.0.zip", "w") as archive:
         archive.writestr(f"{MODULE}@v1.0.0/go.mod", f"module {MODULE}\n")
-        archive.writestr(f"{MODULE}@v1.0.0/greeting.go", 'package greeting\n\nconst Text = "greet 1.0.0"\n')
+        archive.writestr(f"{MODULE}@v1.0.0/greeting.go", 'package greeting\n\nvar Text = "greet 1.0.0"\n')
+        archive.writestr(f"{MODULE}@v1.0.0/loud.go", "//go:build loud\n\npackage greeting\n\nvar Loud = 1\n")
+        archive.writestr(f"{MODULE}@v1.0.0/config/crd/greet.yaml", "kind: Greeting\n")
     for name, value in {
         "GOPROXY": f"file://{tmp_path}/proxy",
         "GONOSUMDB": MODULE,
@@ -100,6 +103,56 @@ def test_a_main_of_ours_is_built_without_paths_of_this_machine(sources: Path, ca
     assert reporter.titles[-1] == "building greet (packages)"
     assert reporter.last is not None
     assert 0 < reporter.last[0] <= reporter.last[1]
+
+
+@pytest.mark.slow
+def test_tags_variables_names_and_files_of_the_module_are_those_of_the_table(sources: Path, cache: Cache) -> None:
+    (sources / "tagged.go").write_text(f'package main\n\nimport "{MODULE}"\n\nvar _ = greeting.Loud\n')
+    table = {
+        "module": MODULE,
+        "packages": ["."],
+        "tags": ["loud"],
+        "variables": {f"{MODULE}.Text": "v{version}"},
+        "links": ["hello", "wave"],
+    }
+    part = PART.model_copy(
+        update={
+            "go": GoModule.model_validate(table),
+            "files": {"crds": "module/config"},
+            "programs": {"hello": "bin/hello"},
+        }
+    )
+    build(Parts(parts={"greet": part}), ["greet"], cache, Recorder())
+    folder = cache.folder("greet", part)
+    done = subprocess.run([folder / "bin/hello"], capture_output=True, text=True, check=True)
+    assert done.stderr == "v1.0.0\n"
+    assert {path.name: path.is_symlink() for path in (folder / "bin").iterdir()} == {
+        "greet": False,
+        "hello": True,
+        "wave": True,
+    }
+    copied = folder / "module/config/crd/greet.yaml"
+    assert (copied.read_text(), copied.stat().st_mode & 0o200) == ("kind: Greeting\n", 0o200)
+
+
+@pytest.mark.slow
+def test_a_file_that_the_module_lacks_is_named(sources: Path, cache: Cache) -> None:
+    part = PART.model_copy(update={"files": {"crds": "module/crds"}})
+    with pytest.raises(UserError) as error:
+        build(Parts(parts={"greet": part}), ["greet"], cache, Recorder())
+    assert str(error.value) == f"greet: parts.greet.files in parts.toml: {MODULE} 1.0.0 has no crds"
+
+
+@pytest.mark.slow
+def test_a_main_of_ours_may_need_no_module(sources: Path, cache: Cache) -> None:
+    (sources / "go.mod").write_text("module example.invalid/greet\n\ngo 1.21\n")
+    (sources / "go.sum").unlink()
+    (sources / "main.go").write_text('package main\n\nvar version = ""\n\nfunc main() { println(version) }\n')
+    table = {"packages": ["."], "variables": {"main.version": "{version}"}}
+    part = PART.model_copy(update={"go": GoModule.model_validate(table)})
+    build(Parts(parts={"greet": part}), ["greet"], cache, Recorder())
+    done = subprocess.run([cache.folder("greet", part) / "bin/greet"], capture_output=True, text=True, check=True)
+    assert done.stderr == "1.0.0\n"
 
 
 @pytest.mark.slow

@@ -31,7 +31,38 @@ VERSION_WORDS = {
     ("hadolint", "hadolint"): ["--version"],
     ("otelcol", "otelcol"): ["--version"],
     ("opensearch", "opensearch"): ["--version"],
+    ("kubernetes", "kube-apiserver"): ["--version"],
+    ("kubernetes", "kube-controller-manager"): ["--version"],
+    ("kubernetes", "kube-scheduler"): ["--version"],
+    ("kubernetes", "kube-proxy"): ["--version"],
+    ("kubernetes", "kubelet"): ["--version"],
+    ("kubernetes", "kubectl"): ["version", "--client"],
+    ("pause", "pause"): ["--version"],
+    ("etcd", "etcd"): ["--version"],
+    ("etcd", "etcdctl"): ["version"],
+    ("containerd", "containerd"): ["--version"],
+    ("containerd", "containerd-shim-runc-v2"): ["-v"],
+    ("containerd", "ctr"): ["--version"],
+    ("runc", "runc"): ["--version"],
+    ("cni-plugins", "bridge"): [],
+    ("cni-plugins", "host-local"): [],
+    ("cni-plugins", "loopback"): [],
+    ("cni-plugins", "portmap"): [],
+    ("coredns", "coredns"): ["-version"],
+    ("kube-router", "kube-router"): ["--version"],
+    ("metrics-server", "metrics-server"): ["--version"],
+    ("keda", "keda-operator"): ["--help"],
+    ("keda", "keda-adapter"): ["--help"],
+    ("kube-state-metrics", "kube-state-metrics"): ["version"],
+    ("istio", "pilot-discovery"): ["version"],
+    ("istio", "pilot-agent"): ["version"],
+    ("istio", "istioctl"): ["version", "--remote=false"],
+    ("envoy", "envoy"): ["--version"],
+    ("flagger", "flagger"): ["--version"],
+    ("prometheus-adapter", "prometheus-adapter"): ["--help"],
 }
+# These print no version: that they start is all that is asked.
+WITHOUT_VERSION = {"cni-plugins", "keda", "prometheus-adapter"}
 # Asked when they run.
 SERVERS = {("zipkin", "zipkin")}
 COLLECTOR = {
@@ -78,7 +109,8 @@ def test_every_program_of_parts_toml_is_tested_here() -> None:
 def test_a_program_starts_and_says_its_version(part: str, program: str) -> None:
     command = [program_or_skip(part, program), *VERSION_WORDS[part, program]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, load().part(part).version in done.stdout + done.stderr) == (0, True), done
+    version = "" if part in WITHOUT_VERSION else load().part(part).version
+    assert (done.returncode, version in done.stdout + done.stderr) == (0, True), done
 
 
 def test_the_collector_has_the_components_that_configurations_use() -> None:

@@ -30,6 +30,13 @@ def test_the_script_of_a_wheel_can_be_run_and_the_wheel_is_kept(
     assert reporter.titles == ["downloading greet-bin==1.0"]
 
 
+def test_a_program_that_is_no_script_of_the_wheel_can_be_run(file: Path, cache: Cache, tmp_path: Path) -> None:
+    path = "lib/greet_bin-1.0.dist-info/METADATA"
+    part = part_from_wheel(artifact.sha256_of_file(file), programs={"greet": path})
+    pypi.make("greet", part, cache, tmp_path / "part", Recorder())
+    assert (tmp_path / "part" / path).stat().st_mode & 0o777 == 0o755
+
+
 def test_a_wheel_of_another_checksum_is_refused_with_both_sums(file: Path, cache: Cache, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         pypi.make("greet", part_from_wheel("0" * 64), cache, tmp_path / "part", Recorder())
