@@ -19,7 +19,7 @@ from tests.gateway.conftest import wait_until
 
 pytestmark = pytest.mark.e2e
 
-# A first byte of 9 makes it take half a second; 8 is an error of the model.
+# A first byte of 9 makes it take half a second, 7 six seconds; 8 is an error of the model.
 CODE = """
 import time
 import triton_python_backend_utils as pb_utils
@@ -31,7 +31,7 @@ class TritonPythonModel:
             tensor = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
             if tensor[0] == 8:
                 raise ValueError("it is eight")
-            time.sleep(0.5 if tensor[0] == 9 else 0)
+            time.sleep({7: 6, 9: 0.5}.get(int(tensor[0]), 0))
             answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", tensor)]))
         return answers
 """
@@ -72,7 +72,7 @@ def process_of(server: Server, instance: str) -> int:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             words = (folder / "cmdline").read_bytes().decode().split("\0")
-            if len(words) > 2 and str(server.repository) in words[1] and words[-2] == instance:
+            if len(words) > 8 and str(server.repository) in words[1] and words[8] == instance:
                 return int(folder.name)
     raise AssertionError(f"no process of {instance}")
 
@@ -96,14 +96,19 @@ def test_a_process_that_was_killed_is_named_within_seconds(
     assert f"{model}: {why} processes of {model}_0 run" in capsys.readouterr().out
 
 
-def test_a_process_that_hangs_takes_nothing_from_its_queue(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_process_that_is_stopped_is_dead(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     stub = process_of(server, "one_0_0")
     os.kill(stub, signal.SIGSTOP)
     try:
-        assert (probe(server), capsys.readouterr().out) == (1, "one: took nothing from its queue for 2 s\n")
+        assert probe(server) == 1
     finally:
-        os.kill(stub, signal.SIGCONT)
-    wait_until(lambda: probe(server) == 0, "it is alive again")
+        os.kill(stub, signal.SIGKILL)  # Triton would wait for it when it stops
+    assert "Stub process 'one_0_0' is not healthy" in capsys.readouterr().out
+
+
+def test_a_process_that_hangs_takes_nothing_from_its_queue(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    sample_of(server, b"\7\2\3\4")
+    assert (probe(server), capsys.readouterr().out) == (1, "one: took nothing from its queue for 2 s\n")
 
 
 def test_a_model_whose_queue_is_long_is_busy_and_alive(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,8 +117,13 @@ def test_a_model_whose_queue_is_long_is_busy_and_alive(server: Server, capsys: p
 
 
 def test_a_model_that_raises_is_alive(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    (server.repository / "one" / "warmup" / "in").write_bytes(b"\x08\2\3\4")
+    sample_of(server, b"\x08\2\3\4")
     assert (probe(server), capsys.readouterr().out) == (0, "")
+
+
+def sample_of(server: Server, content: bytes) -> None:
+    """What the probe asks the model one."""
+    (server.repository / "one" / "warmup" / "in").write_bytes(content)
 
 
 @contextmanager

@@ -23,7 +23,9 @@ def loaded(triton: str, folder: Path) -> Gateway:
     """Our own gateway.toml with other tables of Triton."""
     text = (ROOT / "gateway.toml").read_text(encoding="utf-8")
     file = folder / "gateway.toml"
-    file.write_text(re.sub(r"\[triton\].*?(?=\[services\])", triton.replace("\\", r"\\"), text, flags=re.S), encoding="utf-8")
+    file.write_text(
+        re.sub(r"\[triton\].*?(?=\[services\])", triton.replace("\\", r"\\"), text, flags=re.S), encoding="utf-8"
+    )
     return load(file)
 
 
@@ -121,7 +123,11 @@ def statistics(**status: str) -> list[dict[str, str]]:
             {"http_r1": "UP", "http_r2": "UP", "grpc_r1": "DOWN", "grpc_r2": "UP 1/2"},
             [ReplicaState("10.0.0.1", True, False, 4), ReplicaState("10.0.0.2", False, False, 4)],
         ),
-        ([server("http", "r1", "x", "10.0.0.1", "8000")], {"http_r1": "UP"}, [ReplicaState("10.0.0.1", False, False, 2)]),
+        (
+            [server("http", "r1", "x", "10.0.0.1", "8000")],
+            {"http_r1": "UP"},
+            [ReplicaState("10.0.0.1", False, False, 2)],
+        ),
         (
             [
                 server("http", "r1", "x", "10.0.0.1", "8000"),

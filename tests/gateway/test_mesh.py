@@ -67,6 +67,8 @@ def test_a_call_asks_for_the_service_by_its_name(proxy: ProxyName, make_home: Ma
             assert {row_of(home.folder / "log", name)["replica"] for name in ("rest", "grpc")} == {"mesh"}
             states = PROXIES[proxy].states(home.gateway, home.folder)
             assert [(state.name, state.is_up) for state in states] == [("mesh", True)]
-            with pytest.raises(UserError, match=r'discovery is "mesh", and only replicas with a name there are drained'):
+            with pytest.raises(
+                UserError, match=r'discovery is "mesh", and only replicas with a name there are drained'
+            ):
                 PROXIES[proxy].drain(home.gateway, home.folder, "mesh")
             asker.close()

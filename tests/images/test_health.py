@@ -167,19 +167,22 @@ def test_a_stub_of_another_server_is_not_looked_at(repository: Path) -> None:
 
 def test_a_process_that_stays_a_zombie_is_dead_and_the_model_named(triton: Triton, repository: Path) -> None:
     triton.configs["digits"] = WARM | {"backend": "python", "instance_group": [{"name": "digits_0", "count": 2}]}
-    looks = iter([processes.Stubs(("digits_0_0",), frozenset({7})), processes.Stubs(("digits_0_0",), frozenset({7, 8}))])
+    looks = iter(
+        [processes.Stubs(("digits_0_0",), frozenset({7})), processes.Stubs(("digits_0_0",), frozenset({7, 8}))]
+    )
     with pytest.raises(UnhealthyError, match=r"^digits: 1 of 2 processes of digits_0 run$"):
         check_every_stub(repository, triton.url, 2.0, lambda _: next(looks))
 
 
 def test_a_process_that_is_a_zombie_for_a_moment_is_not(triton: Triton, repository: Path) -> None:
-    looks = iter([processes.Stubs((), frozenset({7})), processes.Stubs()])
+    looks = iter([processes.Stubs((), frozenset({7})), processes.Stubs((), frozenset({8}))])
     assert check_every_stub(repository, triton.url, 2.0, lambda _: next(looks)) == []
 
 
 def test_an_error_of_a_model_is_no_dead_process_unless_triton_says_so(triton: Triton, repository: Path) -> None:
     triton.broken = "classify"
-    assert check_every_stub(repository, triton.url, 2.0) == []
-    triton.error = b"{\"error\":\"Stub process 'classify_0_0' is not healthy.\"}"
+    assert check_every_stub(repository, triton.url, 0.1) == []
+    triton.error = b'{"error":"Stub process \'classify_0_0\' is not healthy."}'
     with pytest.raises(UnhealthyError, match=r"classify/infer: 500 .*Stub process 'classify_0_0' is not healthy"):
-        check_every_stub(repository, triton.url, 2.0)
+        check_every_stub(repository, triton.url, 0.1)
+    assert sum(what == "classify infer" for what, _ in triton.requests) > 3

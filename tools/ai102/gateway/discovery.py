@@ -101,7 +101,9 @@ class Triton(Table):
         tables = {"static": "[[triton.replicas]]", "dns": "[triton.dns]", "mesh": "[triton.mesh]"}
         given = {"static": bool(self.replicas), "dns": self.dns is not None, "mesh": self.mesh is not None}
         if not given.pop(self.discovery):
-            raise ValueError(f'discovery is "{self.discovery}" and there is no table {tables[self.discovery]}: write one')
+            raise ValueError(
+                f'discovery is "{self.discovery}" and there is no table {tables[self.discovery]}: write one'
+            )
         if unread := [tables[name] for name, is_given in given.items() if is_given]:
             raise ValueError(
                 f'discovery is "{self.discovery}" and does not read {unread[0]}: take that out, or choose another discovery'

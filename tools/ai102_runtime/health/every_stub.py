@@ -1,8 +1,8 @@
 """Whether each Python model still works, as a liveness probe asks: a server that is only busy must not be restarted.
 
-Three things say that a process is dead: it is a zombie; Triton answers that it is; or it takes nothing from its queue for as
-long as an inference is waited for. Any other answer, errors too, shows that it lives. Late answers while others are given
-are a busy server's.
+Three things say that a process is dead: it is a zombie; or for as long as an inference is waited for, Triton answers every
+time that it is, or takes nothing from its queue. Any other answer, errors too, shows that it lives. Once is not enough:
+Triton says so of a process that got no processor for a second. Late answers while others are given are a busy server's.
 """
 
 import json
@@ -28,26 +28,25 @@ def check_every_stub(
     repository: Path, server: str, within_s: float, look: Callable[[Path], Stubs] = stubs_of
 ) -> list[str]:
     """Lines about what is busy. Raises UnhealthyError with all that is dead, in one line, or when nobody listens."""
-    before, began = look(repository), time.monotonic()
+    first = look(repository)
+    if first.dead:
+        time.sleep(STAYS_DEAD_S)
+    then = look(repository)
     models = {
         model: config
         for model in sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
         if (config := _config(f"{server}/v2/models/{model}"))
     }
+    if first.dead & then.dead:
+        raise UnhealthyError("; ".join(_missing(models, then)) or "a process of a Python model ended")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(
             lambda model: _asked(f"{server}/v2/models/{model}", models[model], repository / model, within_s), models
         )
         problems = dict(zip(models, answers, strict=True))
-    if before.dead:
-        time.sleep(max(0.0, began + STAYS_DEAD_S - time.monotonic()))
-    after = look(repository)
-    dead = [f"{model}: {why}" for model, (why, is_dead) in problems.items() if is_dead]
-    if before.dead & after.dead:
-        dead = sorted({*dead, *_missing(models, after)}) or ["a process of a Python model ended"]
-    if dead:
+    if dead := [f"{model}: {why}" for model, (why, is_dead) in problems.items() if is_dead]:
         raise UnhealthyError("; ".join(dead))
-    return [f"{model}: {why}" for model, (why, is_dead) in problems.items() if why and not is_dead]
+    return [f"{model}: {why}" for model, (why, _) in problems.items() if why]
 
 
 def _config(address: str) -> dict[str, Any]:
@@ -64,19 +63,30 @@ def _asked(address: str, config: Mapping[str, Any], folder: Path, within_s: floa
     sample = sample_of(config, folder)
     if not sample:
         return "", False
+    ends = time.monotonic() + within_s
     try:
         done = _done(address)
-        answer(inference_of(address, config, sample), within_s)
-    except RefusedError as err:
-        return (str(err), True) if STUB_IS_DEAD in str(err) else ("", False)
+        while True:
+            try:
+                answer(inference_of(address, config, sample), within_s)
+            except RefusedError as err:
+                if STUB_IS_DEAD not in str(err):
+                    return "", False
+                if time.monotonic() >= ends:
+                    return str(err), True
+            else:
+                return "", False
     except LateError:
-        try:
-            if _done(address) == done:
-                return f"took nothing from its queue for {within_s:g} s", True
-        except UnhealthyError:
-            pass  # busy, then
-        return f"busy: no answer in {within_s:g} s", False
-    return "", False
+        return _why_late(address, done, within_s)
+
+
+def _why_late(address: str, done: int, within_s: float) -> tuple[str, bool]:
+    try:
+        if _done(address) == done:
+            return f"took nothing from its queue for {within_s:g} s", True
+    except LateError:
+        pass  # it has no time for this question either
+    return f"busy: no answer in {within_s:g} s", False
 
 
 def _done(address: str) -> int:

@@ -11,6 +11,8 @@ from pathlib import Path
 PROC = Path("/proc")
 # Of a process's name the kernel keeps 15 letters.
 STUB, SERVER = "triton_python_backend_stub"[:15], "tritonserver"
+# Of the words of its command line; one that ended has none.
+INSTANCE = 8
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def stubs_of(repository: Path) -> Stubs:
     }
     own = [process for process in processes if process.name == STUB and process.parent in servers]
     return Stubs(
-        tuple(sorted(process.words[-1] for process in own if process.state != "Z" and process.words)),
+        tuple(sorted(process.words[INSTANCE] for process in own if len(process.words) > INSTANCE)),
         frozenset(process.pid for process in own if process.state == "Z"),
     )
 

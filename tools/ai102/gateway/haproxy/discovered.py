@@ -10,7 +10,9 @@ from ai102.gateway.replica_state import ReplicaState
 Row = Mapping[str, str]
 
 
-def states_from_servers(servers: Iterable[Row], statistics: Iterable[Row], backends: Sequence[str]) -> list[ReplicaState]:
+def states_from_servers(
+    servers: Iterable[Row], statistics: Iterable[Row], backends: Sequence[str]
+) -> list[ReplicaState]:
     """`servers` are rows of "show servers state", `statistics` of "show stat".
 
     Each backend gives its servers to replicas by itself, so the numbers in their names say nothing: what the servers of a
