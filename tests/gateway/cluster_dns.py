@@ -1,7 +1,7 @@
 """Stands in for the cluster's DNS: the SRV and A records of a headless Service over UDP, changed while it answers.
 
-It answers as CoreDNS does, whose kubernetes plugin needs an API server: one SRV record for each replica and port, with the
-address as an additional record, and NXDOMAIN when no replica is ready.
+It answers as CoreDNS does, whose kubernetes plugin needs an API server: one SRV record for each replica and port, with
+the address as an additional record, and NXDOMAIN when no replica is ready.
 """
 
 from __future__ import annotations

@@ -37,11 +37,11 @@ def loaded(triton: str, folder: Path) -> Gateway:
         ('[triton]\ndiscovery = "mesh"\n', 'triton.discovery is "mesh" and there is no table [triton.mesh]: write one'),
         (
             DNS + REPLICA,
-            'triton.discovery is "dns" and does not read [[triton.replicas]]: take that out, or choose another discovery',
+            'triton.discovery is "dns" and does not read [[triton.replicas]]: take that out or change discovery',
         ),
         (
             "[triton]\n" + REPLICA + f'[triton.dns]\nservice = "{SERVICE}"\n',
-            'triton.discovery is "static" and does not read [triton.dns]: take that out, or choose another discovery',
+            'triton.discovery is "static" and does not read [triton.dns]: take that out or change discovery',
         ),
         (
             '[triton]\ndiscovery = "DNS"\n',
@@ -49,13 +49,13 @@ def loaded(triton: str, folder: Path) -> Gateway:
         ),
         (
             DNS.replace(SERVICE, "triton-replicas"),
-            "triton.dns.service is 'triton-replicas': it should match pattern '^[a-z0-9-]+(\\.[a-z0-9-]+)+$'; write for "
-            f'example service = "{SERVICE}"',
+            "triton.dns.service is 'triton-replicas': it should match pattern '^[a-z0-9-]+(\\.[a-z0-9-]+)+$'; write "
+            f'for example service = "{SERVICE}"',
         ),
         (
             DNS + 'nameserver = "kube-dns:53"\n',
-            'triton.dns.nameserver is "kube-dns:53", whose host is a name; write its address, for example "10.96.0.10:53", '
-            'or "" for the servers of /etc/resolv.conf',
+            'triton.dns.nameserver is "kube-dns:53", whose host is a name; write its address, for example '
+            '"10.96.0.10:53", or "" for the servers of /etc/resolv.conf',
         ),
         (
             DNS + "expected = 3\nat_most = 4\n",

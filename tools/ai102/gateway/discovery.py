@@ -64,8 +64,8 @@ class Dns(Table):
     def _has_places_for_a_rollout(self) -> Self:
         if self.at_most < 2 * self.expected:
             raise ValueError(
-                f"at_most is {self.at_most} and expected {self.expected}: while a release replaces them there are twice "
-                f"as many; write at_most = {2 * self.expected} or more"
+                f"at_most is {self.at_most} and expected {self.expected}: while a release replaces them there are "
+                f"twice as many; write at_most = {2 * self.expected} or more"
             )
         return self
 
@@ -73,8 +73,8 @@ class Dns(Table):
     def stop_wait_s(self) -> int:
         """How long a replica that is asked to stop must go on taking calls: so late the last gateway hears of it.
 
-        Its removal must reach the DNS server, leave caches (ttl_s), be asked for, and be older than the last word on it;
-        HAProxy counts in whole seconds.
+        Its removal must reach the DNS server, leave caches (ttl_s), be asked for, and be older than the last word on
+        it; HAProxy counts in whole seconds.
         """
         return RECORDS_CHANGE_S + self.ttl_s + ASK_EVERY_S + OBSOLETE_AFTER_S + 1
 
@@ -106,7 +106,7 @@ class Triton(Table):
             )
         if unread := [tables[name] for name, is_given in given.items() if is_given]:
             raise ValueError(
-                f'discovery is "{self.discovery}" and does not read {unread[0]}: take that out, or choose another discovery'
+                f'discovery is "{self.discovery}" and does not read {unread[0]}: take that out or change discovery'
             )
         return self
 
@@ -128,8 +128,8 @@ class Triton(Table):
         """The replicas of gateway.toml; UserError where it does not name them."""
         if self.discovery != "static":
             raise UserError(
-                f'gateway.toml: triton.discovery is "{self.discovery}", so it names no replicas to start; write "static" '
-                "and a table [[triton.replicas]] for each"
+                f'gateway.toml: triton.discovery is "{self.discovery}", so it names no replicas to start; write '
+                '"static" and a table [[triton.replicas]] for each'
             )
         return self.replicas
 

@@ -1,1 +1,1 @@
-"""Health checks that ask something, run as `python3 -m ai102_runtime.health`; the standard library is all they import."""
+"""Health checks that ask something: `python3 -m ai102_runtime.health`. They import the standard library alone."""

@@ -7,8 +7,8 @@
     python3 -m ai102_runtime.health recent FILE S      the file was written in the last S seconds
 
 A model's sample is its warm-up data, or for a pipeline in one process what its first step takes. A model without one is
-asked whether it is ready. AI102_HEALTH_URL names the server, by default http://127.0.0.1:8000. AI102_HEALTH_WITHIN_S is how
-long --every-stub waits for an inference, by default 8: more than the longest execution of a model takes.
+asked whether it is ready. AI102_HEALTH_URL names the server, by default http://127.0.0.1:8000. AI102_HEALTH_WITHIN_S is
+how long --every-stub waits for an inference, by default 8: more than the longest execution of a model takes.
 """
 
 import json

@@ -1,8 +1,9 @@
 """Whether each Python model still works, as a liveness probe asks: a server that is only busy must not be restarted.
 
-Three things say that a process is dead: it is a zombie; or for as long as an inference is waited for, Triton answers every
-time that it is, or takes nothing from its queue. Any other answer, errors too, shows that it lives. Once is not enough:
-Triton says so of a process that got no processor for a second. Late answers while others are given are a busy server's.
+Three things say that a process is dead: it is a zombie; or for as long as an inference is waited for, Triton answers
+every time that it is, or takes nothing from its queue. Any other answer, errors too, shows that it lives. Once is not
+enough: Triton says so of a process that got no processor for a second. Late answers while others are given are a busy
+server's.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The processes of Python models under their tritonserver, as /proc tells: those that run, and those that died.
 
-Triton starts none again since 24.06 and does not take note of one that ended, so it stays a zombie. A program in another
-container sees no process, and learns nothing here.
+Triton starts none again since 24.06 and does not take note of one that ended, so it stays a zombie. A program in
+another container sees no process, and learns nothing here.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A real inference for a model: from its warm-up data, or for a pipeline in one process from what its first step takes."""
+"""A real inference for a model: of its warm-up data, or for a pipeline in one process of what its first step takes."""
 
 import base64
 import json

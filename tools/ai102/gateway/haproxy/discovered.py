@@ -15,10 +15,10 @@ def states_from_servers(
 ) -> list[ReplicaState]:
     """`servers` are rows of "show servers state", `statistics` of "show stat".
 
-    Each backend gives its servers to replicas by itself, so the numbers in their names say nothing: what the servers of a
-    replica have in common is the host name of its record. A server without one is free. A replica is named by its IP
-    address, and by address and port of its first server where several share one. It is up when it is in every backend and
-    all checks of it succeed.
+    Each backend gives its servers to replicas by itself, so the numbers in their names say nothing: what the servers of
+    a replica have in common is the host name of its record. A server without one is free. A replica is named by its IP
+    address, and by address and port of its first server where several share one. It is up when it is in every backend
+    and all checks of it succeed.
     """
     status = {(row["pxname"], row["svname"]): row for row in statistics}
     by_host: dict[str, list[Row]] = {}

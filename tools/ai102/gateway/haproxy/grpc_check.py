@@ -1,7 +1,7 @@
 """The bytes of a health check over gRPC, for HAProxy 2.6: its own checks over HTTP/2 send no message.
 
-A client's whole connection (RFC 9113): preface, settings, and one call of Triton's ServerReady. Header fields stand in it
-without compression (RFC 7541, 6.2.2), some by their number in HPACK's static table.
+A client's whole connection (RFC 9113): preface, settings, and one call of Triton's ServerReady. Header fields stand in
+it without compression (RFC 7541, 6.2.2), some by their number in HPACK's static table.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def files(gateway: Gateway, home: Path) -> dict[Path, str]:
     """
     if gateway.triton.dns is not None:
         raise UserError(
-            'gateway.toml: triton.discovery is "dns", which needs HAProxy: nginx 1.22 reads no SRV records while it runs; '
-            'run the gateway with --proxy haproxy, or write "static" or "mesh"'
+            'gateway.toml: triton.discovery is "dns", which needs HAProxy: nginx 1.22 reads no SRV records while it '
+            'runs; run the gateway with --proxy haproxy, or write "static" or "mesh"'
         )
     folder = _folder(home)
     texts = lua_of("nginx", folder)
