@@ -14,7 +14,7 @@ TOOLS = ROOT / "tools"
 PACKAGE = TOOLS / "ai102"
 RUNTIME = TOOLS / "ai102_runtime"
 # Within the package that runs inside the server, in the same way.
-RUNTIME_FLOORS = [["data_types"], ["transforms", "onnx", "seal"], ["steps"], ["models"]]
+RUNTIME_FLOORS = [["data_types", "health"], ["transforms", "onnx", "seal"], ["steps"], ["models"]]
 RUNTIME_DEPENDENCIES = {"onnxruntime", "PIL", "tokenizers", "cryptography"}
 FRAMEWORKS = {"torch", "onnx", "onnxscript", "tensorrt", "transformers", "sklearn"}
 MODULES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py", PACKAGE / "__main__.py"})

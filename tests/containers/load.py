@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from ai102.client import Client, InferenceError, Retry, Tls, bytes_array
-from ai102_runtime.health import PNG
+from ai102_runtime.health.samples import PNG
 
 Ask = Callable[[], str]
 OK = "OK"

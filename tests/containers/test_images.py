@@ -109,7 +109,7 @@ def test_a_change_of_our_code_is_rebuilt_and_the_time_noted(
     docker: Docker, images: dict[str, str], base: str, tmp_path: Path
 ) -> None:
     copy = _copy_of_context(tmp_path)
-    with (copy / "tools" / "ai102_runtime" / "health.py").open("a") as file:
+    with (copy / "tools" / "ai102_runtime" / "health" / "command.py").open("a") as file:
         file.write(f"# changed at {time.time()}\n")
     began = time.monotonic()
     build(docker, copy, RECIPES["server"], base, NETWORK)
@@ -147,7 +147,9 @@ def test_the_steps_of_the_gpu_image_run_on_a_stand_in_for_nvidias(docker: Docker
     docker.show(*build_command(ROOT, GPU, reference, stand_in, NETWORK, arguments, os.environ))
     try:
         started = docker.run("run", "--rm", "--network", "none", *LOCKED, reference, "--log-verbose=1")
-        imports = "import ai102_runtime.health, onnxruntime, tokenizers, PIL, cryptography, numpy; print('imported')"
+        imports = (
+            "import ai102_runtime.health.command, onnxruntime, tokenizers, PIL, cryptography, numpy; print('imported')"
+        )
         python = ["run", "--rm", "--network", "none", *LOCKED, "--entrypoint", "python3", reference, "-c", imports]
         assert started.startswith("tritonserver --model-repository=/models")
         assert started.endswith("--log-verbose=1")

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ai102_runtime import health
+from ai102_runtime.health import command, processes, samples
+from ai102_runtime.health.asking import UnhealthyError
+from ai102_runtime.health.every_stub import check_every_stub
 
 WARM = {
     "name": "digits",
@@ -40,7 +42,11 @@ class Triton(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.configs: dict[str, Any] = {}
         self.requests: list[tuple[str, bytes]] = []
-        self.broken = ""
+        self.broken, self.error = "", b'{"error":"stub process died"}'
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,12 +55,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         _, _, _, model, what = self.path.split("/")
         self.server.requests.append((f"{model} {what}", b""))
-        self._answer(200, json.dumps(self.server.configs[model]).encode())
+        row = {"execution_count": 0, "inference_stats": {"fail": {"count": 0}}}
+        content = {"model_stats": [row]} if what == "stats" else self.server.configs[model]
+        self._answer(200, json.dumps(content).encode())
 
     def do_POST(self) -> None:
         model = self.path.split("/")[3]
         self.server.requests.append((f"{model} infer", self.rfile.read(int(self.headers["Content-Length"]))))
-        self._answer(500 if model == self.server.broken else 200, b'{"error":"stub process died"}')
+        self._answer(500 if model == self.server.broken else 200, self.server.error)
 
     def _answer(self, status: int, content: bytes) -> None:
         self.send_response(status)
@@ -83,20 +91,20 @@ def repository(tmp_path: Path, triton: Triton, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / config["name"] / "config.pbtxt").touch()
         triton.configs[config["name"]] = config
     (tmp_path / "digits" / "warmup" / "pixels").write_bytes(b"\1\2\3\4")
-    monkeypatch.setenv("AI102_HEALTH_URL", f"http://127.0.0.1:{triton.server_port}")
+    monkeypatch.setenv("AI102_HEALTH_URL", triton.url)
     return tmp_path
 
 
 def test_models_with_a_sample_get_an_inference_and_the_others_are_asked_whether_they_are_ready(
     triton: Triton, repository: Path
 ) -> None:
-    assert health.main(["models", str(repository)]) == 0
+    assert command.main(["models", str(repository)]) == 0
     asked = [what for what, _ in triton.requests if not what.endswith("config")]
     assert asked == ["classify infer", "digits infer", "sealed ready"]
 
 
 def test_an_inference_carries_the_warm_up_data(triton: Triton, repository: Path) -> None:
-    health.main(["models", str(repository)])
+    command.main(["models", str(repository)])
     body = next(body for what, body in triton.requests if what == "digits infer")
     header = json.loads(body[:-4])
     assert body[-4:] == b"\1\2\3\4"
@@ -106,9 +114,9 @@ def test_an_inference_carries_the_warm_up_data(triton: Triton, repository: Path)
 
 
 def test_a_pipeline_for_images_gets_a_picture_that_can_be_read(triton: Triton, repository: Path) -> None:
-    health.main(["models", str(repository)])
+    command.main(["models", str(repository)])
     body = next(body for what, body in triton.requests if what == "classify infer")
-    picture = body[-len(health.PNG) :]
+    picture = body[-len(samples.PNG) :]
     assert struct.unpack("<I", body[-len(picture) - 4 : -len(picture)]) == (len(picture),)
     assert Image.open(BytesIO(picture)).size == (1, 1)
 
@@ -117,23 +125,23 @@ def test_a_model_whose_process_died_is_unhealthy_with_its_reason(
     triton: Triton, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     triton.broken = "classify"
-    assert health.main(["models", str(repository)]) == 1
+    assert command.main(["models", str(repository)]) == 1
     assert capsys.readouterr().out.endswith('/v2/models/classify/infer: 500 {"error":"stub process died"}\n')
 
 
 def test_a_file_that_is_not_written_any_more_is_unhealthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "positions.json"
-    missing = health.main(["recent", str(file), "60"])
+    missing = command.main(["recent", str(file), "60"])
     file.touch()
-    fresh = health.main(["recent", str(file), "60"])
+    fresh = command.main(["recent", str(file), "60"])
     os.utime(file, (time.time() - 90, time.time() - 90))
-    assert (missing, fresh, health.main(["recent", str(file), "60"])) == (1, 0, 1)
+    assert (missing, fresh, command.main(["recent", str(file), "60"])) == (1, 0, 1)
     assert "written 90 s ago, wanted within 60 s" in capsys.readouterr().out
 
 
 def test_warm_up_data_of_another_size_is_not_sent(triton: Triton, repository: Path) -> None:
     (repository / "digits" / "warmup" / "pixels").write_bytes(b"\1")
-    assert health.sample_of(WARM, repository / "digits") == {}
+    assert samples.sample_of(WARM, repository / "digits") == {}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +155,34 @@ def test_warm_up_data_of_another_size_is_not_sent(triton: Triton, repository: Pa
 def test_what_cannot_be_asked_is_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert health.main(arguments) == 1
+    assert command.main(arguments) == 1
     out = capsys.readouterr().out
     assert out.startswith(message)
     assert out.count("\n") == 1
+
+
+def test_a_stub_of_another_server_is_not_looked_at(repository: Path) -> None:
+    assert processes.stubs_of(repository) == processes.Stubs()
+
+
+def test_a_process_that_stays_a_zombie_is_dead_and_the_model_named(triton: Triton, repository: Path) -> None:
+    triton.configs["digits"] = WARM | {"backend": "python", "instance_group": [{"name": "digits_0", "count": 2}]}
+    looks = iter(
+        [processes.Stubs(("digits_0_0",), frozenset({7})), processes.Stubs(("digits_0_0",), frozenset({7, 8}))]
+    )
+    with pytest.raises(UnhealthyError, match=r"^digits: 1 of 2 processes of digits_0 run$"):
+        check_every_stub(repository, triton.url, 2.0, lambda _: next(looks))
+
+
+def test_a_process_that_is_a_zombie_for_a_moment_is_not(triton: Triton, repository: Path) -> None:
+    looks = iter([processes.Stubs((), frozenset({7})), processes.Stubs((), frozenset({8}))])
+    assert check_every_stub(repository, triton.url, 2.0, lambda _: next(looks)) == []
+
+
+def test_an_error_of_a_model_is_no_dead_process_unless_triton_says_so(triton: Triton, repository: Path) -> None:
+    triton.broken = "classify"
+    assert check_every_stub(repository, triton.url, 0.1) == []
+    triton.error = b'{"error":"Stub process \'classify_0_0\' is not healthy."}'
+    with pytest.raises(UnhealthyError, match=r"classify/infer: 500 .*Stub process 'classify_0_0' is not healthy"):
+        check_every_stub(repository, triton.url, 0.1)
+    assert sum(what == "classify infer" for what, _ in triton.requests) > 3

@@ -69,6 +69,11 @@ def serve(
         loaded = policy.load(gateway)
         listen = listen or loaded.services.api
         traces = traces or loaded.traces.collector
+        if not url and loaded.triton.discovery != "static":
+            raise UserError(
+                f'{gateway}: triton.discovery is "{loaded.triton.discovery}", so it names no replica to ask: '
+                "give --url, such as grpc:// and the gateway's listen.internal"
+            )
         if not url:
             server = chosen([Address(replica.http, replica.grpc) for replica in loaded.triton.replicas])
         if not listen:

@@ -96,7 +96,7 @@ def undrain(replica: Replica, policy: Policy = POLICY) -> None:
 
 @app.command()
 def status(policy: Policy = POLICY) -> None:
-    """Print the replicas' state as the running gateway sees them (exit 1 if one is down)."""
+    """Print the replicas' state as the running gateway sees them (exit 1 if one is down, or there is none)."""
     from rich.console import Console
     from rich.table import Table
 
@@ -111,5 +111,7 @@ def status(policy: Policy = POLICY) -> None:
         gets = "no: drained" if state.is_drained else "yes" if state.is_up else "no: down"
         table.add_row(state.name, "up" if state.is_up else "down", gets, str(state.busy))
     Console(highlight=False).print(table)
-    if not all(state.is_up for state in states):
+    if not states:
+        typer.echo("DNS tells no replica")
+    if not states or not all(state.is_up for state in states):
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from ai102.compose.stack import Stack
 from ai102.contract import Contract
 from ai102.contract.answers import asked_from_contract
 from ai102.errors import UserError
-from ai102_runtime.health import PNG
+from ai102_runtime.health.samples import PNG
 
 USER, ROLE = "compose", "caller"
 TEXT = "Is anybody there?"

@@ -24,7 +24,8 @@ def policy_for_stack(text: str, settings: Settings) -> str:
     policy["tls"] = {**policy.get("tls", {}), "certificate": "/run/secrets/gateway_certificate"}
     http, grpc = settings.replica_addresses(8000), settings.replica_addresses(8001)
     policy["triton"] = {
-        **policy.get("triton", {}),
+        **{key: value for key, value in policy.get("triton", {}).items() if key not in ("dns", "mesh")},
+        "discovery": "static",
         "secret_file": "/run/secrets/gateway_secret",
         "replicas": [{"name": name, "http": http[name], "grpc": grpc[name]} for name in http],
     }

@@ -10,15 +10,11 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ai102.contract.mistakes import table_from_file
 from ai102.contract.table import Positive, Table, checked_networks
+from ai102.gateway.discovery import Address, Triton, Word, refuse_doubles
 
 Verb = Literal["infer", "describe", "administer"]
-Balance = Literal["roundrobin", "leastconn", "source"]
-# A role or replica: it becomes an identifier in two proxies' languages and a metric label.
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 # The name of a model, with * for any run of characters.
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=128)]
-# An IPv6 address stands in brackets, as in [::1]:8080.
-Address = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'\\]+$")]
 # Where a collector takes OTLP over HTTP; the protocol's own path is ours to add.
 Collector = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'\\/,]+$")]
@@ -46,29 +42,6 @@ class Tls(Table):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
-
-
-class Replica(Table):
-    """One tritonserver."""
-
-    name: Word = Field(examples=['"a"'])
-    http: Address = Field(examples=['"127.0.0.1:18000"'])
-    grpc: Address = Field(examples=['"127.0.0.1:18001"'])
-    weight: int = Field(1, ge=1, le=256, examples=["1"])
-
-
-class Triton(Table):
-    """The replicas behind the gateway and how requests are spread over them."""
-
-    replicas: tuple[Replica, ...] = Field(min_length=1, examples=["one table [[triton.replicas]] per server"])
-    balance: Balance = Field("leastconn", examples=['"leastconn"'])
-    secret_file: Path = Field(Path("build/gateway/secret"), examples=['"build/gateway/secret"'])
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        _refuse_doubles("replicas", [replica.name for replica in self.replicas])
-        _refuse_doubles("replicas", [place for replica in self.replicas for place in (replica.http, replica.grpc)])
-        return self
 
 
 class Services(Table):
@@ -179,7 +152,7 @@ class Gateway(Table):
         for number, issuer in enumerate(self.issuers):
             if strange := sorted(set(issuer.roles.values()) - set(self.roles)):
                 raise ValueError(f"issuers[{number}].roles gives {strange[0]!r}, no role; the roles are {self._known}")
-        _refuse_doubles("issuers", [issuer.issuer for issuer in self.issuers])
+        refuse_doubles("issuers", [issuer.issuer for issuer in self.issuers])
         return self
 
     def roles_within(self, names: tuple[str, ...]) -> set[str]:
@@ -201,8 +174,3 @@ class Gateway(Table):
 def load(path: Path) -> Gateway:
     """The policy in `path`; UserError has one line per mistake: table and key, what is wrong, what to write."""
     return table_from_file(path, Gateway)
-
-
-def _refuse_doubles(table: str, values: list[str]) -> None:
-    if double := next((value for value in values if values.count(value) > 1), None):
-        raise ValueError(f'{table} has "{double}" twice: each needs its own')

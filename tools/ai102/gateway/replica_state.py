@@ -19,7 +19,12 @@ class ReplicaState:
 
 
 def check_name(gateway: Gateway, name: str) -> None:
-    """UserError for a replica that gateway.toml does not have."""
+    """UserError for a replica that gateway.toml does not have, and where it has none: those drain by leaving."""
+    if gateway.triton.discovery != "static":
+        raise UserError(
+            f'gateway.toml: triton.discovery is "{gateway.triton.discovery}", and only replicas with a name there are '
+            f"drained by hand: a pod that is deleted, or not ready, gets no new calls"
+        )
     names = [replica.name for replica in gateway.triton.replicas]
     if name not in names:
         raise UserError(f"there is no replica {name!r} in gateway.toml; there are {', '.join(names)}")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ai102.contract import Contract
 from ai102.errors import UserError
-from ai102.gateway.policy import Gateway, Replica
+from ai102.gateway.discovery import Replica
+from ai102.gateway.policy import Gateway
 from ai102.gateway.secret import secret_of
 from ai102.serve.server import Server
 from ai102.serve.traces import tracing_arguments
@@ -55,7 +56,7 @@ def serve_replicas(
     Raises UserError when `count` is more than the policy has, or a replica does not become ready the first time;
     one that ends later is started again, at first after half a second, then after up to half a minute.
     """
-    known = gateway.triton.replicas
+    known = gateway.triton.named
     if not 1 <= count <= len(known):
         raise UserError(f"--replicas is {count}; gateway.toml has {len(known)}: add a table [[triton.replicas]]")
     arguments = (*restricting_arguments(secret_of(home / gateway.triton.secret_file)), *extra_arguments)

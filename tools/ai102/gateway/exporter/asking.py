@@ -43,6 +43,11 @@ class Asking(Collector):
         up.add_metric([], 1)
         yield up
         yield self._in_flight(in_flight)
+        if gateway.triton.dns is not None:
+            yield GaugeMetricFamily(
+                "ai102_gateway_replicas_expected", "So many replicas DNS should tell, or more.",
+                value=gateway.triton.dns.expected,
+            )  # fmt: skip
         for name, help_text, field in (
             ("up", "Whether the replica's health checks succeed.", "is_up"),
             ("drained", "Whether the replica is kept from new calls on purpose.", "is_drained"),

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ai102.errors import UserError
+from ai102.gateway.discovery import ASK_EVERY_S, OBSOLETE_AFTER_S
 from ai102.gateway.haproxy import sockets
+from ai102.gateway.haproxy.discovered import states_from_servers
+from ai102.gateway.haproxy.grpc_check import IS_READY, SERVER_READY
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import check_lua, lua_of, places_of, program_at, rendered, services_of
 from ai102.gateway.replica_state import ReplicaState, check_name
@@ -98,10 +101,12 @@ def undrain(gateway: Gateway, home: Path, name: str) -> None:
 
 
 def states(gateway: Gateway, home: Path) -> list[ReplicaState]:
-    """Every replica as the running HAProxy sees it."""
+    """Every replica as the running HAProxy sees it; those that DNS tells are named by their addresses."""
     rows = [row for row in sockets.statistics(folder_of(home)) if row["pxname"] in BACKENDS]
+    if gateway.triton.dns is not None:
+        return states_from_servers(sockets.servers(folder_of(home)), rows, BACKENDS)
     states = []
-    for replica in gateway.triton.replicas:
+    for replica in gateway.triton.servers:
         own = [row for row in rows if row["svname"] == replica.name]
         if own:
             health = next(row["status"] for row in own if row["pxname"] == BACKENDS[0])
@@ -141,7 +146,13 @@ def _cfg(gateway: Gateway, home: Path) -> str:
         listen=gateway.listen,
         tls=_tls(gateway, home),
         balance=gateway.triton.balance,
-        replicas=gateway.triton.replicas,
+        discovery=gateway.triton.discovery,
+        replicas=gateway.triton.servers,
+        dns=gateway.triton.dns,
+        ask_every_s=ASK_EVERY_S,
+        obsolete_after_s=OBSOLETE_AFTER_S,
+        grpc_question=SERVER_READY.hex(),
+        grpc_answer=IS_READY.hex(),
         services=services_of(gateway),
         errors=ERRORS,
         traces=gateway.traces,

@@ -52,6 +52,13 @@ def statistics(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(ask(folder, ADMIN, "show stat").lstrip("# "))))
 
 
+def servers(folder: Path) -> list[dict[str, str]]:
+    """A row for each server of a backend, with its address and host name as they are now; "-" stands for none."""
+    _, head, *rows = ask(folder, ADMIN, "show servers state").strip().splitlines()
+    names = head.removeprefix("# ").split()
+    return [dict(zip(names, row.split(), strict=True)) for row in rows]
+
+
 def workers(folder: Path, *, is_patient: bool = False) -> set[int]:
     """The processes that take requests now, without those that only finish theirs.
 

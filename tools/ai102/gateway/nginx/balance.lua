@@ -12,12 +12,13 @@ local CHECK_TIMEOUT_MS = 2000
 local shared = ngx.shared.gateway_replicas
 -- The gauge of the inferences under way with each model.
 local in_flight = ngx.shared.gateway_in_flight
-local replicas, policy = {}, "leastconn"
+local replicas, policy, is_checked = {}, "leastconn", true
 local owed = {} -- smooth weighted round robin: how much each replica is behind its share, in this worker
 
--- `settings.replicas`: name, weight, and for http and grpc host and port each.
+-- `settings.replicas`: name, weight, and for http and grpc host and port each. A mesh's Service is not checked: which of its
+-- pods are healthy is known to the mesh.
 function balance.load(settings)
-  replicas, policy = settings.replicas, settings.balance
+  replicas, policy, is_checked = settings.replicas, settings.balance, settings.is_checked
 end
 
 -- Of `among`, in turn and by weight.
@@ -94,7 +95,7 @@ function balance.choose(protocol)
     gauges.add(shared, before, -1)
     variables.gateway_replica = ""
     tried[before] = true
-    if balancer.get_last_failure() == "failed" then
+    if is_checked and balancer.get_last_failure() == "failed" then
       shared:set("down:" .. before, true)
     end
   elseif variables.gateway_verb ~= "administer" then
@@ -174,6 +175,9 @@ function balance.start()
     return
   end
   ngx.timer.every(CHECK_EVERY_S, forget_dead_workers)
+  if not is_checked then
+    return
+  end
   for _, replica in ipairs(replicas) do
     ngx.timer.at(0, check, replica)
     ngx.timer.every(CHECK_EVERY_S, check, replica)

@@ -30,8 +30,13 @@ def files(gateway: Gateway, home: Path) -> dict[Path, str]:
     """Every file of the configuration, by its absolute path; `home` is the folder of gateway.toml.
 
     Replicas named by host are looked up now, as nginx does: after their addresses change, render and reload.
-    Raises UserError for a name that has no address and a path that nginx cannot express.
+    Raises UserError for a name that has no address, and for replicas and a path that nginx cannot express.
     """
+    if gateway.triton.dns is not None:
+        raise UserError(
+            'gateway.toml: triton.discovery is "dns", which needs HAProxy: nginx 1.22 reads no SRV records while it '
+            'runs; run the gateway with --proxy haproxy, or write "static" or "mesh"'
+        )
     folder = _folder(home)
     texts = lua_of("nginx", folder)
     texts[folder / "settings.json"] = json.dumps(_settings(gateway, home), indent=1) + "\n"
@@ -98,6 +103,7 @@ def _conf(gateway: Gateway, home: Path) -> str:
         {},
         modules=MODULES,
         listen=gateway.listen,
+        mesh=_mesh_names(gateway),
         limits=gateway.limits,
         services=services_of(gateway),
         socket=_nginx_path(_socket(home)),
@@ -106,11 +112,18 @@ def _conf(gateway: Gateway, home: Path) -> str:
     )
 
 
+def _mesh_names(gateway: Gateway) -> dict[str, str]:
+    """A mesh knows its Services by the name that a call asks for; empty without a mesh."""
+    mesh = gateway.triton.mesh
+    return {protocol: place.rpartition(":")[0] for protocol, place in (mesh.model_dump() if mesh else {}).items()}
+
+
 def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
     """What the Lua of nginx needs to know."""
     limits = gateway.limits
     return places_of(gateway, home) | {
         "balance": gateway.triton.balance,
+        "is_checked": gateway.triton.mesh is None,
         "replicas": [
             {
                 "name": replica.name,
@@ -118,7 +131,7 @@ def _settings(gateway: Gateway, home: Path) -> dict[str, Any]:
                 "http": _host_and_port(f"replica {replica.name}: http", replica.http),
                 "grpc": _host_and_port(f"replica {replica.name}: grpc", replica.grpc),
             }
-            for replica in gateway.triton.replicas
+            for replica in gateway.triton.servers
         ],
         "services": {name: name for name in services_of(gateway)},
         "requests_per_10s": limits.requests_per_10s,
