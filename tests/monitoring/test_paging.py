@@ -13,6 +13,7 @@ from ai102.contract.serving import Goals
 from ai102.gateway import certs, replicas
 from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.running import PROXIES, Runner
+from ai102.gateway.watch import drain
 from ai102.serve.server import Server
 from ai102_runtime.seal.private import private_file
 from tests.e2e.conftest import write_repository
@@ -27,6 +28,7 @@ PAGE_WITHIN_S = 180.0
 # So long after the page nothing more may have come; a group's next turn is after 10 s.
 QUIET_S = 25.0
 PAGES = "/platform/page"
+BOTH_UP = 'count(ai102_gateway_replica_up == 1) == 2 and on () count(up{job="triton"} == 1) == 2'
 # Some 40 calls a second are load enough, and fewer than one subject may make.
 REST_S = 0.05
 
@@ -73,8 +75,7 @@ def stack(servers: list[Server], home: Home, tmp_path_factory: pytest.TempPathFa
             Runner(gateway, home.folder, count=exporter.take),
             started(tmp_path_factory.mktemp("monitoring"), targets) as stack,
         ):
-            both_up = 'count(ai102_gateway_replica_up == 1) == 2 and on () count(up{job="triton"} == 1) == 2'
-            wait_until(lambda: bool(stack.query(both_up)), "both replicas are up", within_s=30)
+            wait_until(lambda: bool(stack.query(BOTH_UP)), "both replicas are up", within_s=30)
             yield stack
     finally:
         exporter.stop()
@@ -120,14 +121,38 @@ def test_a_replica_that_comes_back_at_once_and_a_pause_of_traffic_page_nobody(
     with steady(home, caller, "rest", threads=2, rest_s=REST_S) as load:
         load.wait_for(20)
         killed(servers[1])
-        wait_until(lambda: bool(stack.query('replica:down{replica="b"}')), "it is seen", within_s=30)
+        wait_until(lambda: is_down(stack, "b"), "it is seen", within_s=30)
         servers[1].stop(at_once=True)
         servers[1].start()
-        wait_until(lambda: not stack.query('replica:down{replica="b"}'), "it is back", within_s=60)
+        wait_until(lambda: not is_down(stack, "b"), "it is back", within_s=60)
     arrivals = 'pipeline:arrivals:rate1m{pipeline="echo"}'
     wait_until(lambda: stack.query(f"{arrivals} < 0.01") != [], "the traffic has paused", within_s=90)
     assert [row["metric"] for row in stack.query('ALERTS{alertstate="firing", severity="page"}')] == []
     assert stack.receiver.notifications[before:] == []
+
+
+def test_a_rolling_restart_fires_no_alert_and_fails_no_call(stack: Stack, servers: list[Server], home: Home) -> None:
+    """As docs/gateway.md has it: drain a replica, restart it, let it have calls again; then the next one."""
+    caller = home.tokens.token("ann", [CALLER])
+    before, began = len(stack.receiver.notifications), time.monotonic()
+    with steady(home, caller, "grpc", threads=2, rest_s=REST_S) as load:
+        for name, server in zip("ab", servers, strict=True):
+            load.wait_for(20)
+            drain(home.gateway, home.folder, "haproxy", name, wait_s=20)
+            server.stop()
+            wait_until(lambda: not stack.query(BOTH_UP), f"Prometheus sees that {name} is away", within_s=30)
+            server.start()
+            PROXIES["haproxy"].undrain(home.gateway, home.folder, name)
+            wait_until(lambda: bool(stack.query(BOTH_UP)), f"{name} is back", within_s=60)
+    since_s = int(time.monotonic() - began) + 1
+    fired = stack.query(f'count_over_time(ALERTS{{alertstate="firing"}}[{since_s}s])')
+    assert [row["metric"] for row in fired] == []
+    assert stack.receiver.notifications[before:] == []
+    assert load.failures == []
+
+
+def is_down(stack: Stack, replica: str) -> bool:
+    return bool(stack.query(f'replica:down{{replica="{replica}"}}'))
 
 
 def test_a_dead_node_silences_what_ran_on_it(stack: Stack) -> None:
