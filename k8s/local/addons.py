@@ -45,7 +45,7 @@ ADDONS = (
             "ghcr.io/kedacore/keda": ("keda", "keda-operator"),
             "ghcr.io/kedacore/keda-metrics-apiserver": ("keda", "keda-adapter"),
         },
-        ("keda", "manifests", "default"),
+        ("keda", "manifests", "minimal"),
         ("v1beta1.external.metrics.k8s.io",),
     ),
 )

@@ -49,7 +49,7 @@ def leftovers(plan: Plan) -> list[str]:
     lines = [f"namespace {name}" for name in network.left_of(plan)]
     lines += [f"control group {group}" for group in cgroups.left_of(plan)]
     lines += [f"disk {device}" for device in disk.loops_of(plan)]
-    lines += [f"mount {line.split()[4]}" for line in mounts if str(plan.folder) in line or plan.name in line.split()[4]]
+    lines += [f"mount {line.split()[4]}" for line in mounts if f"{plan.folder}/" in line]
     lines += [f"process {pid}: {command}" for pid, command in _processes(plan)]
     if plan.folder.exists():
         lines.append(f"folder {plan.folder}")
