@@ -38,7 +38,7 @@ def power_off(plan: Plan, machine: Machine) -> None:
     """A machine that loses its power: no farewell reaches the others, and its network is silent."""
     network.cut(plan, machine)
     machines.switch_off(plan, machine)
-    network.remove_namespace(plan.namespace(machine))
+    network.unplug(plan, machine)
     if machine in NODES:
         cgroups.remove(plan, machine)
 

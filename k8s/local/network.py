@@ -70,6 +70,16 @@ def cut(plan: Plan, machine: Machine) -> None:
     _ip("-n", plan.switch, "link", "set", port_of(machine), "down")
 
 
+def unplug(plan: Plan, machine: Machine) -> None:
+    """Remove its cable and its namespace. Nothing may run there any more.
+
+    The kernel keeps the namespace for as long as it repeats the last packets of killed programs, and a cable with it.
+    """
+    if port_of(machine) in _links(plan.switch):
+        _ip("-n", plan.switch, "link", "delete", port_of(machine))
+    remove_namespace(plan.namespace(machine))
+
+
 def join(plan: Plan, machine: Machine) -> None:
     _ip("-n", plan.switch, "link", "set", port_of(machine), "up")
 

@@ -102,7 +102,7 @@ def test_a_networkpolicy_refuses_a_stranger_and_lets_a_friend_pass(
     assert statuses("stranger") == [200] * len(addresses)
     api.apply(cluster, programs.kubectl, workload.only_friends())
     waited_s = seconds_until(lambda: statuses("stranger") == [None] * len(addresses), "the stranger is refused", 60)
-    note(f"{waited_s:5.1f} s  from NetworkPolicy to refused on all nodes (3 tries of 2 s each)")
+    note(f"{waited_s:5.1f} s  from NetworkPolicy to refused on all nodes")
     assert statuses("friend") == [200] * len(addresses)
     kubectl = programs.kubectl
     api.kubectl(cluster, kubectl, "delete", "networkpolicy", "only-friends", "-n", workload.NAMESPACE)
