@@ -65,6 +65,9 @@ def controller_manager(plan: Plan, programs: Programs) -> Component:
         "root-ca-file": pki / "ca.crt",
         "cluster-signing-cert-file": pki / "ca.crt",
         "cluster-signing-key-file": pki / "ca.key",
+        # It makes the accounts of its parts first; by the default of 20 calls a second that takes 5 s.
+        "kube-api-qps": "200",
+        "kube-api-burst": "400",
         "node-monitor-period": f"{NODE_CHECK_S}s",
         "node-monitor-grace-period": f"{NODE_GRACE_S}s",
         "horizontal-pod-autoscaler-sync-period": f"{SCALING_S}s",

@@ -77,6 +77,11 @@ def first_process(plan: Plan, machine: Machine) -> Process | None:
 def switch_off(plan: Plan, machine: Machine) -> None:
     """End everything in it at once, as by pulling its plug. Raises UserError when something does not end."""
     ends = time.monotonic() + END_TIMEOUT_S
+    if (first := first_process(plan, machine)) is not None:
+        # It ends last. Whoever waits for a component outside must live until then, or the machine waits for this
+        # machine's own first process to collect it.
+        send(first, signal.SIGKILL)
+        wait_for_end([first], END_TIMEOUT_S)
     while left := processes_left(plan, machine):  # again, for what one of them started meanwhile
         for process in left:
             send(process, signal.SIGKILL)
