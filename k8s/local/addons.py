@@ -37,6 +37,12 @@ ADDONS = (
         ("metrics-server", "manifests", "base"),
         ("v1beta1.metrics.k8s.io",),
     ),
+    Addon(
+        "kube-state-metrics",
+        "kube-system",
+        {"registry.k8s.io/kube-state-metrics/kube-state-metrics": ("kube-state-metrics", "kube-state-metrics")},
+        ("kube-state-metrics", "manifests", ""),
+    ),
     Addon("prometheus", "monitoring", {"prometheus": ("prometheus", "prometheus")}),
     Addon(
         "keda",

@@ -60,7 +60,9 @@ def test_addons_are_installed_in_the_order_of_the_table() -> None:
 
 
 def test_an_unknown_addon_is_told_with_those_that_are_known() -> None:
-    with pytest.raises(UserError, match='no add-on "grafana": the add-ons are metrics-server, prometheus, keda'):
+    with pytest.raises(
+        UserError, match='no add-on "grafana": the add-ons are metrics-server, kube-state-metrics, prometheus, keda'
+    ):
         addons.named(["grafana"])
 
 
