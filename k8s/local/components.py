@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from ai102 import artifact
 from ai102.errors import UserError
 from k8s.local import machines
 from k8s.local.plan import MACHINES, Machine, Plan
-from k8s.local.processes import Process, children_of, end, identified, is_running, wait_for_end
+from k8s.local.processes import Process, children_of, end, identified, is_running, send, wait_for_end
 
 END_TIMEOUT_S = 10.0
 LAST_LINES = 15
@@ -96,6 +97,14 @@ def stop(record: Record) -> None:
     """End it in order. Raises UserError when it does not end."""
     if (process := record.process) and (end([process], END_TIMEOUT_S) or wait_for_end([record.holder], END_TIMEOUT_S)):
         raise UserError(f"{record.machine}: {record.name} (process {process.pid}) does not end")
+
+
+def resume(plan: Plan) -> None:
+    """Let go on what a fault has stopped; nsenter stops with the component that it holds."""
+    for record in records(plan):
+        for process in (record.process, record.holder):
+            if process is not None:
+                send(process, signal.SIGCONT)
 
 
 def records(plan: Plan) -> list[Record]:

@@ -42,8 +42,7 @@ def pause_control_plane(plan: Plan) -> None:
 
 
 def resume_control_plane(plan: Plan) -> None:
-    for process in _control_plane(plan):
-        processes.send(process, signal.SIGCONT)
+    components.resume(plan)
 
 
 def fill_disk(plan: Plan, node: Machine) -> None:

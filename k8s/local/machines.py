@@ -19,6 +19,7 @@ from k8s.local.processes import Process, identified, send, wait_for_end
 
 INIT = Path(init.__file__)
 START_TIMEOUT_S = 20.0
+COLLECTED_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 20.0
 # Every kind of namespace but that of users; the namespace of control groups stays this machine's.
 KINDS = ("--mount", "--uts", "--ipc", "--pid")
@@ -78,10 +79,13 @@ def switch_off(plan: Plan, machine: Machine) -> None:
     """End everything in it at once, as by pulling its plug. Raises UserError when something does not end."""
     ends = time.monotonic() + END_TIMEOUT_S
     if (first := first_process(plan, machine)) is not None:
-        # It ends last. Whoever waits for a component outside must live until then, or the machine waits for this
-        # machine's own first process to collect it.
+        # It ends last, when every component has been collected by who waits for it outside (components.py). Whoever
+        # was stopped by a fault must go on for that. Killed with the others, they would leave it to a process that
+        # looks every few seconds.
         send(first, signal.SIGKILL)
-        wait_for_end([first], END_TIMEOUT_S)
+        for process in processes_left(plan, machine):
+            send(process, signal.SIGCONT)
+        wait_for_end([first], COLLECTED_TIMEOUT_S)
     while left := processes_left(plan, machine):  # again, for what one of them started meanwhile
         for process in left:
             send(process, signal.SIGKILL)

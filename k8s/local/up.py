@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from k8s.local import (
     manifests,
     network,
     pki,
-    processes,
 )
 from k8s.local import node as nodes
 from k8s.local import registry as registries
@@ -75,7 +73,7 @@ def up(plan: Plan, cache: Cache, say: Say, wanted: Sequence[Addon] = ()) -> list
     run = Up(plan, cache, Programs.of(cache), say)
     sandbox, dns = (images.image_of(program) for program in (run.programs.pause, run.programs.coredns))
     _machines(run)
-    _resume(plan)
+    components.resume(plan)
     # What waits for nothing starts first, and together.
     run.start(control_plane.etcd(plan, run.programs))
     run.start(control_plane.api_server(plan, run.programs))
@@ -127,13 +125,6 @@ def _nodes(run: Up, dns: str) -> None:
     run.reached(f"{len(NODES)} nodes Ready")
     run.wait(lambda: _all_pods_ready(plan), f"the pods of {SYSTEM} are ready", PODS_TIMEOUT_S)
     run.reached("DNS ready")
-
-
-def _resume(plan: Plan) -> None:
-    """Let go on what a fault has stopped."""
-    for record in components.records(plan):
-        if process := record.process:
-            processes.send(process, signal.SIGCONT)
 
 
 def _has_containerd(plan: Plan, machine: Machine) -> bool:

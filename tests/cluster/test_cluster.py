@@ -80,8 +80,9 @@ def test_a_service_is_reached_from_pods_and_nodes(cluster: Plan, answers: list[a
     address = address_of(cluster, "services", "answer")
     places = [pod_network(cluster, workload.NAMESPACE, name) for name in workload.FRIENDS]
     for network in (*places, *(node_network(cluster, node.name) for node in NODES)):
-        statuses = [status_of(network, address, 80, "/health") for _ in range(9)]
-        assert statuses == [200] * 9
+        # kube-proxy may have the pods a second after they are ready.
+        until(lambda: status_of(network, address, 80, "/health") == 200, "the Service answers", 10)  # noqa: B023
+        assert [status_of(network, address, 80, "/health") for _ in range(9)] == [200] * 9
 
 
 def test_pods_of_all_nodes_are_reached_by_the_client(cluster: Plan, answers: list[api.Pod]) -> None:
@@ -155,6 +156,12 @@ def test_a_paused_control_plane_answers_again_when_it_is_resumed(cluster: Plan, 
     assert status_of(node_network(cluster, "n1"), address, 80, "/health") == 200  # what runs goes on
     faults.inject(cluster, "resume-control-plane", "")
     until(lambda: api.is_ready(cluster), "the API server is ready", READY_WITHIN_S)
+
+
+def test_a_paused_control_plane_goes_on_with_up(cluster: Plan, cache: Cache) -> None:
+    faults.inject(cluster, "pause-control-plane", "")
+    assert up.up(cluster, cache, lambda _: None) == []
+    assert api.is_ready(cluster)
 
 
 def test_the_pods_of_a_dead_node_are_replaced_and_the_node_comes_back(

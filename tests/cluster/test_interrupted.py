@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from k8s.local import cgroups, components, down, machines, network
+from ai102.parts import Cache
+from k8s.local import cgroups, components, down, faults, machines, network, up
 from k8s.local.plan import CONTROL, NODES, ROOT, Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
@@ -58,6 +59,16 @@ def test_nothing_is_left_after_a_kill_in_the_middle_of_up(plan: Plan, moment: st
     assert down.leftovers(plan) == []
     assert settings() == before
     note(f"{waited_s:5.1f} s  down after a kill at {moment}")
+
+
+def test_a_paused_cluster_is_taken_down(plan: Plan, cache: Cache) -> None:
+    up.up(plan, cache, lambda _: None)
+    faults.inject(plan, "pause-control-plane", "")
+    faults.inject(plan, "cut-network", "n1")
+    faults.inject(plan, "kill-node", "n2")
+    waited_s = seconds_until(lambda: down.down(plan) is None, "it is down", 1)
+    assert down.leftovers(plan) == []
+    note(f"{waited_s:5.1f} s  down of a cluster that is paused, cut and short of a node")
 
 
 def test_down_of_no_cluster_does_nothing(plan: Plan) -> None:
