@@ -53,7 +53,6 @@ containers-test: engine  ## the tests of images, registry and stack; they need D
 
 cluster: setup  ## a real three-node Kubernetes in network namespaces of this machine; it needs root
 	@$(BIN)/ai102 parts build --for cluster
-	@$(BIN)/ai102 parts build docker-registry
 	@$(BIN)/python -m k8s.local up $(ARGS)
 
 cluster-down: setup  ## end that Kubernetes and remove all of it

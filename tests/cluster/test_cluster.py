@@ -85,6 +85,12 @@ def test_a_service_is_reached_from_pods_and_nodes(cluster: Plan, answers: list[a
         assert [status_of(network, address, 80, "/health") for _ in range(9)] == [200] * 9
 
 
+def test_a_service_is_reached_by_the_client_at_a_port_of_every_node(cluster: Plan, answers: list[api.Pod]) -> None:
+    for node in NODES:
+        network, address = client_network(cluster), node.address
+        until(lambda: status_of(network, address, workload.NODE_PORT, "/health") == 200, "it answers", 10)  # noqa: B023
+
+
 def test_pods_of_all_nodes_are_reached_by_the_client(cluster: Plan, answers: list[api.Pod]) -> None:
     for pod in answers:
         address = address_of(cluster, "pods", pod.name)

@@ -5,6 +5,7 @@ from typing import Any
 
 NAMESPACE = "probe"
 PORT = 8080
+NODE_PORT = 30080
 COREFILE = ".:1053 {\n    health :8080 {\n        lameduck 2s\n    }\n    ready :8181\n}\n"
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
@@ -61,7 +62,8 @@ def deployment(image: str) -> dict[str, Any]:
 
 
 def service() -> dict[str, Any]:
-    spec = {"selector": {"app": "answer"}, "ports": [{"name": "http", "port": 80, "targetPort": PORT}]}
+    ports = [{"name": "http", "port": 80, "targetPort": PORT, "nodePort": NODE_PORT}]
+    spec = {"type": "NodePort", "selector": {"app": "answer"}, "ports": ports}
     return {"apiVersion": "v1", "kind": "Service", "metadata": _named("answer"), "spec": spec}
 
 
