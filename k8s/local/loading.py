@@ -30,7 +30,7 @@ def load(plan: Plan, references: Sequence[str], say: Callable[[str], None]) -> N
         raise UserError("there is no image of ours to load: `make image` builds them")
     for image in images:
         (name,) = registry.push(plan, [image])
-        _remember(plan, {image.reference.rpartition(":")[0]: name})
+        remember(plan, {image.reference.rpartition(":")[0]: name})
         say(name)
 
 
@@ -65,7 +65,8 @@ def _saved(docker: Docker, reference: str) -> Image:
     return saved_image(docker, reference, SAVED / name.replace("/", "-"))
 
 
-def _remember(plan: Plan, names: Mapping[str, str]) -> None:
+def remember(plan: Plan, names: Mapping[str, str]) -> None:
+    """Keep names with digests for `apply`, beside those that are kept."""
     artifact.write_text(_file(plan), json.dumps({**loaded(plan), **names}, indent=1, sort_keys=True) + "\n")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from k8s.local import api, namespaces
 from k8s.local.plan import CLIENT, DNS_SERVICE, MACHINES, Plan
+from tests.cluster.workload import NAMESPACE
 
 TIMEOUT_S = 2.0
 A_RECORD, INTERNET = 1, 1
@@ -23,17 +24,24 @@ def node_network(plan: Plan, name: str) -> Path:
     return namespaces.path_of(plan.namespace(machine))
 
 
-def pod_network(plan: Plan, namespace: str, name: str) -> Path:
-    """The network of a running pod: that of any process in its control group."""
-    identity = api.get(plan, f"/api/v1/namespaces/{namespace}/pods/{name}")["metadata"]["uid"]
+def pod_network(plan: Plan, name: str) -> Path:
+    """The network of a running pod: that of any of its processes."""
+    return processes_of_pod(plan, name)[0] / "ns" / "net"
+
+
+def processes_of_pod(plan: Plan, name: str) -> list[Path]:
+    """The folders in /proc of the processes in the control group of a pod of the workload; there is at least one."""
+    identity = api.get(plan, f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")["metadata"]["uid"]
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 if identity in (entry / "cgroup").read_text(encoding="utf-8"):
-                    return entry / "ns" / "net"
+                    processes.append(entry)
             except OSError:  # it has ended
                 continue
-    raise AssertionError(f"no process of {namespace}/{name} runs")
+    assert processes, f"no process of {name} runs"
+    return processes
 
 
 def resolve(network: Path, name: str) -> list[str]:

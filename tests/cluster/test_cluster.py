@@ -1,16 +1,19 @@
 """A real cluster: nodes, names, Services and NetworkPolicies work, `up` again changes nothing, and faults are seen."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from ai102.errors import UserError
 from ai102.parts import Cache
-from k8s.local import api, components, faults, images, registry, status, up
+from k8s.local import api, components, faults, images, loading, registry, status, up
 from k8s.local.components import Component
 from k8s.local.plan import CLIENT, NODES, Plan, node_named
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import workload
-from tests.cluster.asking import client_network, node_network, pod_network, resolve, status_of
+from tests.cluster.asking import client_network, node_network, pod_network, processes_of_pod, resolve, status_of
 from tests.cluster.conftest import note, seconds_until
 
 READY_WITHIN_S = 90.0
@@ -29,7 +32,11 @@ def answers(cluster: Plan, programs: Programs) -> list[api.Pod]:
 
 
 def answering(plan: Plan) -> list[api.Pod]:
-    return [pod for pod in api.pods(plan, workload.NAMESPACE) if pod.name.startswith("answer-")]
+    return pods_named(plan, "answer-")
+
+
+def pods_named(plan: Plan, start: str) -> list[api.Pod]:
+    return [pod for pod in api.pods(plan, workload.NAMESPACE) if pod.name.startswith(start)]
 
 
 def is_rolled_out(plan: Plan) -> bool:
@@ -70,7 +77,7 @@ def test_images_were_pulled_by_digest(cluster: Plan, answers: list[api.Pod]) -> 
 
 
 def test_a_pod_resolves_the_name_of_a_service(cluster: Plan, answers: list[api.Pod]) -> None:
-    friend = pod_network(cluster, workload.NAMESPACE, "friend")
+    friend = pod_network(cluster, "friend")
     name = f"answer.{workload.NAMESPACE}.svc.cluster.local"
     assert resolve(friend, name) == [address_of(cluster, "services", "answer")]
     assert resolve(friend, "no-such.svc.cluster.local") == []
@@ -78,7 +85,7 @@ def test_a_pod_resolves_the_name_of_a_service(cluster: Plan, answers: list[api.P
 
 def test_a_service_is_reached_from_pods_and_nodes(cluster: Plan, answers: list[api.Pod]) -> None:
     address = address_of(cluster, "services", "answer")
-    places = [pod_network(cluster, workload.NAMESPACE, name) for name in workload.FRIENDS]
+    places = [pod_network(cluster, name) for name in workload.FRIENDS]
     for network in (*places, *(node_network(cluster, node.name) for node in NODES)):
         # kube-proxy may have the pods a second after they are ready.
         until(lambda: status_of(network, address, 80, "/health") == 200, "the Service answers", 10)  # noqa: B023
@@ -103,7 +110,7 @@ def test_a_networkpolicy_refuses_a_stranger_and_lets_a_friend_pass(
     addresses = [address_of(cluster, "pods", pod.name) for pod in answers]
 
     def statuses(who: str) -> list[int | None]:
-        network = pod_network(cluster, workload.NAMESPACE, who)
+        network = pod_network(cluster, who)
         return [status_of(network, address, workload.PORT, "/health") for address in addresses]
 
     assert statuses("stranger") == [200] * len(addresses)
@@ -114,6 +121,22 @@ def test_a_networkpolicy_refuses_a_stranger_and_lets_a_friend_pass(
     kubectl = programs.kubectl
     api.kubectl(cluster, kubectl, "delete", "networkpolicy", "only-friends", "-n", workload.NAMESPACE)
     until(lambda: statuses("stranger") == [200] * len(addresses), "the stranger is let in again", 60)
+
+
+def test_an_overlay_is_applied_with_digests_also_in_image_volumes(
+    cluster: Plan, programs: Programs, answers: list[api.Pod], tmp_path: Path
+) -> None:
+    made = [images.image_of(program) for program in (programs.pause, programs.coredns)]
+    loading.remember(cluster, {image.reference.rpartition(":")[0]: registry.name_of(image) for image in made})
+    (tmp_path / "kustomization.yaml").write_text("resources: [reader.pod.yaml]\n")
+    (tmp_path / "reader.pod.yaml").write_text(
+        json.dumps(workload.reader("ai102-cluster/pause", "ai102-cluster/coredns"))
+    )
+    loading.apply(cluster, programs.kubectl, tmp_path)
+    until(lambda: any(pod.is_ready for pod in pods_named(cluster, "reader")), "the reader is ready", READY_WITHIN_S)
+    files = [process / "root" / "models" / "bin" / "coredns" for process in processes_of_pod(cluster, "reader")]
+    assert [file.stat().st_size for file in files if file.exists()] == [programs.coredns.stat().st_size]
+    api.kubectl(cluster, programs.kubectl, "delete", "pod", "reader", "-n", workload.NAMESPACE, "--grace-period=1")
 
 
 def test_logs_and_commands_reach_the_kubelet(cluster: Plan, programs: Programs, answers: list[api.Pod]) -> None:

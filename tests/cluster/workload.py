@@ -73,6 +73,14 @@ def pod(name: str, image: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
 
 
+def reader(image: str, mounted: str) -> dict[str, Any]:
+    """A pod that has the files of another image at /models."""
+    document = pod("reader", image)
+    document["spec"]["containers"][0]["volumeMounts"] = [{"name": "models", "mountPath": "/models"}]
+    document["spec"]["volumes"] = [{"name": "models", "image": {"reference": mounted, "pullPolicy": "IfNotPresent"}}]
+    return document
+
+
 def only_friends() -> str:
     """The answering pods are reached by the friend alone."""
     source = {"podSelector": {"matchLabels": {"app": "friend"}}}
