@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test
+.PHONY: help setup engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test
 
 BIN := .venv/bin
 MODEL ?=
@@ -51,6 +51,16 @@ compose: engine  ## the whole stack in containers, behind https://localhost:8080
 containers-test: engine  ## the tests of images, registry and stack; they need Docker and root
 	$(BIN)/pytest -q -m containers tests/containers
 
+cluster: setup  ## a real three-node Kubernetes in network namespaces of this machine; it needs root
+	@$(BIN)/ai102 parts build --for cluster
+	@$(BIN)/python -m k8s.local up $(ARGS)
+
+cluster-down: setup  ## end that Kubernetes and remove all of it
+	@$(BIN)/python -m k8s.local down $(ARGS)
+
+cluster-test: setup  ## the tests of that Kubernetes, on a cluster of their own; they need root
+	$(BIN)/pytest -q -m cluster tests/cluster
+
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo
 
@@ -70,13 +80,13 @@ verify-gpu: setup  ## with a GPU and TensorRT: build the plans, run them, compar
 	@$(BIN)/ai102 engine verify-gpu
 
 check: setup  ## format, lint, types, drift of generated files, fast tests
-	$(BIN)/ruff format --check tools tests loadtest
-	$(BIN)/ruff check tools tests loadtest
+	$(BIN)/ruff format --check tools tests loadtest k8s
+	$(BIN)/ruff check tools tests loadtest k8s
 	$(BIN)/mypy
 	$(BIN)/ai102 configure --check
 	$(BIN)/ai102 dashboards render --check
 	$(BIN)/ai102 monitoring render --check
-	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers"
+	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers and not cluster"
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \
@@ -87,12 +97,12 @@ proxies:  ## install the Debian packages that the tests use, or list them
 	@tools/proxies.sh
 
 e2e: engine  ## the tests that start a real tritonserver
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers"
-	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers and not cluster"
+	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster"
 
 format: setup  ## format the code
-	$(BIN)/ruff format tools tests loadtest
-	$(BIN)/ruff check --fix tools tests loadtest
+	$(BIN)/ruff format tools tests loadtest k8s
+	$(BIN)/ruff check --fix tools tests loadtest k8s
 
 constraints:  ## pin the version that pip chose for every indirect dependency
 	@tools/setup.sh --unpinned

@@ -16,6 +16,20 @@ RUNTIME = TOOLS / "ai102_runtime"
 # Within the package that runs inside the server, in the same way.
 RUNTIME_FLOORS = [["data_types", "health"], ["transforms", "onnx", "seal"], ["steps"], ["models"]]
 RUNTIME_DEPENDENCIES = {"onnxruntime", "PIL", "tokenizers", "cryptography"}
+# The cluster on this machine, in the same way; of ai102 it takes a few packages.
+CLUSTER = ROOT / "k8s" / "local"
+CLUSTER_FLOORS = [
+    ["init", "plan", "processes", "timings", "waiting"],
+    ["cgroups", "disk", "kernel", "namespaces", "pki"],
+    ["api", "images", "network", "programs"],
+    ["machines", "manifests"],
+    ["components"],
+    ["control_plane", "node", "registry"],
+    ["addons", "down", "loading"],
+    ["faults", "status", "up"],
+    ["__main__"],
+]
+CLUSTER_TAKES = {"artifact", "errors", "images", "parts"}
 FRAMEWORKS = {"torch", "onnx", "onnxscript", "tensorrt", "transformers", "sklearn"}
 MODULES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py", PACKAGE / "__main__.py"})
 WHILE_REQUESTS_FLOW = [
@@ -120,6 +134,15 @@ def test_a_part_of_the_runtime_imports_only_from_lower_floors(file: Path) -> Non
     part = file.parent.name
     imported = {name.split(".")[1] for name in imports(file) if name.startswith("ai102_runtime.")} - {part}
     assert {name for name in imported if floor_of[name] >= floor_of[part]} == set()
+
+
+@pytest.mark.parametrize("file", sorted(CLUSTER.glob("*.py")), ids=identifier)
+def test_a_module_of_the_local_cluster_imports_only_from_lower_floors(file: Path) -> None:
+    floor_of = {module: number for number, modules in enumerate(CLUSTER_FLOORS) for module in modules}
+    names = list(imports(file))
+    own = {name.split(".")[2] for name in names if name.startswith("k8s.local.")}
+    assert {name for name in own if floor_of[name] >= floor_of.get(file.stem, 0)} == set()
+    assert {name.split(".")[1] for name in names if name.startswith("ai102.")} - CLUSTER_TAKES == set()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "model_repository").glob("*/*/*.py")), ids=identifier)

@@ -53,7 +53,9 @@ class _Hashing(io.RawIOBase):
         return view.nbytes
 
 
-def write_layer(path: Path, folders: Sequence[str], files: Sequence[RepositoryFile]) -> Blob:
+def write_layer(
+    path: Path, folders: Sequence[str], files: Sequence[RepositoryFile], file_mode: int = FILE_MODE
+) -> Blob:
     """Write the tar archive of these folders and files to `path`; both are taken in the order given."""
     with path.open("wb") as raw:
         hashing = _Hashing(raw)
@@ -62,7 +64,7 @@ def write_layer(path: Path, folders: Sequence[str], files: Sequence[RepositoryFi
                 archive.addfile(_member(f"{folder}/", 0, FOLDER_MODE, tarfile.DIRTYPE))
             for file in files:
                 with file.source.open("rb") as content:
-                    archive.addfile(_member(file.path, file.size, FILE_MODE, tarfile.REGTYPE), content)
+                    archive.addfile(_member(file.path, file.size, file_mode, tarfile.REGTYPE), content)
     return Blob(hashing.digest.hexdigest(), hashing.size)
 
 

@@ -53,12 +53,16 @@ class Image:
         return config
 
 
-def config_of(labels: Mapping[str, str], layers: Sequence[Blob]) -> bytes:
-    """The configuration of an image that only holds files: no command, no user, no environment."""
+def config_of(labels: Mapping[str, str], layers: Sequence[Blob], settings: Mapping[str, object]) -> bytes:
+    """The configuration of an image: without `settings` it only holds files, with no command, user or environment.
+
+    `settings` are keys of the specification's `config`, such as Entrypoint.
+    """
+    config: dict[str, object] = {**settings, "Labels": dict(sorted(labels.items()))}
     return _canonical(
         {
             "architecture": "amd64",
-            "config": {"Labels": dict(sorted(labels.items()))},
+            "config": config,
             "created": EPOCH,
             "history": [{"created": EPOCH, "created_by": "ai102 image models"} for _ in layers],
             "os": "linux",
@@ -67,9 +71,22 @@ def config_of(labels: Mapping[str, str], layers: Sequence[Blob]) -> bytes:
     )
 
 
-def write_image(folder: Path, reference: str, labels: Mapping[str, str], layers: Sequence[Blob]) -> Image:
+def write_image(
+    folder: Path,
+    reference: str,
+    labels: Mapping[str, str],
+    layers: Sequence[Blob],
+    settings: Mapping[str, object] | None = None,
+) -> Image:
     """Complete a layout in whose blobs the layers lie already."""
-    config = _write_blob(folder, config_of(labels, layers))
+    return write_layout(folder, reference, config_of(labels, layers, settings or {}), layers, labels)
+
+
+def write_layout(
+    folder: Path, reference: str, configuration: bytes, layers: Sequence[Blob], annotations: Mapping[str, str]
+) -> Image:
+    """The same for a configuration that exists, as it is."""
+    config = _write_blob(folder, configuration)
     manifest = _write_blob(
         folder,
         _canonical(
@@ -78,7 +95,7 @@ def write_image(folder: Path, reference: str, labels: Mapping[str, str], layers:
                 "mediaType": MANIFEST_TYPE,
                 "config": _descriptor(CONFIG_TYPE, config),
                 "layers": [_descriptor(MEDIA_TYPE, layer) for layer in layers],
-                "annotations": dict(sorted(labels.items())),
+                "annotations": dict(sorted(annotations.items())),
             }
         ),
     )

@@ -1,0 +1,1 @@
+"""Kubernetes: manifests in base/, components/ and overlays/; local/ is a cluster on this machine."""

@@ -1,0 +1,70 @@
+"""What the tests of the cluster share: a cluster of their own, beside one that may be up, and what they ask of it."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ai102.errors import UserError
+from ai102.parts import Cache
+from k8s.local import down, up
+from k8s.local.plan import ROOT, Plan
+from k8s.local.programs import Programs, lacking
+from k8s.local.waiting import until
+
+FIGURES = ROOT / "build" / "cluster-figures.txt"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder bears the marker."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("cluster")
+
+
+@pytest.fixture(scope="session")
+def cache() -> Cache:
+    return Cache.of(os.environ)
+
+
+@pytest.fixture(scope="session")
+def programs(cache: Cache) -> Programs:
+    """The programs; whoever lacks something skips with the reason."""
+    if lacks := lacking():
+        pytest.skip("; ".join(lacks))
+    try:
+        return Programs.of(cache)
+    except UserError as err:
+        pytest.skip(str(err))
+
+
+@pytest.fixture(scope="module")
+def cluster(programs: Programs, cache: Cache) -> Iterator[Plan]:
+    """A cluster that is up; nothing of it is left at the end."""
+    plan = Plan.named("ai102-test")
+    down.down(plan)
+    try:
+        up.up(plan, cache, note)
+        yield plan
+    finally:
+        down.down(plan)
+    assert down.leftovers(plan) == []
+
+
+def note(line: str) -> None:
+    """A figure for people: in the output of the test, and kept in build/cluster-figures.txt."""
+    sys.stdout.write(f"{line}\n")
+    FIGURES.parent.mkdir(exist_ok=True)
+    with FIGURES.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def seconds_until(holds: Callable[[], bool], what: str, within_s: float) -> float:
+    """How long it took until it held."""
+
+    began = time.monotonic()
+    until(holds, what, within_s)
+    return time.monotonic() - began
