@@ -74,7 +74,7 @@ def test_the_policy_keeps_rights_and_limits_and_names_services() -> None:
     assert 'http = "triton.ai102.svc.cluster.local:8000"' in policy_for_cluster(GATEWAY, CONTRACT.scaling, discovery="mesh")
 
 
-@pytest.mark.parametrize("path", ["base/contract", "components/traces", "components/mesh"])
+@pytest.mark.parametrize("path", ["base/contract", "components/traces", "components/mesh", "overlays/dev"])
 def test_the_gateway_takes_the_policy_of_the_cluster(path: str) -> None:
     pytest.importorskip("ai102.gateway.discovery", reason="a gateway that finds replicas by DNS is not in this checkout")
     assert gateway_policy.load(ROOT / "k8s" / path / "gateway.toml").listen.internal == "0.0.0.0:8082"

@@ -41,6 +41,7 @@ def files(home: Path) -> dict[Path, str]:
         COMPONENTS / "logs" / "masking.toml": texts[BASE / "contract" / "masking.toml"],
         COMPONENTS / "keda" / "thresholds.patch.yaml": scaling_patch(sizes),
         COMPONENTS / "prometheus-operator" / "rules.yaml": prometheus_rule((home / "monitoring/rules").glob("*.yaml")),
+        OVERLAYS / "dev" / "gateway.toml": policy_for_cluster(gateway, small),
         OVERLAYS / "dev" / "sizes.patch.yaml": deployment_patch(dev),
         OVERLAYS / "dev" / "budget.patch.yaml": budget_patch(dev),
     }
