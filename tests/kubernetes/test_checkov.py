@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.kubernetes.kustomized import K8S, OVERLAYS, ROOT, kubectl_or_skip, text_of
 
 # checkov pins other versions of our dependencies, so it lives in an environment of its own.

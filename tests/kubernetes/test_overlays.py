@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from ai102 import contract
+from ai102.serve.traces import tracing_arguments
 from tests.kubernetes.kustomized import (
     COMPONENTS,
     EITHER_OR,
@@ -16,12 +19,10 @@ from tests.kubernetes.kustomized import (
     manifests_of,
     one,
     overlay,
+    overlay_with,
     pod_templates,
     with_components,
 )
-
-from ai102 import contract
-from ai102.serve.traces import tracing_arguments
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 SECRETS = {"gateway-secret", "gateway-certificate", "seal-keys"}
@@ -92,7 +93,9 @@ def test_all_that_a_pod_mounts_is_there(name: str) -> None:
             if secret := volume.get("secret"):
                 assert secret["secretName"] in SECRETS, owner
         claims = {"data"} if owner.startswith("StatefulSet/") else set()
-        mounted = {mount["name"] for container in containers_of(template) for mount in container.get("volumeMounts", [])}
+        mounted = {
+            mount["name"] for container in containers_of(template) for mount in container.get("volumeMounts", [])
+        }
         assert mounted == set(volumes) | claims, owner
 
 
@@ -141,7 +144,10 @@ def test_triton_is_reached_by_the_gateway_and_the_quality_gate_alone() -> None:
     manifests = overlay("production")
     callers = ("gateway", "quality-gate", "api", "issuer", "prometheus", "worker", "anybody")
     for port in ("http", "grpc"):
-        assert {name for name in callers if reachable_by(manifests, "triton", port, name)} == {"gateway", "quality-gate"}
+        assert {name for name in callers if reachable_by(manifests, "triton", port, name)} == {
+            "gateway",
+            "quality-gate",
+        }
     assert {name for name in callers if reachable_by(manifests, "triton", "metrics", name)} == {"prometheus"}
     assert {name for name in callers if reachable_by(manifests, "gateway", "internal", name)} == {"api"}
     assert {name for name in callers if reachable_by(manifests, "issuer", "http", name)} == {"gateway", "prometheus"}
@@ -161,7 +167,7 @@ def test_traced_replicas_get_the_arguments_of_ai102_serve() -> None:
 
 
 def test_a_gpu_is_one_to_a_replica_in_the_guides_deployment() -> None:
-    manifests = with_components("overlays/production", ["gpu"])
+    manifests = overlay_with("production", "gpu")
     spec = one(manifests, "Deployment", "triton")["spec"]["template"]["spec"]
     container = spec["containers"][0]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
@@ -180,7 +186,10 @@ def test_models_are_copied_where_no_image_can_be_a_volume() -> None:
 def test_thresholds_count_in_replicas_as_they_were_measured() -> None:
     scaled = one(overlay("production"), "ScaledObject", "triton")["spec"]
     scaling = contract.load(ROOT / "models.toml").scaling
-    assert [trigger["metadata"]["threshold"] for trigger in scaled["triggers"]] == [f"{scaling.used_percent / 100:g}", "1"]
+    assert [trigger["metadata"]["threshold"] for trigger in scaled["triggers"]] == [
+        f"{scaling.used_percent / 100:g}",
+        "1",
+    ]
     assert all(trigger["metricType"] == "AverageValue" for trigger in scaled["triggers"])
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (scaling.min_replicas, scaling.max_replicas)
     assert "replicas" not in one(overlay("production"), "Deployment", "triton")["spec"]

@@ -42,7 +42,7 @@ def test_so_many_replicas_stay_that_they_carry_the_load_of_all(fewest: int, used
 def test_figures_follow_from_what_was_measured() -> None:
     whole, quarter = (sizes_of(CONTRACT, FOOTPRINT, CONTRACT.scaling, share) for share in (1.0, 0.25))
     assert (whole.cpu_millicores, quarter.cpu_millicores) == (2000, 500)
-    assert (whole.memory_mib, quarter.memory_mib) == (1536, 1536)  # 1.5 times, in steps of 128
+    assert (whole.memory_mib, quarter.memory_mib) == (1280, 1280)  # 1.25 times, in steps of 128
     assert (whole.start_s, quarter.start_s) == (75, 300)  # six times the slowest, at least a minute
     assert (whole.busy_threshold, quarter.busy_threshold) == (0.6, 0.15)
     assert whole.grace_s > DRAIN_S + 10
@@ -52,7 +52,7 @@ def test_a_patch_is_yaml_with_those_figures() -> None:
     sizes = sizes_of(CONTRACT, FOOTPRINT, CONTRACT.scaling)
     spec = yaml.safe_load(deployment_patch(sizes))["spec"]["template"]["spec"]
     (triton,) = spec["containers"]
-    assert triton["resources"]["limits"] == {"cpu": "2000m", "memory": "1536Mi"} == triton["resources"]["requests"]
+    assert triton["resources"]["limits"] == {"cpu": "2000m", "memory": "1280Mi"} == triton["resources"]["requests"]
     assert triton["startupProbe"] == {"failureThreshold": 75}
     triggers = yaml.safe_load(scaling_patch(sizes))["spec"]["triggers"]
     assert [trigger["metadata"]["threshold"] for trigger in triggers] == ["0.6", "1"]
@@ -71,12 +71,16 @@ def test_the_policy_keeps_rights_and_limits_and_names_services() -> None:
     assert 'jwks = "http://issuer:8091/.well-known/jwks.json"' in text
     assert "127.0.0.1:" not in text
     assert text.count("[[grants]]") == GATEWAY.count("[[grants]]")
-    assert 'http = "triton.ai102.svc.cluster.local:8000"' in policy_for_cluster(GATEWAY, CONTRACT.scaling, discovery="mesh")
+    assert 'http = "triton.ai102.svc.cluster.local:8000"' in policy_for_cluster(
+        GATEWAY, CONTRACT.scaling, discovery="mesh"
+    )
 
 
 @pytest.mark.parametrize("path", ["base/contract", "components/traces", "components/mesh", "overlays/dev"])
 def test_the_gateway_takes_the_policy_of_the_cluster(path: str) -> None:
-    pytest.importorskip("ai102.gateway.discovery", reason="a gateway that finds replicas by DNS is not in this checkout")
+    pytest.importorskip(
+        "ai102.gateway.discovery", reason="a gateway that finds replicas by DNS is not in this checkout"
+    )
     assert gateway_policy.load(ROOT / "k8s" / path / "gateway.toml").listen.internal == "0.0.0.0:8082"
 
 
@@ -99,7 +103,13 @@ def test_a_footprint_of_another_form_is_one_line(content: str, tmp_path: Path) -
 
 
 def test_the_check_names_what_is_outdated(tmp_path: Path) -> None:
-    for name in ("models.toml", "masking.toml", "gateway.toml", "loadtest/footprint.json", "monitoring/rules/models.yaml"):
+    for name in (
+        "models.toml",
+        "masking.toml",
+        "gateway.toml",
+        "loadtest/footprint.json",
+        "monitoring/rules/models.yaml",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     words = ["kubernetes", "render", "--contract", str(tmp_path / "models.toml")]

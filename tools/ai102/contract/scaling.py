@@ -21,6 +21,7 @@ class Scaling(Table):
     def _sizes_fit(self) -> Self:
         if self.min_replicas > self.max_replicas:
             raise ValueError(
-                f"min_replicas is {self.min_replicas} but max_replicas is {self.max_replicas}: write at least as many there"
+                f"min_replicas is {self.min_replicas} but max_replicas is {self.max_replicas}: "
+                "write at least as many there"
             )
         return self

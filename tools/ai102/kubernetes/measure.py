@@ -11,7 +11,6 @@ from ai102.client import Client, bytes_array
 from ai102.contract import Contract
 from ai102.contract.answers import asked_from_contract
 from ai102.kubernetes.footprint import NOTE
-from ai102.serve.installation import installed_tritonserver
 from ai102.serve.server import Server
 from ai102.tune import capacity
 from ai102.tune.cores import on, shared_out, usable
@@ -23,10 +22,12 @@ LONG_TEXT = b"one more word " * 400
 ROUNDS = 3
 
 
-def measure(contract: Contract, repository: Path, starts: int, command: str, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    contract: Contract, repository: Path, starts: int, command: str, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Start a replica `starts` times on the cores of a server; gives what stands in loadtest/footprint.json."""
     cores = shared_out(usable()).server
-    seconds, memory = [], (0.0, 0.0)
+    seconds, memory, version = [], (0.0, 0.0), ""
     for number in range(starts):
         server = Server(repository, http_port=0, grpc_port=0, metrics_port=0, contract=contract)
         began = time.monotonic()
@@ -35,7 +36,7 @@ def measure(contract: Contract, repository: Path, starts: int, command: str, say
         try:
             seconds.append(round(time.monotonic() - began, 2))
             ready_mib = memory_mib(server.pid)
-            _ask_largest_batches(contract, server.grpc_url)
+            version = _ask_largest_batches(contract, server.grpc_url)
             memory = max(memory, (ready_mib, memory_mib(server.pid)), key=lambda pair: pair[1])
         finally:
             server.stop()
@@ -46,7 +47,7 @@ def measure(contract: Contract, repository: Path, starts: int, command: str, say
         "memory_mib": {"ready": round(memory[0]), "after_batches": round(memory[1])},
         "models": len(contract.served_models),
         "machine": {**capacity.machine(), "server_cores": len(cores)},
-        "versions": capacity.versions(installed_tritonserver().version),
+        "versions": capacity.versions(version),
         "date": capacity.today(),
         "command": command,
     }
@@ -67,8 +68,8 @@ def memory_mib(group: int) -> float:
     return kib / 1024
 
 
-def _ask_largest_batches(contract: Contract, address: str) -> None:
-    """Each ensemble of images or texts, with as many as its largest batch takes."""
+def _ask_largest_batches(contract: Contract, address: str) -> str:
+    """Each ensemble of images or texts, with as many as its largest batch takes; gives the server's version."""
     asked = asked_from_contract(contract)
     items = {asked.classifier.input: PNG} if asked.classifier else {}
     items |= {asked.embedder.input: LONG_TEXT} if asked.embedder else {}
@@ -78,3 +79,4 @@ def _ask_largest_batches(contract: Contract, address: str) -> None:
                 batch = [items[ensemble.inputs[0]]] * max(1, client.config(name).max_batch_size)
                 for _ in range(ROUNDS):
                     client.infer(name, {ensemble.inputs[0]: bytes_array(batch)})
+        return client.version()

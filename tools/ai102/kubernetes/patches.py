@@ -48,6 +48,7 @@ apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata:
   name: triton
+  namespace: ai102
 spec:
   minReplicaCount: {min_replicas}
   maxReplicaCount: {max_replicas}

@@ -1,4 +1,4 @@
-"""The figures of the manifests: resources, time-outs, disruptions and thresholds, from the contract and measurements."""
+"""The figures of the manifests: resources, time-outs, disruptions and thresholds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ai102.kubernetes.footprint import Footprint
 from ai102.serve.arguments import MB, server_arguments
 from ai102.serve.container import container_settings
 
-# From the moment that a pod is told to end until its server is told: by then a gateway that finds replicas by DNS must have
-# dropped it. Records change within 2 s, caches keep them for 5, the gateway asks every second and trusts its last answer for
-# one more: 10 s with rounding, and 2 for a slow control plane.
+# From the moment that a pod is told to end until its server is told: by then a gateway that finds replicas by DNS must
+# have dropped it. Records change within 2 s, caches keep them for 5, the gateway asks every second and trusts its last
+# answer for one more: 10 s with rounding, and 2 for a slow control plane.
 DRAIN_S = 12
 # A start beside others on a busy node, with a cold disk, takes several times what it takes alone.
 START_FACTOR, LEAST_START_S = 6, 60
-# Over the measured peak: more clients at once, other batches.
-MEMORY_FACTOR, MEMORY_STEP_MIB = 1.5, 128
+# Over the measured peak, which has each model's largest batch: requests of many clients lie beside it.
+MEMORY_FACTOR, MEMORY_STEP_MIB = 1.25, 128
 # Of /dev/shm, where models.toml does not say.
 SHM_MIB = 256
 
