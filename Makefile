@@ -86,6 +86,7 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	$(BIN)/ai102 configure --check
 	$(BIN)/ai102 dashboards render --check
 	$(BIN)/ai102 monitoring render --check
+	$(BIN)/ai102 kubernetes render --check
 	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers and not cluster"
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask

@@ -12,6 +12,11 @@ else
 fi
 admin="model-repository,shared-memory,trace,logging:ai102-secret=$secret"
 
+# A pod's /dev/shm outlives its container: what a killed server left there would fill it.
+if [ -n "${AI102_SHM_IS_OWN:-}" ]; then
+    find /dev/shm -mindepth 1 -maxdepth 1 -name 'triton_python_backend_shm_region_*' -delete
+fi
+
 # The CPU image's backends; NVIDIA's image has its own places.
 root=/opt/triton/pytriton/tritonserver
 if [ -d "$root" ]; then

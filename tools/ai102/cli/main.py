@@ -19,6 +19,7 @@ from ai102.cli import (
     engine,
     gateway,
     image,
+    kubernetes,
     lint,
     logs,
     masking,
@@ -66,6 +67,7 @@ app.add_typer(image.app, name="image", help="Container images: models, build, pu
 app.add_typer(
     compose.app, name="compose", help="The whole stack in containers: prepare, secrets, up, ask, token, down."
 )
+app.add_typer(kubernetes.app, name="kubernetes", help="What k8s/ takes from the contract: render, measure, secrets.")
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")

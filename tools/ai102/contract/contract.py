@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ai102.contract.ensemble import Ensemble
 from ai102.contract.mistakes import table_from_file, table_from_text
 from ai102.contract.network import Network
+from ai102.contract.scaling import Scaling
 from ai102.contract.served import ServedModel, model_of_ensemble, model_that_seals, models_of_network
 from ai102.contract.server import ServerSettings, check_resources
 from ai102.contract.table import Name, Table
@@ -26,6 +27,7 @@ class Contract(Table):
 
     server: ServerSettings = Field(ServerSettings(), examples=['{ triton = "2.51" }'])
     costs: Costs = Field(Costs(), examples=["{ replica_hour = 0.10 }"])
+    scaling: Scaling = Field(Scaling(), examples=["{ min_replicas = 3 }"])
     networks: dict[Name, Network] = Field(min_length=1, examples=["one table [networks.NAME] per network"])
     ensembles: dict[Name, Ensemble] = Field({}, examples=["one table [ensembles.NAME] per ensemble"])
 

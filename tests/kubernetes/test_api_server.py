@@ -1,0 +1,104 @@
+"""A real Kubernetes API server takes every overlay, strictly, and lets its pods into their namespaces.
+
+AI102_CRDS names a folder with definitions of more kinds, such as those of cert-manager, Istio and the Prometheus
+operator: without it what is of these kinds is left out.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import yaml
+
+from ai102.errors import UserError
+from ai102.parts import program
+from tests.kubernetes.api_server import ApiServer, api_server
+from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, overlay, pod_templates, with_components
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+# Kinds of operators whose definitions are in no part of the cache.
+WITHOUT_DEFINITION = {"Certificate", "PrometheusRule", "ServiceMonitor", "DestinationRule", "PeerAuthentication"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api-server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kinds(server: ApiServer) -> set[str]:
+    """That the server knows, with KEDA's where the part is in the cache."""
+    folders = [os.environ["AI102_CRDS"]] if "AI102_CRDS" in os.environ else []
+    with suppress(UserError):
+        folders.append(str(program("keda", "keda-operator").parent.parent / "module" / "config" / "crd" / "bases"))
+    for folder in folders:
+        server.done("apply", "--server-side", "--force-conflicts", "--filename", folder)
+        server.done("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    return server.kinds()
+
+
+def known(manifests: Sequence[dict[str, Any]], kinds: set[str]) -> list[dict[str, Any]]:
+    """Those that can be checked; the others are few, and named."""
+    unknown = {manifest["kind"] for manifest in manifests} - kinds
+    assert unknown <= WITHOUT_DEFINITION | {"ScaledObject"}
+    return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
+def apply(server: ApiServer, manifests: Sequence[dict[str, Any]], *words: str) -> str:
+    text = yaml.safe_dump_all(manifests)
+    return server.done(
+        "apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", *words, text=text
+    )
+
+
+def apply_namespaces(server: ApiServer, manifests: Sequence[dict[str, Any]]) -> None:
+    apply(server, [manifest for manifest in manifests if manifest["kind"] == "Namespace"])
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_is_taken_and_its_pods_are_let_in(name: str, server: ApiServer, kinds: set[str]) -> None:
+    manifests = known(overlay(name), kinds)
+    apply_namespaces(server, manifests)
+    assert apply(server, manifests, "--dry-run=server").count("(server dry run)") == len(manifests)
+    apply(server, manifests)
+    for owner, template in pod_templates(manifests):
+        namespace = next(each["metadata"]["namespace"] for each in manifests
+                         if f"{each['kind']}/{each['metadata']['name']}" == owner)  # fmt: skip
+        claims = [] if not owner.startswith("StatefulSet/") else [{"name": "data", "emptyDir": {}}]
+        spec = template["spec"] | {"volumes": [*template["spec"].get("volumes", []), *claims]}
+        metadata = template["metadata"] | {"name": "pod", "namespace": namespace}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        answer = server.run("create", "--dry-run=server", "--validate=strict", "--filename=-", text=yaml.safe_dump(pod))
+        assert answer.returncode == 0, f"{owner}: {answer.stderr}"
+        assert "would violate PodSecurity" not in answer.stderr, owner
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_component_is_taken(name: str, server: ApiServer, kinds: set[str]) -> None:
+    manifests = known(with_components("base", [name]), kinds)
+    apply_namespaces(server, manifests)
+    assert apply(server, manifests, "--dry-run=server").count("(server dry run)") == len(manifests)
+
+
+def test_a_misspelt_field_would_be_refused(server: ApiServer, kinds: set[str]) -> None:
+    manifests = known(overlay("dev"), kinds)
+    apply_namespaces(server, manifests)
+    next(each for each in manifests if each["kind"] == "Deployment")["spec"]["replica"] = 2
+    text = yaml.safe_dump_all(manifests)
+    refused = server.run("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-", text=text)
+    assert refused.returncode != 0
+    assert ".spec.replica" in refused.stderr
+
+
+def test_a_pod_with_more_rights_would_be_refused(server: ApiServer, kinds: set[str]) -> None:
+    manifests = known(overlay("dev"), kinds)
+    apply(server, manifests)
+    template = dict(pod_templates(manifests))["Deployment/gateway"]
+    template["spec"]["containers"][0]["securityContext"]["capabilities"] = {"add": ["NET_ADMIN"]}
+    metadata = template["metadata"] | {"name": "pod", "namespace": "ai102"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    refused = server.run("create", "--dry-run=server", "--filename=-", text=yaml.safe_dump(pod))
+    assert 'violates PodSecurity "restricted' in refused.stderr
