@@ -14,7 +14,7 @@ from ai102.kubernetes.footprint import NOTE
 from ai102.serve.server import Server
 from ai102.tune import capacity
 from ai102.tune.cores import on, shared_out, usable
-from ai102_runtime.health import PNG
+from ai102_runtime.health.samples import PNG
 
 # Longer than any network's longest text, so that it is cut there.
 LONG_TEXT = b"one more word " * 400
