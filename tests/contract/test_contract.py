@@ -19,7 +19,7 @@ MISTAKES = {
     "unknown table": (
         "[networks.digits]",
         "[settings]\nverbose = true\n\n[networks.digits]",
-        "models.toml: settings is not a key; the keys are costs, ensembles, networks, server",
+        "models.toml: settings is not a key; the keys are costs, ensembles, networks, scaling, server",
     ),
     "missing key": (
         'source = "train:digits"',

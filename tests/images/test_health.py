@@ -184,5 +184,5 @@ def test_an_error_of_a_model_is_no_dead_process_unless_triton_says_so(triton: Tr
     assert check_every_stub(repository, triton.url, 0.1) == []
     triton.error = b'{"error":"Stub process \'classify_0_0\' is not healthy."}'
     with pytest.raises(UnhealthyError, match=r"classify/infer: 500 .*Stub process 'classify_0_0' is not healthy"):
-        check_every_stub(repository, triton.url, 0.1)
+        check_every_stub(repository, triton.url, 1.0)
     assert sum(what == "classify infer" for what, _ in triton.requests) > 3
