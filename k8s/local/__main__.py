@@ -40,7 +40,7 @@ def up_(
     wanted = addons.named([word for word in with_.split(",") if word])
     with _alone(plan):
         started = up.up(plan, Cache.of(os.environ), typer.echo, wanted)
-    typer.echo(f"started: {', '.join(started)}" if started else "everything ran already: nothing was changed")
+    typer.echo(f"started or mended: {', '.join(started)}" if started else "everything ran already: nothing was changed")
     typer.echo("ask it: python -m k8s.local kubectl get nodes")
 
 

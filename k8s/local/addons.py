@@ -82,7 +82,7 @@ def install(plan: Plan, addon: Addon, cache: Cache, kubectl: Path, check: Callab
 
 
 def _is_ready(plan: Plan, addon: Addon) -> bool:
-    pods = [pod for pod in api.pods(plan, addon.namespace) if pod.phase not in ("Terminating", "Succeeded")]
+    pods = [pod for pod in api.pods(plan, addon.namespace) if not pod.is_over]
     return bool(pods) and all(pod.is_ready for pod in pods) and all(_answers(plan, name) for name in addon.api_services)
 
 

@@ -36,6 +36,11 @@ class Pod:
     reason: str  # why it is not ready, as its first waiting container or its condition says
     restarts: int
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for it any more: it has done its work, or another takes its place."""
+        return self.phase in ("Succeeded", "Evicted", "Terminating")
+
 
 def get(plan: Plan, path: str) -> Any:
     """The answer to GET: an object, or text where it is no JSON. None when it does not answer with 200."""
@@ -95,11 +100,16 @@ def pod_from(item: dict[str, Any]) -> Pod:
     waiting = [each["state"]["waiting"] for each in containers if "waiting" in each.get("state", {})]
     reasons = [": ".join(filter(None, (each.get("reason"), each.get("message")))) for each in waiting]
     unscheduled = [each.get("message", "") for each in status.get("conditions", []) if each.get("status") == "False"]
+    phase = status.get("phase", "Unknown")
+    if status.get("reason") == "Evicted":
+        phase = "Evicted"
+    elif "deletionTimestamp" in metadata:
+        phase = "Terminating"
     return Pod(
         metadata["namespace"],
         metadata["name"],
         item["spec"].get("nodeName", ""),
-        "Terminating" if "deletionTimestamp" in metadata else status.get("phase", "Unknown"),
+        phase,
         ready.get("status") == "True",
         next(iter([*reasons, *filter(None, unscheduled)]), ""),
         sum(each.get("restartCount", 0) for each in containers),

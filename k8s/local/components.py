@@ -13,7 +13,7 @@ from ai102 import artifact
 from ai102.errors import UserError
 from k8s.local import machines
 from k8s.local.plan import MACHINES, Machine, Plan
-from k8s.local.processes import Process, children_of, end, identified, is_running, send, wait_for_end
+from k8s.local.processes import Process, children_of, end, identified, is_running, is_stopped, send, wait_for_end
 
 END_TIMEOUT_S = 10.0
 LAST_LINES = 15
@@ -99,12 +99,14 @@ def stop(record: Record) -> None:
         raise UserError(f"{record.machine}: {record.name} (process {process.pid}) does not end")
 
 
-def resume(plan: Plan) -> None:
-    """Let go on what a fault has stopped; nsenter stops with the component that it holds."""
-    for record in records(plan):
+def resume(plan: Plan) -> list[Record]:
+    """Let go on what a fault has stopped; gives those. nsenter stops with the component that it holds."""
+    stopped = [record for record in records(plan) if record.process and is_stopped(record.process)]
+    for record in stopped:
         for process in (record.process, record.holder):
             if process is not None:
                 send(process, signal.SIGCONT)
+    return stopped
 
 
 def records(plan: Plan) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from ai102.errors import UserError
 from k8s.local.plan import Machine, Plan
 
 SIZE_BYTES = 24 << 30
+FILLER = "filled-by-a-fault"
+RESERVE_BYTES = 64 << 20
 LOOPS = Path("/sys/block")
 
 
@@ -31,6 +34,22 @@ def make(plan: Plan, node: Machine) -> None:
         done = subprocess.run(["mkfs.ext4", *options, temporary], capture_output=True, text=True, check=False)
         if done.returncode:
             raise UserError(f"mkfs.ext4 {file}: {done.stderr.strip()}")
+
+
+def fill(var: Path) -> None:
+    """Let a file take all room of a node's disk, mounted at `var`, but for some."""
+    free = os.statvfs(var)
+    size = free.f_bavail * free.f_frsize - RESERVE_BYTES
+    if size > 0:
+        with (var / FILLER).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def free(var: Path) -> bool:
+    """Remove that file; whether there was one."""
+    was_full = (var / FILLER).exists()
+    (var / FILLER).unlink(missing_ok=True)
+    return was_full
 
 
 def loops_of(plan: Plan) -> list[str]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from ai102.errors import UserError
-from k8s.local import components, down, machines, network, processes
+from k8s.local import components, disk, down, machines, network, processes
 from k8s.local.plan import CONTROL, Machine, Plan, node_named
-
-FILLER = "filled-by-a-fault"
-RESERVE_BYTES = 64 << 20
 
 
 def cut_network(plan: Plan, node: Machine) -> None:
@@ -47,16 +42,11 @@ def resume_control_plane(plan: Plan) -> None:
 
 def fill_disk(plan: Plan, node: Machine) -> None:
     """Its disk runs full but for 64 MiB."""
-    var = _disk(plan, node)
-    free = os.statvfs(var)
-    size = free.f_bavail * free.f_frsize - RESERVE_BYTES
-    if size > 0:
-        with (var / FILLER).open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+    disk.fill(machines.var_of(plan, node))
 
 
 def free_disk(plan: Plan, node: Machine) -> None:
-    (_disk(plan, node) / FILLER).unlink(missing_ok=True)
+    disk.free(machines.var_of(plan, node))
 
 
 ON_NODES: dict[str, Callable[[Plan, Machine], None]] = {
@@ -98,11 +88,3 @@ def _control_plane(plan: Plan) -> list[processes.Process]:
     if not running:
         raise UserError("the control plane does not run: `python -m k8s.local up` starts it")
     return running
-
-
-def _disk(plan: Plan, node: Machine) -> Path:
-    """Its /var, seen from outside."""
-    first = machines.first_process(plan, node)
-    if first is None:
-        raise UserError(f"{node.name} is off: `python -m k8s.local up` switches it on")
-    return Path(f"/proc/{first.pid}/root/var")

@@ -75,6 +75,18 @@ def first_process(plan: Plan, machine: Machine) -> Process | None:
     return None
 
 
+def var_of(plan: Plan, machine: Machine) -> Path:
+    """Its /var, seen from outside. Raises UserError when it is off."""
+    process = first_process(plan, machine)
+    if process is None:
+        raise UserError(off(machine))
+    return Path(f"/proc/{process.pid}/root/var")
+
+
+def off(machine: Machine) -> str:
+    return f"{machine.name} is off: `python -m k8s.local up` switches it on"
+
+
 def switch_off(plan: Plan, machine: Machine) -> None:
     """End everything in it at once, as by pulling its plug. Raises UserError when something does not end."""
     ends = time.monotonic() + END_TIMEOUT_S
@@ -104,7 +116,7 @@ def entering(plan: Plan, machine: Machine) -> list[str]:
     """The start of a command line that runs in the machine as its own programs do. Raises UserError when it is off."""
     process = first_process(plan, machine)
     if process is None:
-        raise UserError(f"{machine.name} is off: `python -m k8s.local up` switches it on")
+        raise UserError(off(machine))
     return ["nsenter", f"--target={process.pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
 
 

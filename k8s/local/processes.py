@@ -24,11 +24,7 @@ class Process:
 
 def identified(pid: int) -> Process | None:
     """The process that has this number now; None when there is none or it has ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
+    fields = _stat(pid)
     if fields[STATE] in "ZX":
         return None
     return Process(pid, int(fields[STARTED]), _boot())
@@ -36,6 +32,11 @@ def identified(pid: int) -> Process | None:
 
 def is_running(process: Process | None) -> bool:
     return process is not None and identified(process.pid) == process
+
+
+def is_stopped(process: Process) -> bool:
+    """Whether it was stopped by a signal and has not ended."""
+    return is_running(process) and _stat(process.pid)[STATE] in "Tt"
 
 
 def children_of(process: Process) -> list[Process]:
@@ -93,6 +94,15 @@ def _handle(process: Process) -> Iterator[int | None]:
         yield handle if is_running(process) else None
     finally:
         os.close(handle)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields after the name; those of a process that has ended when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ["X"]
+    return stat.rpartition(")")[2].split()
 
 
 def _boot() -> str:

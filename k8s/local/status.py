@@ -59,8 +59,8 @@ def lines_of(plan: Plan, state: State | None) -> list[str]:
     lines.append("")
     if not state.answers:
         return [*lines, "the API server does not answer"]
-    counts = Counter(pod.namespace for pod in state.pods)
-    ready = Counter(pod.namespace for pod in state.pods if pod.is_ready or pod.phase == "Succeeded")
+    counts = Counter(pod.namespace for pod in state.pods if not pod.is_over)
+    ready = Counter(pod.namespace for pod in state.pods if pod.is_ready and not pod.is_over)
     lines += [f"pods of {name}: {ready[name]} of {count} ready" for name, count in sorted(counts.items())]
     problems = unhealthy(state.pods)
     for pod in problems[:UNHEALTHY_SHOWN]:
@@ -73,7 +73,7 @@ def lines_of(plan: Plan, state: State | None) -> list[str]:
 
 
 def unhealthy(pods: Sequence[api.Pod]) -> list[api.Pod]:
-    return [pod for pod in pods if not pod.is_ready and pod.phase != "Succeeded"]
+    return [pod for pod in pods if not pod.is_ready and not pod.is_over]
 
 
 def _machine(plan: Plan, machine: Machine) -> MachineState:

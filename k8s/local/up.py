@@ -14,6 +14,7 @@ from k8s.local import (
     api,
     components,
     control_plane,
+    disk,
     images,
     kernel,
     machines,
@@ -66,14 +67,13 @@ class Up:
 
 
 def up(plan: Plan, cache: Cache, say: Say, wanted: Sequence[Addon] = ()) -> list[str]:
-    """The components that were started now. Raises UserError that names what does not start, and why."""
+    """What was started and mended now. Raises UserError that names what does not start, and why."""
     check_machine()
     # The registry has an address that no proxy of the outside knows.
     os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), REGISTRY_ADDRESS.partition(":")[0])))
     run = Up(plan, cache, Programs.of(cache), say)
     sandbox, dns = (images.image_of(program) for program in (run.programs.pause, run.programs.coredns))
     _machines(run)
-    components.resume(plan)
     # What waits for nothing starts first, and together.
     run.start(control_plane.etcd(plan, run.programs))
     run.start(control_plane.api_server(plan, run.programs))
@@ -99,15 +99,21 @@ def ready_nodes(plan: Plan) -> int:
 
 
 def _machines(run: Up) -> None:
-    kernel.up(run.plan)
-    pki.make(run.plan)
-    network.up(run.plan)
-    for machine in MACHINES:
-        if machines.first_process(run.plan, machine) is None:
-            run.started.append(machine.name)
-        machines.switch_on(run.plan, machine, run.cache)
-    for machine in MACHINES:
-        machines.wait_ready(run.plan, machine)
+    plan = run.plan
+    kernel.up(plan)
+    pki.make(plan)
+    off = [machine for machine in MACHINES if machines.first_process(plan, machine) is None]
+    cut = [machine for machine in MACHINES if machine not in off and network.is_cut(plan, machine)]
+    network.up(plan)
+    for machine in off:
+        machines.switch_on(plan, machine, run.cache)
+    for machine in off:
+        machines.wait_ready(plan, machine)
+    full = [node for node in NODES if disk.free(machines.var_of(plan, node))]
+    run.started += [machine.name for machine in off]
+    run.started += [f"{machine.name}: the network, which was cut" for machine in cut]
+    run.started += [f"{node.name}: the disk, which was full" for node in full]
+    run.started += [f"{record.machine}: {record.name}, which was paused" for record in components.resume(plan)]
     run.reached(f"{len(MACHINES)} machines and their network")
 
 
@@ -133,5 +139,5 @@ def _has_containerd(plan: Plan, machine: Machine) -> bool:
 
 
 def _all_pods_ready(plan: Plan) -> bool:
-    pods = api.pods(plan, SYSTEM)
-    return bool(pods) and all(pod.is_ready for pod in pods if pod.phase != "Terminating")
+    pods = [pod for pod in api.pods(plan, SYSTEM) if not pod.is_over]
+    return bool(pods) and all(pod.is_ready for pod in pods)

@@ -48,6 +48,16 @@ def test_a_pod_says_why_it_is_not_ready(fields: dict[str, Any], reason: str) -> 
     assert pod(**fields).reason == reason
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Evicted", "Terminating"])
+def test_pods_that_are_over_are_not_unhealthy(phase: str) -> None:
+    assert status.unhealthy([Pod("a", "b", "n1", phase, False, "", 0)]) == []
+
+
+def test_an_evicted_pod_is_over() -> None:
+    assert pod(phase="Failed", reason="Evicted").is_over
+    assert not pod(phase="Failed").is_over
+
+
 def test_restarts_of_all_containers_are_added() -> None:
     statuses = [{"restartCount": 2, "state": {}}, {"restartCount": 1, "state": {}}]
     assert pod(containerStatuses=statuses).restarts == 3
