@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,31 +35,12 @@ KINDS = {
 }
 
 
-def build(
-    parts: Parts, names: Sequence[str], cache: Cache, reporter: Reporter, within_s: float | None = None
-) -> list[str]:
+def build(parts: Parts, names: Sequence[str], cache: Cache, reporter: Reporter) -> None:
     """Make the parts that are not in the cache. One that fails does not stop the next.
 
-    With `within_s`, a part is not begun when that time would end before its `build_s` do. Returns the names of these.
     Raises UserError with a line for each that failed.
     """
-    begins = time.monotonic()
-    left_out: list[str] = []
-
-    def build_in_time(name: str) -> None:
-        part = parts.part(name)
-        passed_s = time.monotonic() - begins
-        if within_s is not None and passed_s + (part.build_s or 0) > within_s and cache.manifest(name, part) is None:
-            left_out.append(name)
-            reporter.say(
-                f"{name} {part.version} is left out: it takes some {part.build_s or 0} s, "
-                f"and {max(within_s - passed_s, 0):.0f} s are left"
-            )
-        else:
-            _build(name, part, cache, reporter)
-
-    _each(names, build_in_time)
-    return left_out
+    _each(names, lambda name: _build(name, parts.part(name), cache, reporter))
 
 
 def fetch(parts: Parts, names: Sequence[str], cache: Cache, reporter: Reporter) -> None:
@@ -102,22 +82,17 @@ def _build(name: str, part: Part, cache: Cache, reporter: Reporter) -> None:
         with artifact.temporary_folder(cache.parts) as temporary:
             folder = temporary / target.name
             folder.mkdir(0o755)
-            begins = time.monotonic()
             KINDS[part.kind].make(name, part, cache, folder, reporter)
-            _check_content(name, part, folder)
+            _check_programs(name, part, folder)
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
             manifest = {"name": name, "version": part.version, "source": part.source, "bytes": size}
-            manifest["seconds"] = round(time.monotonic() - begins, 1)
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
             folder.rename(target)
     reporter.say(f"{name} {part.version}: {target}")
 
 
-def _check_content(name: str, part: Part, folder: Path) -> None:
+def _check_programs(name: str, part: Part, folder: Path) -> None:
     for program, path in part.programs.items():
         file = folder / path
         if not (file.is_file() and file.stat().st_mode & 0o111):
             raise UserError(f"parts.{name}.programs in parts.toml: {program} is {path}, but no such program was made")
-    for file_name, path in part.files.items():
-        if not (folder / path).exists():
-            raise UserError(f"parts.{name}.files in parts.toml: {file_name} is {path}, but the part has none")

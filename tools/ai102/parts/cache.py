@@ -60,11 +60,9 @@ class Cache:
 
     def identity(self, name: str, part: Part) -> str:
         """A hash of all that decides what the part is: its table, and the files of ours that it is made from."""
-        # Without defaults, so that a key that only some parts use leaves the pins of all others as they are.
-        pins = part.model_dump_json(exclude={"needed_for", "runs_on", "build_s"}, exclude_defaults=True)
-        sources = self.sources / name
-        files = sorted(path for path in sources.rglob("*") if path.is_file())
-        content = [(path.relative_to(sources).as_posix(), artifact.sha256_of_file(path)) for path in files]
+        pins = part.model_dump_json(exclude={"needed_for", "runs_on"})
+        files = sorted(path for path in (self.sources / name).glob("*") if path.is_file())
+        content = [(path.name, artifact.sha256_of_file(path)) for path in files]
         return artifact.sha256_of_text(repr((LAYOUT, pins, content)))
 
     def manifest(self, name: str, part: Part) -> dict[str, object] | None:
@@ -83,30 +81,14 @@ def program(part: str, name: str = "", *, cache: Cache | None = None, file: Path
     """
     cache = cache or Cache.of(os.environ)
     wanted = table.load(file).part(part)
-    path = _path_of(part, "program", name or part, wanted.programs)
-    folder = _cached(part, wanted, cache)
+    name = name or part
+    if name not in wanted.programs:
+        raise UserError(f"the part {part} has no program {name}: it has {', '.join(wanted.programs)}")
+    if cache.manifest(part, wanted) is None:
+        raise UserError(f"{part} {wanted.version} is not in the cache {cache.root}: run `ai102 parts build {part}`")
     for needed in wanted.runs_on:
         on_path(needed, f"{part} runs on it")
-    return folder / path
-
-
-def carried(part: str, name: str, *, cache: Cache | None = None, file: Path = table.FILE) -> Path:
-    """The file or folder `name` that a part in the cache carries. Raises UserError as `program` does."""
-    wanted = table.load(file).part(part)
-    path = _path_of(part, "file", name, wanted.files)
-    return _cached(part, wanted, cache or Cache.of(os.environ)) / path
-
-
-def _path_of(part: str, kind: str, name: str, paths: Mapping[str, str]) -> str:
-    if name not in paths:
-        raise UserError(f"the part {part} has no {kind} {name}: it has {', '.join(paths) or 'none'}")
-    return paths[name]
-
-
-def _cached(name: str, part: Part, cache: Cache) -> Path:
-    if cache.manifest(name, part) is None:
-        raise UserError(f"{name} {part.version} is not in the cache {cache.root}: run `ai102 parts build {name}`")
-    return cache.folder(name, part)
+    return cache.folder(part, wanted) / wanted.programs[name]
 
 
 def on_path(name: str, why: str) -> str:

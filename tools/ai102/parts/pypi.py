@@ -1,4 +1,4 @@
-"""Parts that a wheel carries: its scripts in bin/, everything else in lib/; programs of the part can be run."""
+"""Parts that a wheel carries: its scripts in bin/, everything else in lib/."""
 
 from __future__ import annotations
 
@@ -26,9 +26,6 @@ def make(name: str, part: Part, cache: Cache, folder: Path, reporter: Reporter) 
         for entry in wheel.infolist():
             if not entry.is_dir():
                 _write(wheel.read(entry), entry.filename, folder)
-    for path in part.programs.values():
-        if (folder / path).is_file():
-            (folder / path).chmod(0o755)
 
 
 def _download(name: str, part: Part, file: Path, cache: Cache, reporter: Reporter) -> None:

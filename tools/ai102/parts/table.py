@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -15,16 +14,12 @@ from ai102.errors import UserError
 # Beside the package, in a checkout.
 FILE = Path(__file__).resolve().parents[2] / "parts.toml"
 
-Group = Literal["compose", "monitoring", "logs", "traces", "images", "cluster", "mesh", "scaling"]
-# Half an hour of compiling: made when they are asked for by group or by name, never with "all".
-OF_A_CLUSTER: frozenset[Group] = frozenset({"cluster", "mesh", "scaling"})
+Group = Literal["compose", "monitoring", "logs", "traces", "images"]
 # It becomes a folder, a file and a word of a command line.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.+~:-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+\.[A-Za-z0-9_]+$")]
-LinkerWord = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._{}+:/-]+$")]  # -ldflags splits at blanks
-Inside = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$")]
+Inside = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
 
 # The keys of a part that say where it comes from, one of which it has, and their names for display.
 KINDS = {"debian": "Debian", "go": "Go modules", "maven": "Maven", "pypi": "PyPI"}
@@ -41,21 +36,10 @@ class Package(Table):
 
 
 class GoModule(Table):
-    """Main packages; tools/parts/NAME holds their go.mod and go.sum, which pin every module."""
+    """A main package; tools/parts/NAME holds its go.mod and go.sum, which pin every module."""
 
-    # The one whose version is the part's; none where the program is ours and needs no module.
-    module: str | None = Field(None, examples=['"go.opentelemetry.io/collector/otelcol"'])
+    module: str = Field(examples=['"go.opentelemetry.io/collector/otelcol"'])  # the one whose version is the part's
     packages: tuple[str, ...] = Field(min_length=1, examples=['["."]'])
-    tags: tuple[str, ...] = Field((), examples=['["disable_pgv"]'])
-    # String variables set by the linker; {version} in a value is the part's version.
-    variables: dict[Variable, LinkerWord] = Field({}, examples=['{ "main.version" = "{version}" }'])
-    links: tuple[Name, ...] = Field((), examples=['["kubelet"]'])  # names in bin/ under which the one program is called
-
-    @model_validator(mode="after")
-    def _links_lead_to_one_program(self) -> Self:
-        if self.links and len(self.packages) > 1:
-            raise ValueError(f"links are names of one program, but packages are {len(self.packages)}: drop one of both")
-        return self
 
 
 class Jars(Table):
@@ -77,11 +61,7 @@ class Part(Table):
     version: Version = Field(examples=['"3.5.3"'])
     needed_for: tuple[Group, ...] = Field(min_length=1, examples=['["monitoring"]'])
     programs: dict[Name, Inside] = Field(min_length=1, examples=['{ promtool = "usr/bin/promtool" }'])
-    # What else it carries. For Go, module/PATH is the PATH of the module.
-    files: dict[Name, Inside] = Field({}, examples=['{ crds = "module/config/crd" }'])
     runs_on: tuple[str, ...] = Field((), examples=['["java"]'])  # what must be on PATH when it runs
-    # Seconds that a compiler takes on 2 cores with nothing in its cache.
-    build_s: int | None = Field(None, ge=1, examples=["90"])
     debian: tuple[Package, ...] = Field((), examples=["[{ suite = ..., package = ..., version = ..., sha256 = ... }]"])
     go: GoModule | None = None
     maven: Jars | None = None
@@ -99,8 +79,6 @@ class Part(Table):
                     f'version is "{self.version}" but the package {package.package} is {package.version}: '
                     f"write the version that the package has"
                 )
-        if self.go and self.build_s is None:
-            raise ValueError("build_s is missing: write the seconds that it takes to build with an empty cache")
         return self
 
     @property
@@ -125,15 +103,13 @@ class Parts(Table):
             raise UserError(f"there is no part {name}: the parts are {', '.join(self.parts)}")
         return self.parts[name]
 
-    def chosen(self, names: Sequence[str], groups: Sequence[str]) -> list[str]:
-        """The parts named and those of the groups, in the order of the file. Raises UserError for an unknown name.
-
-        When neither is given: all but those that a cluster alone needs.
-        """
+    def chosen(self, names: list[str], group: str | None) -> list[str]:
+        """The parts named and those of the group; all when neither is given. Raises UserError for an unknown name."""
         for name in names:
             self.part(name)
-        wanted = set(groups) if names or groups else set(get_args(Group)) - OF_A_CLUSTER
-        return [name for name, part in self.parts.items() if name in names or wanted & set(part.needed_for)]
+        if not names and group is None:
+            return list(self.parts)
+        return [name for name, part in self.parts.items() if name in names or group in part.needed_for]
 
 
 def load(file: Path = FILE) -> Parts:
