@@ -1,6 +1,7 @@
 """The images as they are built: what is in them and what is not, their size, and that they serve when locked down."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -76,6 +77,33 @@ def test_the_server_answers_inferences_with_a_read_only_root_a_noexec_tmp_and_no
     volume = ["--volume", f"{models_volume}:/models:ro", "--network", "none"]
     with running(docker, images["server"], *LOCKED, *NOEXEC_TMP, *volume) as container:
         wait_until(lambda: health(docker, container) == "healthy", "the server is healthy", 60)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_python_module_of_an_image_is_compiled_when_a_process_starts(
+    docker: Docker, images: dict[str, str], name: str
+) -> None:
+    modules = (
+        "ai102_runtime.health, onnxruntime, PIL.Image, tokenizers" if name == "server" else "ai102.cli.main, httpx"
+    )
+    command = f'python3 -v -c "import asyncio, json, sqlite3, {modules}" 2>&1'
+    text = docker.run("run", "--rm", "--network", "none", "--entrypoint", "sh", images[name], "-c", command)
+    loaded = re.findall(r"^# code object from '(.+)'$", text, re.M)
+    assert any(path.endswith("/json/__pycache__/__init__.cpython-311.pyc") for path in loaded)
+    assert [path for path in loaded if path.endswith(".py")] == []
+
+
+def test_configs_that_lack_nothing_are_taken_as_they_are(
+    docker: Docker, images: dict[str, str], models_volume: str
+) -> None:
+    options = (*LOCKED, *NOEXEC_TMP, "--network", "none", "--volume", f"{models_volume}:/models:ro")
+    with running(docker, images["server"], *options) as container:
+        wait_until(lambda: "--disable-auto-complete-config" in command_of(docker, container), "tritonserver runs", 10)
+
+
+def command_of(docker: Docker, container: str) -> list[str]:
+    """The command line of the container's first process."""
+    return docker.run("exec", container, "cat", "/proc/1/cmdline").split("\0")
 
 
 def test_the_server_is_unhealthy_when_the_process_of_one_model_is_dead(
