@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,8 @@ class ClusterDns:
         self.replicas: dict[str, tuple[str, str]] = {}
         self.rcode: int | None = None  # in the place of an answer
         self.is_silent = False
+        self.cache_s = 0.0  # how long an answer is given again, as a cache between would
+        self._cached: dict[str, tuple[float, dict[str, tuple[str, str]]]] = {}
         self.asked = 0
         self.port = 0
 
@@ -70,8 +73,15 @@ class ClusterDns:
         reply.add_ar(EDNS0(udp_len=8192))
         return bytes(reply.pack())
 
+    def _known(self, name: str) -> dict[str, tuple[str, str]]:
+        since, replicas = self._cached.get(name, (0.0, self.replicas))
+        if time.monotonic() - since >= self.cache_s:
+            self._cached[name] = time.monotonic(), self.replicas
+            return self.replicas
+        return replicas
+
     def _add_replicas(self, reply: Any, name: str) -> None:
-        for host, places in self.replicas.items():
+        for host, places in self._known(name).items():
             address, _, port = places[name.startswith("_grpc")].rpartition(":")
             target = f"{host}.{SERVICE}"
             reply.add_answer(RR(name, QTYPE.SRV, rdata=SRV(0, 50, int(port), target), ttl=5))
