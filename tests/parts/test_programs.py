@@ -56,7 +56,7 @@ VERSION_WORDS = {
     ("kube-state-metrics", "kube-state-metrics"): ["version"],
     ("istio", "pilot-discovery"): ["version"],
     ("istio", "pilot-agent"): ["version"],
-    ("istio", "istioctl"): ["version", "--remote=false"],
+    ("istio", "istioctl"): ["version", "--remote=false", "--output=json"],
     ("envoy", "envoy"): ["--version"],
     ("flagger", "flagger"): ["--version"],
     ("prometheus-adapter", "prometheus-adapter"): ["--help"],
