@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tests.dashboards.stack import Stack
 
@@ -36,6 +36,15 @@ class Screen:
         self._text = self._text[self._text.index(words) :]
 
 
+def _drain(master: int, process: subprocess.Popen[bytes], within_s: float) -> None:
+    """Read what the process still writes until it ends: a terminal that nobody reads stops it."""
+    ends = time.monotonic() + within_s
+    while process.poll() is None and time.monotonic() < ends:
+        if select.select([master], [], [], 0.1)[0]:
+            with suppress(OSError):
+                os.read(master, 1 << 16)
+
+
 @contextmanager
 def live(stack: Stack, *words: str) -> Iterator[Screen]:
     """`ai102 top` with one reading a second; Ctrl-C ends it, and it must then end well."""
@@ -49,7 +58,8 @@ def live(stack: Stack, *words: str) -> Iterator[Screen]:
     try:
         yield Screen(master)
         process.send_signal(signal.SIGINT)
-        process.wait(10)
+        _drain(master, process, 30.0)
+        process.wait(1)
     finally:
         process.kill()
         process.wait()

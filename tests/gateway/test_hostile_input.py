@@ -20,7 +20,7 @@ from tests.gateway import http2_frames as http2
 from tests.gateway.attackers import Target, connected, request, status_of
 from tests.gateway.attacks_over_grpc import INFER, SERVICE, message
 from tests.gateway.attacks_over_rest import BODY, JSON
-from tests.gateway.conftest import MakeHome, needs
+from tests.gateway.conftest import MakeHome, needs, wait_until
 from tests.gateway.costly_inputs import AUTHORIZATIONS, HEADERS, JSON_TEXTS, MESSAGES, PATHS
 from tests.gateway.proxy_cpu import processes_of, settled_cpu_ms
 from tests.gateway.tokens import TokenMaker
@@ -66,7 +66,19 @@ def attacked(request: pytest.FixtureRequest, make_home: MakeHome, tokens: TokenM
     home = make_home(limits={"requests_per_10s": 1_000_000})
     with Runner(home.gateway, home.folder, request.param, home.folder / "log") as gateway:
         target = Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, tokens.token("mal", [MAY]))
-        yield Attacked(target, processes_of(gateway.pid))
+        yield Attacked(target, all_processes_of(gateway.pid))
+
+
+def all_processes_of(leader: int) -> list[int]:
+    """The proxy's processes, when it starts no more: it listens before its workers are there."""
+    seen: list[list[int]] = []
+
+    def is_steady() -> bool:
+        seen.append(processes_of(leader))
+        return len(seen[-1]) > 1 and seen[-50:] == [seen[-1]] * 50
+
+    wait_until(is_steady, "the proxy's workers", 60)
+    return seen[-1]
 
 
 @contextmanager

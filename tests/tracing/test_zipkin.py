@@ -46,6 +46,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 INPUTS = {"IN": np.zeros(1, np.uint8)}
 # Clocks of several processes on one machine, of which nginx's tells milliseconds.
 SLACK_US = 2000
+# A process ends its span after it has sent the answer: later by as much as a busy machine keeps it waiting.
+END_SLACK_US = 500_000
 # tritonserver 2.51 loses the traceparent of some gRPC calls, and of none over HTTP (docs/traces.md).
 GRPC_TRIES = 12
 
@@ -152,7 +154,7 @@ def assert_times_are_sane(node: Node, since_us: float) -> None:
     assert since_us - SLACK_US <= node.began_us <= node.ended_us <= time.time() * 1e6 + SLACK_US
     for below in node.below:
         assert node.began_us - SLACK_US <= below.began_us, f"{below.tree} begins before {node.tree}"
-        assert below.ended_us <= node.ended_us + SLACK_US, f"{below.tree} ends after {node.tree}"
+        assert below.ended_us <= node.ended_us + END_SLACK_US, f"{below.tree} ends after {node.tree}"
         assert_times_are_sane(below, since_us)
 
 
