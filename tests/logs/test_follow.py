@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ai102.errors import UserError
-from ai102.logs.follow import positions
+from ai102.logs.follow import files, follower, positions
 from ai102.logs.follow.spool import Spool, segments
 from tests.logs.conftest import Follow, documents, messages
 
@@ -96,6 +96,28 @@ def test_rotations_while_nobody_follows_lose_nothing(follow: Follow, tmp_path: P
     write(log, "4\n")
     write(tmp_path / "a.log.1.gz", "not a text")
     assert sorted(follow().read()) == ["1", "2", "3", "4"]
+
+
+def test_a_rotation_between_finding_and_opening_repeats_nothing(
+    follow: Follow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "a.log"
+    write(log, "1\n")
+    following = follow()
+    following.read()
+    following.follower.close()
+    write(log, "2\n")
+
+    def opened_too_late(path: Path) -> int | None:
+        monkeypatch.undo()
+        log.rename(tmp_path / "a.log.1")
+        write(log, "3\n")
+        return files.opened(path)
+
+    following = follow()
+    monkeypatch.setattr(follower, "opened", opened_too_late)
+    following.read()
+    assert sorted(following.read()) == ["1", "2", "3"]
 
 
 def test_what_was_rotated_before_the_first_start_is_not_read(follow: Follow, tmp_path: Path) -> None:

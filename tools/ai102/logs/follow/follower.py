@@ -107,9 +107,9 @@ class Follower:
                 is_ours = older.key[1] in inodes or 0 < self._looked_at_s - LOOK_EVERY_S <= written_at_s
                 if is_ours and older.key not in self._sources:
                     new.setdefault(older.key, older)
-        for one in new.values():
-            self._open(one)
-        self._looked_at_s = looked_at_s
+        are_open = [self._open(one) for one in new.values()]
+        if all(are_open) or not self._looked_at_s:  # else the next look is for what was rotated since the one before
+            self._looked_at_s = looked_at_s
         if new:
             self._save()  # an id must be on the disk before a line that bears it
 
@@ -120,13 +120,18 @@ class Follower:
         self._seen_s = {path: seen_s for path, seen_s in self._seen_s.items() if now_s - seen_s < FORGET_S}
         return [*new, *(path for path, seen_s in self._seen_s.items() if seen_s < now_s)]
 
-    def _open(self, found: Found) -> None:
+    def _open(self, found: Found) -> bool:
+        """False where another file, or none, has its name by now: the next look finds it under its new one."""
         try:
             handle = opened(found.path)
         except PermissionError as err:
             raise UserError(f"{found.path}: {err.strerror}: run the masker as a user who may read the logs") from err
         if handle is None:
-            return
+            return False
+        facts = os.fstat(handle)
+        if (facts.st_dev, facts.st_ino) != found.key:
+            os.close(handle)
+            return False
         # A device may have another number after a reboot.
         same = [position for position in self._known if position.inode == found.key[1] and _is_same(handle, position)]
         position = next((one for one in same if one.device == found.key[0]), None)
@@ -138,6 +143,7 @@ class Follower:
         source = Source(path, handle, origin_of(path, self._host), position)
         source.grew_at_s = time.monotonic()
         self._sources[source.key] = source
+        return True
 
     def _advance(self, source: Source, now_s: float) -> bool:
         if source.is_other():
