@@ -214,8 +214,9 @@ def _copy_of_context(tmp_path: Path) -> Path:
 def _pid_of(docker: Docker, container: str, start: str) -> str:
     """The id, on this host, of the container's first process whose command begins so."""
     program, _, argument = start.partition(" ")
-    for line in docker.run("top", container, "-eo", "pid,args").splitlines()[1:]:
+    processes = docker.run("top", container, "-ww", "-eo", "pid,args")
+    for line in processes.splitlines()[1:]:
         pid, _, command = line.strip().partition(" ")
         if program in command and argument in command:
             return pid
-    raise AssertionError(f"no process {start} in {container}")
+    raise AssertionError(f"no process {start} in {container}:\n{processes}")
