@@ -8,10 +8,9 @@ import subprocess
 from pathlib import Path
 
 from ai102.artifact import sha256_of_file, sha256_of_text, temporary_folder
-from ai102.errors import UserError
 from ai102.images.labels import labels_of
 from ai102.images.layers import write_layer
-from ai102.images.layout import Image, read_image, write_image
+from ai102.images.layout import Image, write_image, written_before
 from ai102.images.repository import RepositoryFile
 from k8s.local.plan import ROOT
 
@@ -31,7 +30,7 @@ def image_of(program: Path, name: str = "", folder: Path = FOLDER) -> Image:
     labels = labels_of(name, content[:TAG_DIGITS], f"content-sha256:{content}", "")
     reference = f"{PREFIX}/{name}:{content[:TAG_DIGITS]}"
     target = folder / name
-    if (image := _written_before(target, reference)) is not None:
+    if (image := written_before(target, reference)) is not None:
         return image
     with temporary_folder(folder) as temporary:
         blobs = temporary / "blobs" / "sha256"
@@ -56,11 +55,3 @@ def libraries_of(program: Path) -> list[Path]:
 
 def _file(path: str, source: Path) -> RepositoryFile:
     return RepositoryFile(path, source, source.stat().st_size, sha256_of_file(source))
-
-
-def _written_before(folder: Path, reference: str) -> Image | None:
-    try:
-        image = read_image(folder)
-    except UserError:
-        return None
-    return image if image.reference == reference else None

@@ -71,9 +71,9 @@ def loaded(triton: str, folder: Path) -> Gateway:
     ],
 )
 def test_a_mistake_is_one_line(triton: str, line: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         loaded(triton, tmp_path)
-    assert str(told.value) == f"gateway.toml: {line}"
+    assert str(raised.value) == f"gateway.toml: {line}"
 
 
 def test_a_stop_waits_for_records_caches_and_the_gateway(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The network as `ip` is told it: every machine has an address and a way to the pods of every other node."""
+"""The network as `ip` is given it: every machine has an address and a way to the pods of every other node."""
 
 import pytest
 

@@ -18,15 +18,11 @@ def render(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Write the files of k8s/ that derive from models.toml, gateway.toml, monitoring/ and measurements."""
-    from ai102.kubernetes import render as rendering
+    from ai102.cli import rendering
+    from ai102.kubernetes.render import files
 
     home = contract.absolute().parent
-    changed = rendering.outdated(home) if check else rendering.write(home)
-    for path in changed:
-        typer.echo(f"{'outdated' if check else 'wrote'} {path.relative_to(home)}")
-    if check and changed:
-        typer.echo("run `ai102 kubernetes render`", err=True)
-        raise typer.Exit(1)
+    rendering.render(files(home), home, check=check, command="ai102 kubernetes render")
 
 
 @app.command()

@@ -18,15 +18,11 @@ def render(
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Write monitoring/rules/contract.yaml from models.toml and loadtest/capacity.json."""
-    from ai102.monitoring import render as rendering
+    from ai102.cli import rendering
+    from ai102.monitoring.render import files
 
     home = contract.absolute().parent
-    changed = rendering.outdated(home) if check else rendering.write(home)
-    for path in changed:
-        typer.echo(f"{'outdated' if check else 'wrote'} {path.relative_to(home)}")
-    if check and changed:
-        typer.echo("run `ai102 monitoring render`", err=True)
-        raise typer.Exit(1)
+    rendering.render(files(home), home, check=check, command="ai102 monitoring render")
 
 
 @app.command()

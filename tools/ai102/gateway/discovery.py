@@ -25,6 +25,8 @@ ASK_EVERY_S = 1
 OBSOLETE_AFTER_S = 1
 # From a pod's deletion to DNS records without it: a controller and the DNS server must hear of it.
 RECORDS_CHANGE_S = 2
+# An answer over UDP must hold a record of each: some 140 bytes in 8,192.
+MOST_REPLICAS = 48
 
 
 class Replica(Table):
@@ -41,8 +43,7 @@ class Dns(Table):
 
     service: ServiceName = Field(examples=['"triton-replicas.ai102.svc.cluster.local"'])
     nameserver: Address | Literal[""] = Field("", examples=['"10.96.0.10:53"'])  # empty: those of /etc/resolv.conf
-    # An answer over UDP must hold a record of each: some 140 bytes in 8,192.
-    at_most: int = Field(16, ge=2, le=48, examples=["16"])
+    at_most: int = Field(16, ge=2, le=MOST_REPLICAS, examples=["16"])
     expected: int = Field(1, ge=1, examples=["3"])  # fewer is an alert
     ttl_s: int = Field(5, ge=1, le=60, examples=["5"])  # of the records: how long a cache may keep them
     keep_s: int = Field(3600, ge=1, le=86400, examples=["3600"])  # the last replicas while no DNS server answers

@@ -118,6 +118,15 @@ def read_image(folder: Path) -> Image:
         raise UserError(f"{folder}: holds no image of ours ({err}): run `ai102 image models`") from err
 
 
+def written_before(folder: Path, reference: str) -> Image | None:
+    """The image in `folder` if it is there, whole, and has this name."""
+    try:
+        image = read_image(folder)
+    except UserError:
+        return None
+    return image if image.reference == reference else None
+
+
 def archive_manifest(image: Image) -> bytes:
     """What `docker load` of a Docker without OCI layouts (before 25) reads: manifest.json of a docker-archive."""
     place = "blobs/sha256/"

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ai102.artifact import temporary_folder
-from ai102.errors import UserError
 from ai102.images.labels import labels_of
 from ai102.images.layers import Blob, write_layer
-from ai102.images.layout import Image, read_image, write_image
+from ai102.images.layout import Image, write_image, written_before
 from ai102.images.repository import RepositoryFile, content_hash, folders_of, repository_files
 
 NAME = "ai102/models"
@@ -48,12 +47,10 @@ def write_models_image(
 
 def _written_before(folder: Path, reference: str, labels: Mapping[str, str]) -> Image | None:
     try:
-        image = read_image(folder)
-        if image.reference == reference and image.config()["config"]["Labels"] == labels:
-            return image
-    except (UserError, OSError):
-        pass
-    return None
+        image = written_before(folder, reference)
+        return image if image and image.config()["config"]["Labels"] == labels else None
+    except OSError:
+        return None
 
 
 def _write_layer(blobs: Path, repository: Path, model: str, files: tuple[RepositoryFile, ...]) -> Blob:

@@ -11,7 +11,7 @@ from ai102.artifact import sha256_of_file, temporary_folder
 from ai102.errors import UserError
 from ai102.images.docker import Docker, complaint_of
 from ai102.images.layers import Blob
-from ai102.images.layout import Image, read_image, write_layout
+from ai102.images.layout import Image, write_layout, written_before
 
 
 def saved_image(docker: Docker, reference: str, folder: Path) -> Image:
@@ -22,7 +22,7 @@ def saved_image(docker: Docker, reference: str, folder: Path) -> Image:
     identity = docker.image_id(reference)
     if not identity:
         raise UserError(f"{reference}: Docker's engine has no such image: `make image` builds ours")
-    if (image := _written_before(folder, reference)) is not None and identity in (image.config_digest, image.digest):
+    if (image := written_before(folder, reference)) is not None and identity in (image.config_digest, image.digest):
         return image
     with temporary_folder(folder.parent) as temporary:
         _unpack(docker, reference, temporary / "saved")
@@ -61,11 +61,3 @@ def _unpack(docker: Docker, reference: str, into: Path) -> None:
     stderr = saving.stderr.read().decode("utf-8", "replace")
     if saving.wait(timeout=60):
         raise UserError(f"docker does not save {reference}: {complaint_of(stderr)}")
-
-
-def _written_before(folder: Path, reference: str) -> Image | None:
-    try:
-        image = read_image(folder)
-    except UserError:
-        return None
-    return image if image.reference == reference else None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai102 import contract
-from ai102.artifact import write_text
+from ai102 import contract, generated
 from ai102.kubernetes import footprint
 from ai102.kubernetes.patches import budget_patch, deployment_patch, scaling_patch
 from ai102.kubernetes.policy import COLLECTOR, policy_for_cluster
@@ -13,7 +12,7 @@ from ai102.kubernetes.rules import prometheus_rule
 from ai102.kubernetes.sizes import sizes_of
 
 BASE, COMPONENTS, OVERLAYS = Path("k8s/base"), Path("k8s/components"), Path("k8s/overlays")
-# Kustomize reads no file outside of its folder, and `kubectl apply -k` cannot be told otherwise: so these are copies.
+# Kustomize reads no file outside of its folder, and `kubectl apply -k` has no flag for that: so these are copies.
 COPIED = ("models.toml", "masking.toml")
 COPY_HEAD = "# Copied by `ai102 kubernetes render` from {name}; change that file and render again.\n"
 # Of the measured cores: several replicas fit on a laptop, and carry as much together as one.
@@ -50,19 +49,9 @@ def files(home: Path) -> dict[Path, str]:
 
 def write(home: Path) -> list[Path]:
     """Write what differs; gives it."""
-    texts = files(home)
-    changed = [path for path, text in texts.items() if _differs(path, text)]
-    for path in changed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, texts[path])
-        path.chmod(0o644)
-    return changed
+    return generated.write(files(home))
 
 
 def outdated(home: Path) -> list[Path]:
     """The generated files that are not as they should be."""
-    return [path for path, text in files(home).items() if _differs(path, text)]
-
-
-def _differs(path: Path, text: str) -> bool:
-    return not path.exists() or path.read_text(encoding="utf-8") != text
+    return generated.outdated(files(home))

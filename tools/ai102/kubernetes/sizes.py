@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from ai102.contract import Contract
 from ai102.contract.scaling import Scaling
+from ai102.gateway.discovery import Dns
 from ai102.kubernetes.footprint import Footprint
+from ai102.kubernetes.policy import REPLICAS
 from ai102.serve.arguments import MB, server_arguments
 from ai102.serve.container import container_settings
 
-# From the moment that a pod is told to end until its server is told: by then a gateway that finds replicas by DNS must
-# have dropped it. Records change within 2 s, caches keep them for 5, the gateway asks every second and trusts its last
-# answer for one more: 10 s with rounding, and 2 for a slow control plane.
-DRAIN_S = 12
+# From the moment that a pod is to end until its server is: by then a gateway that finds replicas by DNS must have
+# dropped it. The rest is for a slow control plane.
+DRAIN_S = Dns(service=REPLICAS).stop_wait_s + 2
 # A start beside others on a busy node, with a cold disk, takes several times what it takes alone.
 START_FACTOR, LEAST_START_S = 6, 60
 # Over the measured peak, which has each model's largest batch: requests of many clients lie beside it.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai102 import contract
-from ai102.artifact import write_text
+from ai102 import contract, generated
 from ai102.monitoring.capacity import capacities_of
 from ai102.monitoring.constants import rules_text
 
@@ -21,14 +20,9 @@ def files(home: Path) -> dict[Path, str]:
 
 def write(home: Path) -> list[Path]:
     """Write what differs; gives it."""
-    changed = outdated(home)
-    texts = files(home)
-    for path in changed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, texts[path])
-    return changed
+    return generated.write(files(home))
 
 
 def outdated(home: Path) -> list[Path]:
     """The generated files that are not as they should be."""
-    return [path for path, text in files(home).items() if not path.exists() or path.read_text("utf-8") != text]
+    return generated.outdated(files(home))

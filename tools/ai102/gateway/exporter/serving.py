@@ -29,7 +29,7 @@ class Exporter:
         goals: Mapping[str, Goals],
         others: Iterable[Collector] = (),
     ) -> None:
-        """`others` are metrics that somebody else counts, and Prometheus is told with these."""
+        """`others` are metrics that somebody else counts, shown with these."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
         registry = CollectorRegistry()
         self._counting = Counting(registry, goals)

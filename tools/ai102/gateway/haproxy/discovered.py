@@ -1,4 +1,4 @@
-"""Replicas that DNS told HAProxy: which server of which backend is which replica, and how it is."""
+"""Replicas that HAProxy found by DNS: which server of which backend is which replica, and how it is."""
 
 from __future__ import annotations
 
