@@ -8,6 +8,9 @@ MODEL ?=
 ARGS ?=
 # Tests with servers wait more than they compute: three for two cores.
 WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+# A file names the marks of its tests, so that the others need not be imported, by every worker anew.
+WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py')
+ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
 REGISTRY ?=
 
 help:  ## print this
@@ -98,8 +101,8 @@ proxies:  ## install the Debian packages that the tests use, or list them
 	@tools/proxies.sh
 
 e2e: engine  ## the tests that start a real tritonserver
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers and not cluster"
-	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers and not cluster" $(WITH_SERVERS)
+	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(ALONE)
 
 format: setup  ## format the code
 	$(BIN)/ruff format tools tests loadtest k8s

@@ -1,5 +1,6 @@
 """What all tests share: the small networks of calibration and of every emitter, and the order of the files."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {file: place for place, file in enumerate(LONGEST)}
     tests = Path(__file__).parent
     items.sort(key=lambda item: rank.get(item.path.relative_to(tests).as_posix(), len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """What importing all tests has made stays: no collection of garbage looks at these million objects again."""
+    gc.collect()
+    gc.freeze()
