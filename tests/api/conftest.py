@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ai102.serve.server import Server
 from tests.api.served import ROOT, Served, served
+from tests.servers import Server
 
 MODELS = ("classify_image", "score_image", "embed_text")
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from ai102.samples import read
-from ai102.serve.server import Server
+from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent.parent
 DIGITS = read.read_samples(ROOT / "calibration" / "sets", "digits", "test")

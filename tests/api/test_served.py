@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from ai102.client import Client
-from ai102.serve.server import Server
 from tests.api.served import COMMAND, ROOT, Served, digit, served
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 

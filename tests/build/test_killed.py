@@ -18,7 +18,7 @@ from ai102.build.workspace import Workspace
 from ai102.client import Client
 from ai102.configs import configure
 from ai102.lint import lint
-from ai102.serve.server import Server
+from tests.servers import Server
 
 from .test_lock import Listener
 

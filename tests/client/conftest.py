@@ -1,6 +1,7 @@
 """What the tests of the client share: the four ways to ask, and the check that nothing stays behind."""
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,9 @@ def way(request: pytest.FixtureRequest) -> Way:
     return chosen
 
 
-def regions() -> set[str]:
-    return {path.name for path in Path("/dev/shm").glob("psm_*")}
+def regions(pid: int | None = None) -> set[str]:
+    """The shared memory of the clients of this process, or of process `pid`."""
+    return {path.name for path in Path("/dev/shm").glob(f"ai102_client_{pid or os.getpid()}_*")}
 
 
 def sockets() -> set[str]:

@@ -26,10 +26,10 @@ from ai102.client import (
     SharedMemoryError,
     WrongProtocolError,
 )
-from ai102.serve.server import Server
 from tests.client.ways import ECHO_FILES, SLOW_FILES, Way, asks_slow
 from tests.e2e.conftest import StartServer
 from tests.ports import free_port
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
 TIMEOUT_S = 1.0

@@ -13,10 +13,10 @@ import pytest
 
 from ai102.client import DeadlineError, InferenceError, probes
 from ai102.client.addresses import REST_S
-from ai102.serve.server import Server
 from tests.client.test_bad_input import SLACK_S, failure, infer, listener
 from tests.client.ways import ECHO_FILES, Way
 from tests.e2e.conftest import StartServer
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
 X = {"x": np.ones((1, 2), np.float32)}

@@ -22,12 +22,12 @@ from ai102.client import (
 )
 from ai102.gateway import certs, replicas
 from ai102.gateway.running import Runner
-from ai102.serve.server import Server
 from ai102_runtime.seal.private import private_file
 from tests.client.ways import Way
 from tests.e2e.conftest import StartServer
 from tests.gateway.conftest import CALLER, ECHO_CODE, ECHO_CONFIG, OPERATOR, SECRET, Home, needs, policy
 from tests.gateway.tokens import TokenMaker
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
 X = {"IN": np.arange(3, dtype=np.uint8)}

@@ -12,12 +12,12 @@ import pytest
 import tritonclient.grpc
 
 from ai102.client import AsyncClient, Client, DeadlineError, InferenceError, ServerFailedError
-from ai102.serve.server import Server
 from tests.client.conftest import regions, wait_until
 from tests.client.ways import LARGE, SLOW_FILES, Way, asks_slow
 from tests.e2e.conftest import StartServer
+from tests.servers import Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks"), pytest.mark.alone]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_memory_of_a_call_that_was_given_up_is_never_lent_again(way: Way, server
 def test_what_was_given_up_is_swept_by_later_calls(way: Way, server: Server) -> None:
     with way.connect(server) as client:
         with pytest.raises(DeadlineError):
-            client.infer("slow", asks_slow(seconds=0.5), timeout_s=0.1)
+            client.infer("slow", asks_slow(seconds=1.5), timeout_s=0.1)
 
         (given_up,) = known_to(server)
 
@@ -158,7 +158,7 @@ def test_a_cancelled_task_leaves_nothing_to_be_lent(way: Way, server: Server) ->
 
     async def cancel() -> None:
         async with AsyncClient(url) as client:
-            task = asyncio.create_task(client.infer("slow", asks_slow(seconds=0.7)))
+            task = asyncio.create_task(client.infer("slow", asks_slow(seconds=1.5)))
             while not known_to(server):
                 await asyncio.sleep(0.01)
             task.cancel()
@@ -188,13 +188,14 @@ def test_a_process_leaves_nothing_however_it_ends(server: Server, end: str, way:
         "from ai102.client import Client\n"
         "from tests.client.ways import asks_slow\n"
         "client = Client(sys.argv[1])\n"
-        "client.infer('slow', asks_slow())\n" + ENDS[end]
+        "client.infer('slow', asks_slow())\n"
+        "print(os.getpid(), flush=True)\n" + ENDS[end]
     )
     url = f"{way.protocol}://{way.address(server)}"
     done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == {"raised": 3, "killed": -signal.SIGKILL}.get(end, 0), done.stderr
     assert "resource_tracker" not in done.stderr or end == "killed"
-    wait_until(lambda: regions() == set())
+    wait_until(lambda: regions(int(done.stdout)) == set())
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton:
         triton.unregister_system_shared_memory()  # nobody else could
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from ai102.client import InferenceError, NoServerError, Retry
-from ai102.serve.server import Server
 from tests.client.conftest import wait_until
 from tests.client.ways import ECHO_FILES, SLOW_FILES, Way, asks_slow, runs_begun
 from tests.e2e.conftest import write_repository
+from tests.servers import Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("nothing_leaks"), pytest.mark.alone]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.usefixtures("nothing_leaks")]
 X = np.ones((1, 2), np.float32)
 
 
@@ -52,6 +52,7 @@ def in_flight(client: Any, **question: Any) -> Iterator[list[BaseException]]:
     caller.join()
 
 
+@pytest.mark.alone  # the second server takes the ports of the first, which another test might get meanwhile
 def test_a_server_that_came_back_is_asked_again_and_calls_in_flight_are_told(way: Way, repository: Path) -> None:
     first = make(repository)
     first.start()

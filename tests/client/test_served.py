@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ai102.client import AsyncClient, BadRequestError, Client, RefusedError
-from ai102.serve.server import Server
 from tests.client.ways import ECHO_FILES, EXPLICIT, FORWARD, Way
 from tests.e2e.conftest import StartServer
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -19,12 +19,12 @@ from ai102.client import DeadlineError, InferenceError, SharedMemoryError, Tls, 
 from ai102.client.http.connections import Connections
 from ai102.client.tls import ALPN, secure_from_tls
 from ai102.gateway import certs
-from ai102.serve.server import Server
 from tests.client.conftest import wait_until
 from tests.client.terminators import Terminator
 from tests.client.test_bad_input import SLACK_S, TIMEOUT_S, listener
 from tests.client.ways import ECHO_FILES, SLOW_FILES, Way, asks_slow
 from tests.e2e.conftest import StartServer
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("nothing_leaks")]
 X = {"x": np.ones((1, 2), np.float32)}

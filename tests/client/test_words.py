@@ -22,12 +22,12 @@ from ai102.client.grpc.messages import grpc_request
 from ai102.client.http.messages import http_request
 from ai102.client.tensors import raw_from_array
 from ai102.client.words import TABLE, Meaning, http_status_in, meaning_of
-from ai102.serve.server import Server
 from tests.client.conftest import wait_until
 from tests.client.test_bad_input import listener
 from tests.client.ways import ECHO_FILES, EXPLICIT, SLOW_FILES, asks_slow, runs_begun
 from tests.e2e.conftest import StartServer
 from tests.ports import free_port
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 TIMEOUT_S = 20.0

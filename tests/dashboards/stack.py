@@ -21,10 +21,10 @@ from ai102.host.child import Child
 from ai102.prometheus.api import instant
 from ai102.prometheus.fetching import NoAnswerError
 from ai102.samples.read import read_samples
-from ai102.serve.server import Server
 from tests.gateway.conftest import wait_until
 from tests.gateway.test_whole import PASSWORD, ROOT, ai102, command
 from tests.ports import free_addresses
+from tests.servers import Server
 
 MODELS = ("classify_image", "score_image", "embed_text")
 REPLICAS = ("a", "b")

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import pytest
 
-from ai102.serve.server import Server
+from tests.servers import Server
 
 # What a model folder holds, by path inside it: text, bytes or an ONNX model.
 Files = Mapping[str, str | bytes | onnx.ModelProto]

@@ -24,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ai102 import contract
 from ai102.client import Client, bytes_array
-from ai102.serve.server import Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from ai102.build import add
 from ai102.client import Client, bytes_array
-from ai102.serve.server import Server
 from ai102.weights.source import Wish
+from tests.servers import Server
 from tests.weights import checkpoints
 
 pytestmark = pytest.mark.e2e

@@ -15,7 +15,7 @@ from ai102.client import Client
 from ai102.configs import configure
 from ai102.errors import UserError
 from ai102.serve.installation import installed_tritonserver
-from ai102.serve.server import Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 CONTRACT = """

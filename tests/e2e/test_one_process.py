@@ -9,7 +9,7 @@ import pytest
 
 from ai102.client import Client, InferenceError, bytes_array
 from ai102.samples.read import read_samples
-from ai102.serve.server import Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent

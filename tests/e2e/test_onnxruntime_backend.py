@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
-from ai102.serve.server import Server
+from tests.servers import Server
 
 from .conftest import Files, StartServer
 from .onnx_files import ONNX_FROM_TRITON, addition, constant, external, identity, model, node, plus, tensor

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ai102.client import Client, InferenceError, bytes_array
 from ai102.samples import read
-from ai102.serve.server import Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent

@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 from ai102 import contract
 from ai102.client import Client, bytes_array
 from ai102.samples.read import read_samples
-from ai102.serve.server import Server
 from ai102_runtime.seal.envelope import Key
+from tests.servers import Server
 
 from .conftest import write_repository
 

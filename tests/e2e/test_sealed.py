@@ -15,9 +15,9 @@ import pytest
 from ai102.client import BadAnswerError, BusyError, Client, InferenceError, bytes_array
 from ai102.samples.read import read_samples
 from ai102.seal import key_files
-from ai102.serve.server import Server
 from ai102_runtime.seal import envelope, failures
 from ai102_runtime.seal.keys import KeyFolder
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent

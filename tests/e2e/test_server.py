@@ -21,7 +21,7 @@ from ai102.serve.server import Server
 from .conftest import Files, StartServer, write_repository
 from .onnx_files import addition, external, identity
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = pytest.mark.e2e
 
 FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 PLATFORM = 'platform: "onnxruntime_onnx"\ninstance_group { kind: KIND_CPU count: 1 }\n'
@@ -66,6 +66,13 @@ def group(leader: int) -> list[str]:
 def regions(starter: int) -> list[Path]:
     """The shared memory of servers that process `starter` has started."""
     return list(Path("/dev/shm").glob(f"ai102_{starter}_*"))
+
+
+@pytest.fixture
+def own_regions() -> Callable[[], list[Path]]:
+    """What the servers that a test starts in this process have; those of other files may run meanwhile."""
+    before = set(regions(os.getpid()))
+    return lambda: [path for path in regions(os.getpid()) if path not in before]
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
@@ -168,14 +175,16 @@ def test_a_refusal_is_one_line_without_traceback(refusal: str) -> None:
     assert [sign for sign in ("\n", "\\n", "At:", "Traceback", "ModelRefusedError") if sign in refusal] == []
 
 
-def test_a_busy_port_is_reported_before_anything_starts(repository: Path) -> None:
+def test_a_busy_port_is_reported_before_anything_starts(
+    repository: Path, own_regions: Callable[[], list[Path]]
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         probe.listen()
         port = probe.getsockname()[1]
         with pytest.raises(UserError, match=f"127.0.0.1:{port} .*stop what listens there, .*--grpc-port"):
             Server(repository, **FREE_PORTS | {"grpc_port": port}).start()
-    assert regions(os.getpid()) == []
+    assert own_regions() == []
 
 
 def test_a_free_port_that_another_program_takes_meanwhile_is_given_up(
@@ -199,14 +208,16 @@ def test_an_option_triton_does_not_know_is_one_line(repository: Path) -> None:
     assert str(caught.value) == "tritonserver ended with status 1: unrecognized option '--no-such-option'"
 
 
-def test_a_server_answers_while_open_and_leaves_nothing_behind(repository: Path) -> None:
+def test_a_server_answers_while_open_and_leaves_nothing_behind(
+    repository: Path, own_regions: Callable[[], list[Path]]
+) -> None:
     lines: list[str] = []
     with Server(repository, **FREE_PORTS, models=["good"], log=lines.append) as server:
         pid = server.pid
         with httpclient.InferenceServerClient(server.http_url) as client:
             is_ready = client.is_model_ready("good")
-        running = (is_ready, sorted(set(group(pid))), len(regions(os.getpid())) > 0)
-    left = (group(pid), regions(os.getpid()))
+        running = (is_ready, sorted(set(group(pid))), len(own_regions()) > 0)
+    left = (group(pid), own_regions())
     assert (running, left) == ((True, ["triton_python_b", "tritonserver"], True), ([], []))
     assert any("successfully loaded 'good'" in line for line in lines)
 
@@ -225,14 +236,16 @@ def test_the_server_and_its_models_allocate_by_tcmalloc(repository: Path, monkey
     assert names == {"tritonserver": True, "triton_python_backend_stub": True}
 
 
-def test_a_server_that_hangs_is_killed_after_the_bound(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_hangs_is_killed_after_the_bound(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, own_regions: Callable[[], list[Path]]
+) -> None:
     monkeypatch.setattr(server_module, "STOP_TIMEOUT_S", 1)
     with Server(repository, **FREE_PORTS) as server:
         pid = server.pid
         os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
     took_s = time.monotonic() - started
-    assert (took_s < 4, group(pid), regions(os.getpid())) == (True, [], [])
+    assert (took_s < 4, group(pid), own_regions()) == (True, [], [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ai102.serve.server import Server
 from ai102_runtime.health import command
 from ai102_runtime.health.processes import stubs_of
 from tests.e2e.conftest import write_repository
 from tests.gateway.conftest import wait_until
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -20,8 +20,8 @@ from ai102 import contract
 from ai102.client import Client, bytes_array
 from ai102.configs import configure
 from ai102.samples.read import read_samples
-from ai102.serve.server import Server
 from ai102.tune.candidate import candidate_of
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent

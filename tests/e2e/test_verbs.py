@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ai102.samples import read
-from ai102.serve.server import Server
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent

@@ -14,7 +14,7 @@ from ai102.build import verbs
 from ai102.build.workspace import Workspace
 from ai102.client import Client
 from ai102.configs import configure
-from ai102.serve.server import Server
+from tests.servers import Server
 from tests.tiny_nets import write_scale
 
 pytestmark = pytest.mark.e2e

@@ -12,11 +12,11 @@ import pytest
 
 from ai102.gateway import certs, replicas
 from ai102.gateway.policy import Gateway
-from ai102.serve.server import Server
 from ai102_runtime.seal.private import private_file
 from tests.e2e.conftest import write_repository
 from tests.gateway.tokens import TokenMaker
 from tests.ports import free_addresses
+from tests.servers import Server
 
 SECRET = "a-secret-of-the-tests"
 # What it is asked comes back; the request parameter sleep_ms makes it take so long.

@@ -14,7 +14,6 @@ from tritonclient.grpc import service_pb2 as pb
 
 from ai102.gateway import replicas
 from ai102.gateway.running import Runner
-from ai102.serve.server import Server
 from ai102_runtime.seal import envelope
 from ai102_runtime.seal.tensors import Tensor, bytes_from_tensors
 from tests.e2e.conftest import write_repository
@@ -24,6 +23,7 @@ from tests.gateway.attacks_over_rest import BODY, JSON, MAX_BODY_BYTES, REST
 from tests.gateway.attacks_with_tokens import REVOKED, TOKENS
 from tests.gateway.conftest import ECHO_CODE, ECHO_CONFIG, SECRET, MakeHome, needs, wait_until
 from tests.gateway.tokens import TokenMaker
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parent.parent.parent

@@ -16,10 +16,10 @@ from ai102.client import Client, Tls
 from ai102.gateway.feed.issuers import Known
 from ai102.gateway.feed.state import state_from
 from ai102.gateway.running import Runner
-from ai102.serve.server import Server
 from tests.gateway.asking import Asker
 from tests.gateway.conftest import Home, MakeHome, needs
 from tests.gateway.tokens import TokenMaker
+from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent.parent
 SCORES, LABELS = "score_image", "classify_image"

@@ -17,12 +17,12 @@ from ai102.gateway import replicas, running
 from ai102.gateway.exporter.asking import Asking
 from ai102.gateway.haproxy import proxy, sockets
 from ai102.gateway.running import Runner
-from ai102.serve.server import Server
 from tests.gateway.access_log import failed_rows, row_of, rows, was_cut
 from tests.gateway.asking import Asker, infer_message, tensor_json
 from tests.gateway.cluster_dns import SERVICE, ClusterDns
 from tests.gateway.conftest import SECRET, Home, MakeHome, needs, wait_until
 from tests.gateway.load import INFER, Load, steady
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, needs("haproxy")]
 

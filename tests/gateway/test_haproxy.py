@@ -13,11 +13,11 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.grpc import service_pb2 as pb
 
 from ai102.gateway.running import Runner
-from ai102.serve.server import Server
 from tests.gateway.access_log import row_of, rows
 from tests.gateway.asking import Asker, binary_body, infer_message, tensor_json
 from tests.gateway.conftest import Home, MakeHome, needs, wait_until
 from tests.gateway.tokens import TokenMaker
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, needs("haproxy")]
 

@@ -17,12 +17,12 @@ from ai102.gateway import replicas, running, watch
 from ai102.gateway.haproxy import proxy
 from ai102.gateway.policy import Gateway
 from ai102.gateway.running import Runner
-from ai102.serve.server import Server
 from tests.gateway.access_log import failed_rows, row_of, rows, was_cut
 from tests.gateway.asking import Asker, binary_body, infer_message, tensor_json
 from tests.gateway.conftest import SECRET, MakeHome, needs, policy, wait_until
 from tests.gateway.load import INFER, Protocol, steady
 from tests.ports import free_addresses
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, needs("haproxy")]
 

@@ -10,13 +10,13 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 
-from ai102.serve.server import Server
 from tests.e2e.conftest import StartServer, start_server  # noqa: F401 - a fixture
 from tests.gateway.judge_core import core, in_both_luas
 from tests.gateway.test_judge_grpc import INFER, frame, mutated, request
 from tests.gateway.test_judge_json import INFER as BODIES
 from tests.gateway.test_judge_json import LIMITS
 from tests.gateway.test_judge_routes import REST
+from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
 

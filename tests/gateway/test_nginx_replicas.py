@@ -13,7 +13,6 @@ import pytest
 from ai102.gateway import running, watch
 from ai102.gateway.nginx import proxy
 from ai102.gateway.running import Runner
-from ai102.serve.server import Server
 from tests.gateway.access_log import row_of, rows
 from tests.gateway.asking import Asker, infer_message
 from tests.gateway.attackers import Target, asked, connected, request
@@ -21,6 +20,7 @@ from tests.gateway.attacks_over_rest import BODY, JSON
 from tests.gateway.conftest import Home, MakeHome, needs, wait_until
 from tests.gateway.load import Protocol, steady
 from tests.gateway.proxy_cpu import processes_of
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, needs("nginx")]
 FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}

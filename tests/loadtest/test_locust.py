@@ -19,10 +19,10 @@ from urllib.request import urlopen
 import pytest
 
 from ai102.client import Client
-from ai102.serve.server import Server
 from loadtest.payloads import targets
 from tests.e2e.conftest import write_repository
 from tests.ports import free_port
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent

@@ -14,7 +14,6 @@ from ai102.gateway import certs, replicas
 from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.running import PROXIES, Runner
 from ai102.gateway.watch import drain
-from ai102.serve.server import Server
 from ai102_runtime.seal.private import private_file
 from tests.e2e.conftest import write_repository
 from tests.gateway.conftest import CALLER, ECHO_CODE, ECHO_CONFIG, SECRET, Home, needs, policy, wait_until
@@ -22,6 +21,7 @@ from tests.gateway.load import steady
 from tests.gateway.tokens import TokenMaker
 from tests.monitoring.stack import Stack, started
 from tests.ports import free_ports
+from tests.servers import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs("haproxy")]
 PAGE_WITHIN_S = 180.0

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ai102.seal.bundle import opened_in_memory, seal
-from ai102.serve.server import Server
 from ai102_runtime.seal.envelope import Key
 from ai102_runtime.seal.keys import Keys
+from tests.servers import Server
 
 MODEL_PY = """
 import triton_python_backend_utils as pb_utils

@@ -31,7 +31,6 @@ from PIL import Image
 
 from ai102.client import Client, InferenceError, Tls, traces
 from ai102.gateway import certs, replicas
-from ai102.serve.server import Server
 from ai102.serve.traces import tracing_arguments
 from ai102_runtime.seal.private import private_file
 from tests.api.served import ROOT, served
@@ -39,6 +38,7 @@ from tests.e2e.conftest import write_repository
 from tests.gateway.conftest import ECHO_CODE, ECHO_CONFIG, SECRET, Home, needs, policy, wait_until
 from tests.gateway.tokens import ROLES, TokenMaker
 from tests.ports import free_addresses
+from tests.servers import Server
 from tests.tracing.picture import draw
 from tests.tracing.zipkin import Node, Zipkin, collector_running, tops_of, zipkin_running
 

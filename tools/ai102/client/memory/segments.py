@@ -178,7 +178,8 @@ def aligned(sizes: Iterable[int]) -> int:
 
 
 def _created(size: int) -> SharedMemory:
-    memory = SharedMemory(create=True, size=size)
+    # Whoever looks into /dev/shm sees whose it is.
+    memory = SharedMemory(f"ai102_client_{os.getpid()}_{uuid.uuid4().hex}", create=True, size=size)
     try:
         # Without this, a write beyond the free space of /dev/shm kills the process; containers have 64 MB of it.
         with Path("/dev/shm", memory.name.lstrip("/")).open("rb+") as file:
