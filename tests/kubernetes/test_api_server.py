@@ -17,7 +17,7 @@ from ai102.parts import program
 from tests.kubernetes.api_server import ApiServer, api_server
 from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, overlay, pod_templates, with_components
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 # Kinds of operators whose definitions are in no part of the cache.
 WITHOUT_DEFINITION = {"Certificate", "PrometheusRule", "ServiceMonitor", "DestinationRule", "PeerAuthentication"}
 

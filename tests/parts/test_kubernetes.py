@@ -16,7 +16,7 @@ from ai102.serve.addresses import chosen_ports
 from tests.parts.test_programs import running
 from tests.parts_of import program_or_skip
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 DEADLINE_S = 120
 TOKEN = "a-token-of-this-test"
