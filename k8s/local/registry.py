@@ -8,7 +8,6 @@ import requests
 
 from ai102.errors import UserError
 from ai102.images.layout import Image
-from ai102.images.registry import opened_registry, push_layout
 from k8s.local import namespaces
 from k8s.local.components import Component
 from k8s.local.plan import CLIENT, REGISTRY, REGISTRY_ADDRESS, Plan
@@ -57,6 +56,8 @@ def _pushed(plan: Plan, image: Image) -> str:
     if answer is None:
         raise UserError(f"the registry at {REGISTRY_ADDRESS} does not answer")
     if answer.headers.get("Docker-Content-Digest") != image.digest:
+        # Here, since it takes seconds to import, which every command for the cluster would wait for.
+        from ai102.images.registry import opened_registry, push_layout
 
         def send() -> None:
             address = opened_registry(REGISTRY_ADDRESS, plan.pki / "ca.crt")

@@ -26,7 +26,7 @@ from ai102.client import (
     SharedMemoryError,
     WrongProtocolError,
 )
-from tests.client.ways import ECHO_FILES, SLOW_FILES, Way, asks_slow
+from tests.client.ways import ECHO_FILES, GRPC_WAYS, HTTP_WAYS, SLOW_FILES, Way, asks_slow
 from tests.e2e.conftest import StartServer
 from tests.ports import free_port
 from tests.servers import Server
@@ -123,30 +123,30 @@ def test_the_port_for_metrics(way: Way, server: Server) -> None:
     assert type(failure(way, server.metrics_url, infer)) is WrongProtocolError
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_proxy_that_gave_up_first_is_shown_with_its_sentence(is_async: bool, way: Way) -> None:
+@pytest.mark.parametrize("way", HTTP_WAYS, ids=str)
+def test_a_proxy_that_gave_up_first_is_shown_with_its_sentence(way: Way) -> None:
     body = b"<html><body><h1>504 Gateway Time-out</h1>\nThe server didn't respond in time.\n</body></html>"
     says = b"HTTP/1.1 504 Gateway Time-out\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with listener(says) as address:
-        err = failure(Way("http", is_async), address, infer)
+        err = failure(way, address, infer)
     assert (type(err), err.status) == (DeadlineError, "504")
     assert "The server didn't respond in time" in str(err)
     assert "within 1 s" not in str(err)
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_proxy_that_gave_up_first_over_grpc_is_shown_with_its_sentence(is_async: bool, way: Way) -> None:
+@pytest.mark.parametrize("way", GRPC_WAYS, ids=str)
+def test_a_proxy_that_gave_up_first_over_grpc_is_shown_with_its_sentence(way: Way) -> None:
     with grpc_fake([], refusal=(grpc.StatusCode.DEADLINE_EXCEEDED, "the upstream said nothing")) as address:
-        err = failure(Way("grpc", is_async), address, infer)
+        err = failure(way, address, infer)
     assert (type(err), err.status) == (DeadlineError, "DEADLINE_EXCEEDED")
     assert "the upstream said nothing" in str(err)
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_models_words_are_not_taken_for_the_connections(is_async: bool, way: Way) -> None:
+@pytest.mark.parametrize("way", GRPC_WAYS, ids=str)
+def test_a_models_words_are_not_taken_for_the_connections(way: Way) -> None:
     sentence = "the camera's stream: Connection refused, recvmsg failed, handshake with http1.x"
     with grpc_fake([], refusal=(grpc.StatusCode.INTERNAL, sentence)) as address:
-        err = failure(Way("grpc", is_async), address, infer)
+        err = failure(way, address, infer)
     assert type(err) is ServerFailedError
     assert sentence in str(err)
 
@@ -246,22 +246,22 @@ def test_an_answer_of_the_wrong_shape(way: Way, case: str) -> None:
 
 
 @pytest.mark.parametrize("said", [http_says(b"", b"<html>hello</html>"), http_says(b"", b"[1, 2]")])
-@pytest.mark.parametrize("is_async", [False, True])
-def test_an_answer_over_http_that_is_not_tritons(said: bytes, is_async: bool, way: Way) -> None:
+@pytest.mark.parametrize("way", HTTP_WAYS, ids=str)
+def test_an_answer_over_http_that_is_not_tritons(said: bytes, way: Way) -> None:
     with listener(said) as address:
-        assert type(failure(Way("http", is_async), address, infer)) is BadAnswerError
+        assert type(failure(way, address, infer)) is BadAnswerError
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_connection_that_ends_in_the_middle_of_an_answer(is_async: bool, way: Way) -> None:
+@pytest.mark.parametrize("way", HTTP_WAYS, ids=str)
+def test_a_connection_that_ends_in_the_middle_of_an_answer(way: Way) -> None:
     with listener(http_answer(doubled(8), b"\0" * 4, length=1000)) as address:
-        err = failure(Way("http", is_async), address, infer)
+        err = failure(way, address, infer)
     assert type(err) is NoServerError
     assert "the connection broke" in str(err)
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_an_answer_that_drips_does_not_outlast_the_deadline(is_async: bool, way: Way) -> None:
+@pytest.mark.parametrize("way", HTTP_WAYS, ids=str)
+def test_an_answer_that_drips_does_not_outlast_the_deadline(way: Way) -> None:
     """A limit on each wait would begin anew with every byte."""
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -277,7 +277,7 @@ def test_an_answer_that_drips_does_not_outlast_the_deadline(is_async: bool, way:
         thread.start()
         try:
             address = f"127.0.0.1:{server.getsockname()[1]}"
-            assert type(failure(Way("http", is_async), address, infer)) is DeadlineError
+            assert type(failure(way, address, infer)) is DeadlineError
         finally:
             stop.set()
             thread.join()

@@ -14,7 +14,7 @@ import pytest
 from ai102.client import DeadlineError, InferenceError, probes
 from ai102.client.addresses import REST_S
 from tests.client.test_bad_input import SLACK_S, failure, infer, listener
-from tests.client.ways import ECHO_FILES, Way
+from tests.client.ways import ECHO_FILES, HTTP_WAYS, Way
 from tests.e2e.conftest import StartServer
 from tests.servers import Server
 
@@ -27,8 +27,8 @@ def server(start_server: StartServer) -> Server:
     return start_server({"echo": ECHO_FILES})
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_name_server_that_says_nothing(is_async: bool, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", HTTP_WAYS, ids=str)
+def test_a_name_server_that_says_nothing(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved = threading.Event()
     real = socket.getaddrinfo
 
@@ -39,7 +39,7 @@ def test_a_name_server_that_says_nothing(is_async: bool, way: Way, monkeypatch: 
         return real(host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    with Way("http", is_async).connect("slow.example:8000", timeout_s=0.3) as client:
+    with way.connect("slow.example:8000", timeout_s=0.3) as client:
         began = time.monotonic()
         with pytest.raises(DeadlineError):
             client.models()
@@ -82,9 +82,9 @@ def test_the_probes_after_a_failure_end_with_the_deadline(way: Way, monkeypatch:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_deadline_above_five_seconds_is_not_rounded_up_to_a_whole_second(is_async: bool, way: Way) -> None:
-    with listener(None) as address, Way("http", is_async).connect(address) as client:
+@pytest.mark.parametrize("way", HTTP_WAYS, ids=str)
+def test_a_deadline_above_five_seconds_is_not_rounded_up_to_a_whole_second(way: Way) -> None:
+    with listener(None) as address, way.connect(address) as client:
         now = time.monotonic()
         whole = math.ceil(now + 5.1)
         with pytest.raises(DeadlineError):

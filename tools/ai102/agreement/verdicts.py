@@ -129,8 +129,8 @@ def one_server(repository: Path, names: Sequence[str], at_once: int) -> tuple[di
                 list(pool.map(client.load_model, PARTS))
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(judge, names))
-        if cut:
-            server.stop(at_once=True)  # an orderly stop would wait for what hangs
+        # An orderly stop would wait for what hangs, and 3 s for processes that serve nobody.
+        server.stop(at_once=True)
     # The reason of a config that fails before anything is loaded stands in the log only.
     refused = [name for name, verdict in by_name.items() if verdict.outcome == "refused"]
     by_name |= {name: verdict_from_message(name, polled[name], repository) for name in refused if name in polled}

@@ -240,4 +240,4 @@ def _server(
     try:
         yield f"grpc://{server.grpc_url}", shared.words
     finally:
-        server.stop()
+        server.stop(at_once=True)  # nobody else asks it
