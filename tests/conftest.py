@@ -1,4 +1,4 @@
-"""What all tests share: the small networks of calibration and of every emitter, and the order of the files."""
+"""What all tests share: the small networks of calibration and of every emitter, the order of the files, their marks."""
 
 import gc
 from pathlib import Path
@@ -24,19 +24,28 @@ LONGEST = (
     "lint/test_agreement.py",
     "loadtest/test_locust.py",
     "dashboards/test_live.py",
-    "client/test_deadlines.py",
     "e2e/test_tune.py",
-    "client/test_bad_input.py",
+    "gateway/test_whole.py",
+    "build/test_killed.py",
     "gateway/test_hostile_input.py",
     "gateway/test_haproxy_replicas.py",
-    "gateway/test_whole.py",
+    "kubernetes/test_api_server.py",
+    "api/test_page.py",
+    "client/test_memory.py",
 )
+# The Makefile chooses files by these words, so that no worker imports the others.
+WORDS_OF_MARKS = {"e2e": "mark.e2e", "slow": "mark.slow", "alone": "mark.alone"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {file: place for place, file in enumerate(LONGEST)}
     tests = Path(__file__).parent
     items.sort(key=lambda item: rank.get(item.path.relative_to(tests).as_posix(), len(rank)))
+    texts = {path: path.read_text(encoding="utf-8") for path in {item.path for item in items}}
+    for item in items:
+        for name, words in WORDS_OF_MARKS.items():
+            if item.get_closest_marker(name) and words not in texts[item.path]:
+                raise pytest.UsageError(f"{item.nodeid} is marked {name} from elsewhere: write {words} in its file")
 
 
 def pytest_collection_finish() -> None:
