@@ -26,12 +26,9 @@ class Finding:
 
     @property
     def subject(self) -> str:
-        """`triton: 2 pods` reads better than two lines that say the same."""
         if not self.pods:
             return self.about
-        names = ", ".join(self.pods[:NAMES_SHOWN])
-        more = len(self.pods) - NAMES_SHOWN
-        return f"{self.about} ({names}{f' and {more} more' if more > 0 else ''})"
+        return f"{self.about} ({shortened(self.pods)})"
 
 
 def of_pod(rule: str, pod: Pod, why: str, mend: str, level: Level = "wrong") -> Finding:
@@ -51,6 +48,12 @@ def grouped(findings: Iterable[Finding]) -> list[Finding]:
     for each in findings:
         groups.setdefault((each.rule, each.level, each.about, each.why, each.mend), []).append(each)
     return [_one(group) for group in groups.values()]
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return f"{', '.join(names[:NAMES_SHOWN])}{f' and {more} more' if more > 0 else ''}"
 
 
 def command(facts: Facts, words: str) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ai102.cluster.facts import Facts, Pod
-from ai102.cluster.finding import Finding, line, of_pod
-
-ENDING_TOO_LONG_S = 120.0
+from ai102.cluster.finding import Finding, line, of_pod, shortened
 
 
 def node_is_not_ready(facts: Facts) -> Iterator[Finding]:
     for node in facts.nodes:
         pods = [pod for pod in facts.pods if pod.node == node.name and pod.phase not in ("Succeeded", "Failed")]
         if not node.is_ready and (pods or not node.is_cordoned):
-            here = f", {len(pods)} pods of the namespace are on it" if pods else ""
+            here = f"; pods of the namespace on it: {shortened([pod.name for pod in pods])}" if pods else ""
             why = f"it is NotReady: {line(node.message)}{here}"
             mend = "look at the machine, its kubelet and its network; its pods are replaced after 30 s of tolerance"
             yield Finding("node_is_not_ready", "wrong", f"node {node.name}", why, mend, (), _workloads(pods))

@@ -68,7 +68,7 @@ def container_crashes(facts: Facts) -> Iterator[Finding]:
         if container.waits in CRASH_WAITS or (container.ended is not None and end.exit_status) or container.restarts:
             last = facts.last_lines.get((pod.name, container.name), "") or end.message
             said = f"; its log ends: {line(last, 200)}" if last else "; its log is empty"
-            why = f"container {container.name} ends with status {end.exit_status}, {_times(container)} restarted{said}"
+            why = f"container {container.name} ends with status {end.exit_status}, restarted {_times(container)}{said}"
             yield of_pod(
                 "container_crashes", pod, why, f"the whole log: {_log(facts, pod, container)}", _level(facts, container)
             )
@@ -121,7 +121,7 @@ def _match(event: Event) -> re.Match[str] | None:
 
 
 def _times(container: Container) -> str:
-    return "once" if container.restarts == 1 else f"{container.restarts} times"
+    return {0: "not yet", 1: "once"}.get(container.restarts, f"{container.restarts} times")
 
 
 def _log(facts: Facts, pod: Pod, container: Container) -> str:

@@ -1,0 +1,196 @@
+"""Each symptom of docs/kubernetes-troubleshooting.md in a real cluster: `ai102 cluster status` names its cause."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ai102.parts import Cache
+from k8s.local import api, faults, images, namespaces, network, registry, up
+from k8s.local.plan import CLIENT, REGISTRY, ROOT, Plan
+from k8s.local.programs import Programs
+from k8s.local.waiting import until
+from tests.cluster import broken
+from tests.cluster.broken import NAMESPACE
+from tests.cluster.conftest import note, seconds_until
+
+WITHIN_S = 90.0
+PERL = Path("/usr/bin/perl")
+Findings = dict[tuple[str, str], str]
+
+# Rule, whom it names, and words of the cause.
+SYMPTOMS = {
+    "an image whose digest is wrong": ("image_is_not_pulled", "wrong-digest", "docker.io has no such image"),
+    "a rollout that is stuck": ("rollout_is_stuck", "wrong-digest", "0 of 1 pods are of the new release"),
+    "a Secret that is missing": ("configuration_is_missing", "no-secret", "the Secret gateway-secret does not exist"),
+    "a mounted Secret that is missing": (
+        "configuration_is_missing", "no-mounted-secret", "the Secret seal-keys does not exist"),
+    "a ConfigMap that is missing": (
+        "configuration_is_missing", "no-configuration", "the ConfigMap contract-abc does not exist"),
+    "a container that crashes": (
+        "container_crashes", "crash", f"; its log ends: {broken.LAST_LINE}"),
+    "too little memory": ("container_is_out_of_memory", "memory", "memory limit of 24Mi and was killed (OOMKilled)"),
+    "a model whose process dies": ("model_process_dies", "dead-model", broken.DEAD),
+    "a start that takes too long": ("startup_takes_too_long", "slow", broken.SLOW),
+    "no GPU": ("no_node_has_room", "gpu", "it asks 1 nvidia.com/gpu, and no node has any"),
+    "too few processors": ("no_node_has_room", "large", "it asks 100 CPU, and the largest node has "),
+    "no node with the labels": ("no_node_has_room", "labels", "no node has the labels that it wants"),
+    "a taint": ("no_node_has_room", "tainted", "nodes have a taint that it does not tolerate"),
+    "a pod without its volume": ("no_node_has_room", "claim", "its volume is not there"),
+    "a claim without a volume": ("claim_is_not_bound", "claim models", "no storage class is set"),
+    "Pod Security": ("pod_security_refuses", "insecure", "Pod Security level restricted refuses its pods"),
+    "a quota": ("quota_is_used_up", "over-quota", "the quota slices is used up"),
+    "a certificate that has expired": ("certificate_ends", "certificate gateway-certificate", "it expired 3 days ago"),
+    "a gateway without replicas": ("gateway_has_no_replica", "gateway", "0 of 1 triton pods are ready"),
+    "replicas on one node": ("replicas_share_a_node", "gateway", "all 2 ready pods are on node n1"),
+    "a budget that allows no drain": ("budget_blocks_drain", "budget gateway", "so a drain of its node would wait"),
+}  # fmt: skip
+
+
+def status(plan: Plan, *options: str) -> "subprocess.CompletedProcess[str]":
+    """`ai102 cluster status`, as a person calls it, from the client's machine."""
+    command = [sys.executable, "-m", "ai102", "cluster", "status", f"--kubeconfig={plan.kubeconfig}", *options]
+    inside = namespaces.command_in(plan.namespace(CLIENT), command)
+    return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+
+
+def state(plan: Plan, namespace: str = NAMESPACE) -> dict[str, Any]:
+    done = status(plan, "--json", f"--namespace={namespace}")
+    assert done.returncode in (0, 1), done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (0 if answer["healthy"] else 1)
+    return answer
+
+
+def findings(plan: Plan) -> Findings:
+    return {(each["rule"], each["about"]): each["why"] for each in state(plan)["findings"]}
+
+
+def until_said(plan: Plan, rule: str, about: str, why: str, within_s: float = WITHIN_S) -> None:
+    until(lambda: why in findings(plan).get((rule, about), ""), f"{rule} {about}: {why}", within_s)
+
+
+@pytest.fixture(scope="module")
+def references(cluster: Plan, programs: Programs) -> tuple[str, str]:
+    """The images, with perl and with pause, in the registry."""
+    if not PERL.exists():
+        pytest.skip(f"no {PERL}: apt-get install perl-base")
+    first, second = registry.push(cluster, [images.image_of(PERL, "perl"), images.image_of(programs.pause)])
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def said(cluster: Plan, programs: Programs, references: tuple[str, str]) -> Findings:
+    """What the status said of the broken workloads, once it has named all, or the time is over."""
+    api.kubectl(cluster, programs.kubectl, "taint", "node", "n3", "broken=yes:NoSchedule")
+    api.apply(cluster, programs.kubectl, broken.manifests(*references))
+    wanted = {(rule, about) for rule, about, _ in SYMPTOMS.values()}
+    heard: Findings = {}
+    began = time.monotonic()
+    while not wanted <= heard.keys() and time.monotonic() < began + WITHIN_S:
+        heard |= findings(cluster)
+    note(f"{time.monotonic() - began:5.1f} s  from broken manifests to {len(wanted)} symptoms named by the status")
+    return heard
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS)
+def test_the_status_names_the_symptom_and_its_cause(said: Findings, symptom: str) -> None:
+    rule, about, why = SYMPTOMS[symptom]
+    assert why in said.get((rule, about), f"nothing of {rule}; of {about} it says {said}")
+
+
+def test_nothing_else_is_said(said: Findings) -> None:
+    """A finding that nobody caused is a false one. Pods start for a moment, so that they are missing counts not."""
+    caused = {(rule, about) for rule, about, _ in SYMPTOMS.values()}
+    assert {place for place in said if place not in caused and place[0] != "pods_are_missing"} == {
+        ("container_crashes", "memory")
+    } & said.keys()
+
+
+def test_the_screen_has_a_next_step_for_each_and_no_private_key(cluster: Plan, said: Findings) -> None:
+    done = status(cluster, f"--namespace={NAMESPACE}")
+    assert done.returncode == 1
+    assert "next: " in done.stdout
+    everything = done.stdout + status(cluster, f"--namespace={NAMESPACE}", "--json").stdout
+    assert "PRIVATE KEY" not in everything
+
+
+def test_two_releases_at_once_are_named(cluster: Plan, programs: Programs, references: tuple[str, str]) -> None:
+    for new in (False, True):
+        api.apply(cluster, programs.kubectl, broken.halfway(*references, new=new))
+        if not new:
+            done = ("rollout", "status", "deployment", "halfway", "-n", NAMESPACE, "--timeout=60s")
+            api.kubectl(cluster, programs.kubectl, *done)
+    until_said(cluster, "two_releases_run", "halfway", "two releases answer calls: 2 with pause ")
+
+
+def test_a_drain_that_waits_is_named(cluster: Plan, programs: Programs, said: Findings) -> None:
+    api.kubectl(cluster, programs.kubectl, "cordon", "n1")
+    until_said(
+        cluster, "budget_blocks_drain", "budget gateway", "so the drain of n1 waits: 2 are healthy and 2 must stay"
+    )
+    api.kubectl(cluster, programs.kubectl, "uncordon", "n1")
+
+
+@pytest.fixture
+def without_registry(cluster: Plan) -> Iterator[None]:
+    network.cut(cluster, REGISTRY)
+    yield
+    network.join(cluster, REGISTRY)
+
+
+def test_a_registry_that_cannot_be_reached_is_named(
+    cluster: Plan, programs: Programs, said: Findings, without_registry: None
+) -> None:
+    item = broken.deployment("no-registry", f"ai102-cluster/other@{broken.NO_DIGEST}")
+    api.apply(cluster, programs.kubectl, broken.listed(item))
+    until_said(cluster, "image_is_not_pulled", "no-registry", "docker.io cannot be reached from the node")
+
+
+def test_a_node_that_is_cut_off_is_named(cluster: Plan, cache: Cache, said: Findings) -> None:
+    faults.inject(cluster, "cut-network", "n1")
+    waited_s = seconds_until(
+        lambda: "it is NotReady" in findings(cluster).get(("node_is_not_ready", "node n1"), ""), "n1 is named", WITHIN_S
+    )
+    note(f"{waited_s:5.1f} s  from cut to named by the status")
+    assert up.up(cluster, cache, lambda _: None) == ["n1: the network, which was cut"]
+
+
+def test_a_full_disk_is_named(cluster: Plan, cache: Cache, said: Findings) -> None:
+    faults.inject(cluster, "fill-disk", "n2")
+    until_said(cluster, "node_is_short", "node n2", "it has DiskPressure")
+    faults.inject(cluster, "free-disk", "n2")
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(cluster: Plan) -> None:
+    faults.inject(cluster, "pause-control-plane", "")
+    try:
+        began = time.monotonic()
+        done = status(cluster, "--timeout-s=2")
+        assert time.monotonic() - began < 20
+    finally:
+        faults.inject(cluster, "resume-control-plane", "")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ai102: kubectl")
+    assert "see that the cluster is up" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--namespace=nowhere",), "nothing runs in namespace nowhere"),
+        (("--context=nobody",), 'context "nobody" does not exist'),
+    ],
+)
+def test_a_mistake_of_the_user_is_one_line(cluster: Plan, options: tuple[str, ...], words: str) -> None:
+    until(lambda: api.is_ready(cluster), "the API server is ready", WITHIN_S)
+    done = status(cluster, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert words in line
