@@ -73,7 +73,8 @@ KILLING = "Container triton failed {} probe, will be restarted"
 WRONG: dict[str, tuple[Facts, str, str]] = {
     "digest": (
         waiting("ImagePullBackOff", PULL + f"rpc error: code = NotFound desc = {IMAGE}: not found"),
-        "image_is_not_pulled", f"image {IMAGE} cannot be pulled: registry.example:5000 has no such image",
+        "image_is_not_pulled",
+        "image registry.example:5000/ai102/server@sha256:abababababab cannot be pulled: registry.example:5000 has no",
     ),
     "older kubelet": (
         waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"',

@@ -34,8 +34,6 @@ QUESTIONS: tuple[tuple[str, ...], ...] = (
 )
 UNKNOWN_KIND = "the server doesn't have a resource type"
 FORBIDDEN = "(Forbidden)"
-# What starting kubectl may take beyond the time that the server has.
-GRACE_S = 5.0
 MOST_LOGS = 4
 LOG_LINES = 20
 
@@ -47,7 +45,8 @@ class Kubectl:
     program: str
     options: tuple[str, ...]
     namespace: str
-    timeout_s: float
+    timeout_s: float  # that the server has for each question
+    grace_s: float = 5.0  # that kubectl itself may take
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Raises UserError when it does not end in time."""
@@ -55,12 +54,11 @@ class Kubectl:
         command = [self.program, *self.options, limit, "--namespace", self.namespace, *words]
         try:
             return subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=self.timeout_s + GRACE_S
+                command, capture_output=True, text=True, check=False, timeout=self.timeout_s + self.grace_s
             )
         except subprocess.TimeoutExpired as err:
-            raise UserError(
-                f"kubectl {' '.join(words[:2])}: no answer within {err.timeout:g} s: {self.advice}"
-            ) from err
+            asked = " ".join(words[:2]).partition(",")[0]
+            raise UserError(f"kubectl {asked}: no answer within {err.timeout:g} s: {self.advice}") from err
         except OSError as err:
             raise UserError(f"{self.program}: {err.strerror}: install kubectl, or put it on PATH") from err
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ai102.cluster.facts import Container, Facts, Pod
 from ai102.cluster.finding import Finding, line, of_pod
+from ai102.cluster.release import DIGEST_DIGITS
 
 WAITS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError")
 NO_SECRET = "FailedToRetrieveImagePullSecret"
@@ -64,15 +65,20 @@ def _finding(pod: Pod, image: str, said: str) -> Finding:
     if secret is not None and "login" in why:
         names = "".join(re.findall(r"\((.+?)\)", secret.message)[:1])
         why = f"{why}: the pull Secret {names} does not exist"
-    return of_pod(
-        "image_is_not_pulled", pod, f"image {image} cannot be pulled: {why.format(host=host)}", mend.format(host=host)
-    )
+    why = f"image {_short(image)} cannot be pulled: {why.format(host=host)}"
+    return of_pod("image_is_not_pulled", pod, why, mend.format(host=host))
 
 
 def registry_of(image: str) -> str:
     """As container runtimes read a reference: without a host it is Docker Hub's."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
+def _short(image: str) -> str:
+    """With as many digits of the digest as tell it from others."""
+    name, at, digest = image.partition("@")
+    return f"{name}@{digest[: len('sha256:') + DIGEST_DIGITS]}" if at else image
 
 
 def _image(pod: Pod, container: Container) -> str:

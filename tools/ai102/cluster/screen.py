@@ -119,14 +119,18 @@ def _support(facts: Facts) -> list[Text]:
 
 
 def _release(facts: Facts) -> Table:
-    table = Table("RELEASE", "IMAGE", "DIGEST", "PODS", "OF", box=None, pad_edge=False, header_style="bold")
+    """The images that run; their workloads' versions where they have that label."""
     versions = {workload.name: workload.version for workload in facts.workloads}
+    has_versions = any(versions.values())
+    table = Table("IMAGE", "DIGEST", "PODS", "OF", box=None, pad_edge=False, header_style="bold")
+    if has_versions:
+        table.add_column("VERSION")
     for part in release(facts):
-        version = " ".join(dict.fromkeys(filter(None, (versions.get(name, "") for name in part.workloads))))
         digest = part.image.short if part.image.is_pinned else f"tag {part.image.short}"
-        style = "" if part.pods == part.of else STYLES["note"]
-        pods = f"{part.pods} of {part.of}"
-        table.add_row(version or "-", part.image.name, digest, pods, ", ".join(part.workloads), style=style)
+        cells = [part.image.name, digest, f"{part.pods} of {part.of}", ", ".join(part.workloads)]
+        if has_versions:
+            cells.append(" ".join(dict.fromkeys(filter(None, (versions.get(name, "") for name in part.workloads)))))
+        table.add_row(*cells, style="" if part.pods == part.of else STYLES["note"])
     return table
 
 

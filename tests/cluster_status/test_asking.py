@@ -1,0 +1,102 @@
+"""A program in place of kubectl: what one may not read is named, a cluster that does not answer is one line."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ai102.cluster.asking import Kubectl, facts_of
+from ai102.errors import UserError
+
+PODS = [
+    {"kind": "Pod", "metadata": {"name": "crash-1"}, "spec": {"nodeName": "n1", "containers": [{"name": "a"}]},
+     "status": {"phase": "Running", "containerStatuses": [
+         {"name": "a", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+          "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": "2026-11-29T03:00:00Z"}}}]}},
+]  # fmt: skip
+# What the program answers: by its words, the status, standard output and standard error.
+ANSWERS: dict[str, tuple[int, str, str]] = {
+    "config current-context": (0, "there\n", ""),
+    "version": (0, json.dumps({"serverVersion": {"gitVersion": "v1.36.3"}}), ""),
+    "get pods": (0, json.dumps({"kind": "List", "items": PODS}), ""),
+    "get events": (0, json.dumps({"items": []}), ""),
+    "get nodes": (
+        1,
+        "",
+        'Error from server (Forbidden): nodes is forbidden: User "ann" cannot list resource "nodes"\n',
+    ),
+    "get scaledobjects": (1, "", 'error: the server doesn\'t have a resource type "scaledobjects"\n'),
+    "get certificates": (1, "", 'error: the server doesn\'t have a resource type "certificates"\n'),
+    "get secrets": (0, json.dumps({"items": []}), ""),
+    "logs crash-1 --container a --tail=20 --previous": (1, "", "previous terminated container not found"),
+    "logs crash-1": (0, "one\nthe last line\n\n", ""),
+}
+PROGRAM = """\
+#!{python}
+import json, sys
+answers = json.loads({answers!r})
+words = " ".join(sys.argv[1:]).partition("--namespace ")[2].partition(" ")[2]
+status, out, err = next(answer for start, answer in answers.items() if words.startswith(start))
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(status)
+"""
+
+
+def kubectl(folder: Path, **changes: Any) -> Kubectl:
+    program = folder / "kubectl"
+    answers = {**ANSWERS, **{words.replace("_", " "): answer for words, answer in changes.items()}}
+    program.write_text(PROGRAM.format(python=sys.executable, answers=json.dumps(answers)))
+    program.chmod(0o755)
+    return Kubectl(str(program), (), "ai102", 5.0)
+
+
+def test_all_that_may_be_read_is_and_the_rest_is_named(tmp_path: Path) -> None:
+    facts = facts_of(kubectl(tmp_path), "")
+    assert (facts.context, facts.version, facts.namespace) == ("there", "v1.36.3", "ai102")
+    assert [pod.name for pod in facts.pods] == ["crash-1"]
+    assert facts.unread == ('nodes is forbidden: User "ann" cannot list resource "nodes"',)
+    assert facts.last_lines == {("crash-1", "a"): "the last line"}
+
+
+def test_a_kind_that_is_forbidden_among_others_leaves_the_others(tmp_path: Path) -> None:
+    refused = "Error from server (Forbidden): resourcequotas is forbidden\n"
+    facts = facts_of(kubectl(tmp_path, get_pods=(1, json.dumps({"items": PODS}), refused)), "there")
+    assert facts.pods
+    assert facts.unread[0] == "resourcequotas is forbidden"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"get_pods": (1, "", "E1129 memcache.go: noise\nUnable to connect to the server: i/o timeout\n")},
+            "kubectl: Unable to connect to the server: i/o timeout: see that the cluster is up, or name another by"
+            " --kubeconfig or --context",
+        ),
+        (
+            {"get_pods": (0, json.dumps({"items": []}), "")},
+            "nothing runs in namespace ai102 of context there; nodes is forbidden: User \"ann\" cannot list resource"
+            " \"nodes\": name another by --namespace, or apply an overlay",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_user_must_mend_is_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        facts_of(kubectl(tmp_path, **change), "")
+    assert str(raised.value) == message
+
+
+def test_a_kubectl_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    with pytest.raises(UserError, match=r"kubectl get pods: no answer within 0\.6 s: see that the cluster is up"):
+        Kubectl(str(program), (), "ai102", 0.1, grace_s=0.5).run("get", "pods")
+
+
+def test_a_missing_kubectl_is_one_line() -> None:
+    with pytest.raises(UserError, match="No such file or directory: install kubectl"):
+        Kubectl("/no/kubectl", (), "ai102", 1.0).run("version")
