@@ -23,6 +23,34 @@ SLEEP = "sleep 86400"
 GPU, SLICE = "nvidia.com/gpu", "nvidia.com/mig-1g.10gb"
 NAME = "app.kubernetes.io/name"
 
+# What the status must say of them: the rule, whom it names, and words of the cause.
+SYMPTOMS = {
+    "an image whose digest is wrong": ("image_is_not_pulled", "wrong-digest", "docker.io has no such image"),
+    "a rollout that is stuck": ("rollout_is_stuck", "wrong-digest", "makes no progress: 0 of 1 pods are ready"),
+    "a Secret that is missing": ("configuration_is_missing", "no-secret", "the Secret gateway-secret does not exist"),
+    "a mounted Secret that is missing": (
+        "configuration_is_missing", "no-mounted-secret", "the Secret seal-keys does not exist"),
+    "a ConfigMap that is missing": (
+        "configuration_is_missing", "no-configuration", "the ConfigMap contract-abc does not exist"),
+    "a container that crashes": (
+        "container_crashes", "crash", f"; its log ends: {LAST_LINE}"),
+    "too little memory": ("container_is_out_of_memory", "memory", "memory limit of 24Mi and was killed (OOMKilled)"),
+    "a model whose process dies": ("model_process_dies", "dead-model", DEAD),
+    "a start that takes too long": ("startup_takes_too_long", "slow", SLOW),
+    "no GPU": ("no_node_has_room", "gpu", "it asks 1 nvidia.com/gpu, and no node has any"),
+    "too few processors": ("no_node_has_room", "large", "it asks 100 CPU, and the largest node has "),
+    "no node with the labels": ("no_node_has_room", "labels", "no label that it wants (2 of 3 nodes)"),
+    "a taint": ("no_node_has_room", "tainted", "a taint that it does not tolerate (1 of 3 nodes)"),
+    "a pod without its volume": ("no_node_has_room", "claim", "its volume is not there"),
+    "a claim without a volume": ("claim_is_not_bound", "claim models", "no storage class is set"),
+    "Pod Security": ("pod_security_refuses", "insecure", "Pod Security level restricted refuses its pods"),
+    "a quota": ("quota_is_used_up", "over-quota", "the quota slices is used up"),
+    "a certificate that has expired": ("certificate_ends", "certificate gateway-certificate", "it expired 3 days ago"),
+    "a gateway without replicas": ("gateway_has_no_replica", "gateway", "0 of 1 triton pods are ready"),
+    "replicas on one node": ("replicas_share_a_node", "gateway", "all 2 ready pods are on node n1"),
+    "a budget that allows no drain": ("budget_blocks_drain", "budget gateway", "so a drain of its node would wait"),
+}  # fmt: skip
+
 
 def manifests(image: str, pause: str) -> str:
     """All of it as one JSON document; both images by digest."""

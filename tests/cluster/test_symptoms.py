@@ -16,40 +16,12 @@ from k8s.local.plan import CLIENT, REGISTRY, ROOT, Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import broken
-from tests.cluster.broken import NAMESPACE
+from tests.cluster.broken import NAMESPACE, SYMPTOMS
 from tests.cluster.conftest import note, seconds_until
 
 WITHIN_S = 90.0
 PERL = Path("/usr/bin/perl")
 Findings = dict[tuple[str, str], str]
-
-# Rule, whom it names, and words of the cause.
-SYMPTOMS = {
-    "an image whose digest is wrong": ("image_is_not_pulled", "wrong-digest", "docker.io has no such image"),
-    "a rollout that is stuck": ("rollout_is_stuck", "wrong-digest", "0 of 1 pods are of the new release"),
-    "a Secret that is missing": ("configuration_is_missing", "no-secret", "the Secret gateway-secret does not exist"),
-    "a mounted Secret that is missing": (
-        "configuration_is_missing", "no-mounted-secret", "the Secret seal-keys does not exist"),
-    "a ConfigMap that is missing": (
-        "configuration_is_missing", "no-configuration", "the ConfigMap contract-abc does not exist"),
-    "a container that crashes": (
-        "container_crashes", "crash", f"; its log ends: {broken.LAST_LINE}"),
-    "too little memory": ("container_is_out_of_memory", "memory", "memory limit of 24Mi and was killed (OOMKilled)"),
-    "a model whose process dies": ("model_process_dies", "dead-model", broken.DEAD),
-    "a start that takes too long": ("startup_takes_too_long", "slow", broken.SLOW),
-    "no GPU": ("no_node_has_room", "gpu", "it asks 1 nvidia.com/gpu, and no node has any"),
-    "too few processors": ("no_node_has_room", "large", "it asks 100 CPU, and the largest node has "),
-    "no node with the labels": ("no_node_has_room", "labels", "no node has the labels that it wants"),
-    "a taint": ("no_node_has_room", "tainted", "nodes have a taint that it does not tolerate"),
-    "a pod without its volume": ("no_node_has_room", "claim", "its volume is not there"),
-    "a claim without a volume": ("claim_is_not_bound", "claim models", "no storage class is set"),
-    "Pod Security": ("pod_security_refuses", "insecure", "Pod Security level restricted refuses its pods"),
-    "a quota": ("quota_is_used_up", "over-quota", "the quota slices is used up"),
-    "a certificate that has expired": ("certificate_ends", "certificate gateway-certificate", "it expired 3 days ago"),
-    "a gateway without replicas": ("gateway_has_no_replica", "gateway", "0 of 1 triton pods are ready"),
-    "replicas on one node": ("replicas_share_a_node", "gateway", "all 2 ready pods are on node n1"),
-    "a budget that allows no drain": ("budget_blocks_drain", "budget gateway", "so a drain of its node would wait"),
-}  # fmt: skip
 
 
 def status(plan: Plan, *options: str) -> "subprocess.CompletedProcess[str]":

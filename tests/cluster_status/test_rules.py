@@ -138,11 +138,11 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
     ),
     "cpu": (
         unscheduled("0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate", cpu=16.0),
-        "no_node_has_room", "no node takes it: it asks 16 CPU, and the largest node has 2 CPU",
+        "no_node_has_room", "no node takes it: it asks 16 CPU, and the largest node has 2 CPU (2 of 2 nodes)",
     ),
     "cpu that others have": (
         unscheduled("0/2 nodes are available: 2 Insufficient cpu.", cpu=1.0),
-        "no_node_has_room", "it asks 1 CPU, and other pods have taken it on every node that may run it",
+        "no_node_has_room", "it asks 1 CPU, and other pods have taken it (2 of 2 nodes)",
     ),
     "gpu": (
         unscheduled("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.", **{"nvidia.com/gpu": 1.0}),
@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
         unscheduled("0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
                     "1 node(s) had untolerated taint {a: b}."),
         "no_node_has_room",
-        "no node takes it: no node has the labels that it wants; nodes have a taint that it does not tolerate",
+        "no label that it wants (1 of 2 nodes); a taint that it does not tolerate (1 of 2 nodes)",
     ),
     "volume": (
         unscheduled("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
     ),
     "stuck": (
         replace(WELL, workloads=(replace(TRITON, updated=1, stuck="has timed out progressing"), GATEWAY)),
-        "rollout_is_stuck", "its rollout makes no progress: 1 of 2 pods are of the new release",
+        "rollout_is_stuck", "its rollout makes no progress: 2 of 2 pods are ready, 1 are of the new release",
     ),
     "node": (
         replace(WELL, nodes=(NODES[0], replace(NODES[1], is_ready=False, message="Kubelet stopped posting status"))),

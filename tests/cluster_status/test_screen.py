@@ -30,7 +30,7 @@ def lines_of(facts: Facts, width: int = 120) -> list[str]:
 
 def test_all_is_well_is_one_screen_with_pods_release_scaling_nodes_and_certificate() -> None:
     lines = lines_of(WELL)
-    assert lines[0].endswith("namespace ai102, context here, Kubernetes (version not read)")
+    assert lines[0].endswith("namespace ai102, context here")
     assert lines[1:] == [
         "ALL WELL",
         "",

@@ -27,6 +27,7 @@ def status(
     timeout_s: Annotated[float, typer.Option("--timeout-s", help="For each question to the cluster.", min=1)] = 10.0,
 ) -> None:
     """What runs, which release, and what is unhealthy, why, and what to do (exit 1 if anything is)."""
+    import io
     import json
 
     from rich.console import Console
@@ -43,7 +44,10 @@ def status(
         typer.echo(json.dumps(as_dict(facts, findings), indent=1))
     else:
         console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=WIDTH_OF_FILES)
-        console.print(screen(facts, findings))
+        if console.is_terminal:
+            console.print(screen(facts, findings))
+        else:
+            text = io.StringIO()
+            Console(file=text, highlight=False, width=WIDTH_OF_FILES).print(screen(facts, findings))
+            typer.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
     raise typer.Exit(0 if rules.is_healthy(findings) else 1)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ai102.cluster.facts import Facts
+from ai102.cluster.facts import Container, Facts, Pod
 from ai102.cluster.finding import line
 from ai102.cluster.objects import facts_from
 from ai102.cluster.restarting import crashed
@@ -21,13 +21,11 @@ from ai102.parts import program
 # Asked at once, since kubectl asks for them one after another; kinds that a cluster may not have are asked for alone.
 KINDS = (
     "pods,deployments.apps,statefulsets.apps,daemonsets.apps,replicasets.apps,poddisruptionbudgets.policy,"
-    "horizontalpodautoscalers.autoscaling,persistentvolumeclaims,resourcequotas"
+    "horizontalpodautoscalers.autoscaling,persistentvolumeclaims,resourcequotas,events,nodes"
 )
 CERTIFICATE = "gateway-certificate"
 QUESTIONS: tuple[tuple[str, ...], ...] = (
     (KINDS,),
-    ("events",),
-    ("nodes",),
     ("scaledobjects.keda.sh",),
     ("certificates.cert-manager.io",),
     ("secrets", f"--field-selector=metadata.name={CERTIFICATE}"),
@@ -36,6 +34,8 @@ UNKNOWN_KIND = "the server doesn't have a resource type"
 FORBIDDEN = "(Forbidden)"
 MOST_LOGS = 4
 LOG_LINES = 20
+# What kubectl prints as if it were the log, when the node has removed it.
+NO_LOG = "unable to retrieve container logs"
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class Answer:
 
 def facts_of(kubectl: Kubectl, context: str) -> Facts:
     """Raises UserError in one line when the cluster does not answer, or nothing runs in the namespace."""
-    with ThreadPoolExecutor(len(QUESTIONS) + 2) as pool:
-        version = pool.submit(_version, kubectl)
+    with ThreadPoolExecutor(len(QUESTIONS) + 1) as pool:
         current = pool.submit(_current_context, kubectl, context)
         answers = list(pool.map(lambda words: _answer(kubectl, words), QUESTIONS))
         facts = facts_from(
@@ -84,16 +83,16 @@ def facts_of(kubectl: Kubectl, context: str) -> Facts:
             namespace=kubectl.namespace,
             context=current.result(),
             now_s=time.time(),
-            version=version.result(),
             unread=tuple(text for answer in answers for text in answer.unread),
         )
         if not facts.workloads and not facts.pods:
             where = f"namespace {facts.namespace} of context {facts.context or 'in the cluster'}"
             why = f"; {facts.unread[0]}" if facts.unread else ""
             raise UserError(f"nothing runs in {where}{why}: name another by --namespace, or apply an overlay")
-        asked = crashed(facts)[:MOST_LOGS]
-        lines = pool.map(lambda place: _last_line(kubectl, *place), asked)
-        return replace(facts, last_lines=dict(zip(asked, lines, strict=True)))
+        places = crashed(facts)[:MOST_LOGS]
+        lines = pool.map(lambda place: _last_line(kubectl, *place), places)
+        names = [(pod.name, container.name) for pod, container in places]
+        return replace(facts, last_lines=dict(zip(names, lines, strict=True)))
 
 
 def found_kubectl() -> str:
@@ -117,11 +116,6 @@ def _answer(kubectl: Kubectl, words: Sequence[str]) -> Answer:
     return Answer(json.loads(done.stdout).get("items", ()) if done.stdout.strip() else (), refused)
 
 
-def _version(kubectl: Kubectl) -> str:
-    done = kubectl.run("version", "--output=json")
-    return "" if done.returncode else str(json.loads(done.stdout).get("serverVersion", {}).get("gitVersion", ""))
-
-
 def _current_context(kubectl: Kubectl, context: str) -> str:
     """Empty in a pod of the cluster, where there is no context."""
     if context:
@@ -130,10 +124,9 @@ def _current_context(kubectl: Kubectl, context: str) -> str:
     return "" if done.returncode else done.stdout.strip()
 
 
-def _last_line(kubectl: Kubectl, pod: str, container: str) -> str:
-    """Of the run that ended; of the present one where the node has no other. Empty when there is none."""
-    for words in (("--previous",), ()):
-        done = kubectl.run("logs", pod, "--container", container, f"--tail={LOG_LINES}", *words)
-        if not done.returncode:
-            return next((text for text in reversed(done.stdout.splitlines()) if text.strip()), "")
-    return ""
+def _last_line(kubectl: Kubectl, pod: Pod, container: Container) -> str:
+    """Of the run that ended: the one before where it runs again. Empty when there is none."""
+    runs_again = ("--previous",) if not container.waits and not container.ended else ()
+    done = kubectl.run("logs", pod.name, "--container", container.name, f"--tail={LOG_LINES}", *runs_again)
+    lines = [text for text in done.stdout.splitlines() if text.strip() and not text.startswith(NO_LOG)]
+    return lines[-1] if lines and not done.returncode else ""

@@ -107,6 +107,7 @@ class Node:
     message: str = ""
     pressures: tuple[str, ...] = ()
     is_cordoned: bool = False
+    version: str = ""  # of its kubelet
     room: Mapping[str, float] = field(default_factory=dict)  # allocatable, by resource
 
 
@@ -205,7 +206,6 @@ class Facts:
     namespace: str
     context: str
     now_s: float
-    version: str = ""
     pods: tuple[Pod, ...] = ()
     workloads: tuple[Workload, ...] = ()
     nodes: tuple[Node, ...] = ()

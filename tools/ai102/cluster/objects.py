@@ -96,6 +96,7 @@ def node_from(item: Item) -> Node:
         message="" if ready.is_true else ready.message,
         pressures=tuple(kind for kind in PRESSURES if kind in conditions and conditions[kind].is_true),
         is_cordoned=item["spec"].get("unschedulable", False),
+        version=item["status"].get("nodeInfo", {}).get("kubeletVersion", ""),
         room={name: number_of(amount) for name, amount in item["status"].get("allocatable", {}).items()},
     )
 

@@ -74,10 +74,10 @@ def container_crashes(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def crashed(facts: Facts) -> list[tuple[str, str]]:
-    """The pod and container whose log says why it crashes."""
+def crashed(facts: Facts) -> list[tuple[Pod, Container]]:
+    """Those whose log says why they crash."""
     return [
-        (pod.name, container.name)
+        (pod, container)
         for pod, container in _containers(facts)
         if container.last_end is not None
         and container.last_end.reason not in (OUT_OF_MEMORY, "Completed")

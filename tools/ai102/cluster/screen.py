@@ -54,9 +54,9 @@ def state_of(pod: Pod) -> str:
 
 
 def _headline(facts: Facts) -> Text:
-    where = f"namespace {facts.namespace}, context {facts.context or '(in the cluster)'}"
     at = time.strftime("%H:%M:%S", time.localtime(facts.now_s))
-    return Text(f"{at}  {where}, Kubernetes {facts.version or '(version not read)'}", STYLES["quiet"])
+    where = f"namespace {facts.namespace}, context {facts.context or '(in the cluster)'}"
+    return Text(f"{at}  {where}", STYLES["quiet"])
 
 
 def _verdict(findings: Sequence[Finding]) -> Text:
@@ -146,7 +146,10 @@ def _scaling(facts: Facts) -> list[str]:
         lines.append(f"scaling  {scaler.target}: {limits}{f' by {figures}' if figures else ''}")
     targets = {scaler.target for scaler in facts.scalers}
     fixed = [each for each in _in_order(facts) if each.role == "triton" and each.name not in targets]
-    return [*lines, *(f"scaling  {each.name}: {each.wanted} replicas, no scaler" for each in fixed)]
+    return [
+        *lines,
+        *(f"scaling  {each.name}: {each.wanted} replica{'' if each.wanted == 1 else 's'}, no scaler" for each in fixed),
+    ]
 
 
 def _metric_name(name: str, triggers: Sequence[str]) -> str:
@@ -166,15 +169,16 @@ def _nodes(facts: Facts) -> list[str]:
     if not facts.nodes:
         return []
     ready = sum(node.is_ready for node in facts.nodes)
+    versions = ", ".join(dict.fromkeys(node.version for node in facts.nodes if node.version))
     names = [node.name for node in facts.nodes if not node.is_ready or node.is_cordoned]
     but = f"; not taking pods: {', '.join(names)}" if names else ""
-    return [f"nodes    {ready} of {len(facts.nodes)} ready{but}"]
+    return [f"nodes    {ready} of {len(facts.nodes)} ready{f', Kubernetes {versions}' if versions else ''}{but}"]
 
 
 def _certificate(facts: Facts) -> list[str]:
     if facts.certificate is None:
         return []
     days = (facts.certificate.ends_s - facts.now_s) / DAY_S
-    return [
-        f"TLS      {facts.certificate.secret} ends in {days:.0f} days, for {', '.join(facts.certificate.names[:3])}"
-    ]
+    names = f", for {', '.join(facts.certificate.names[:3])}" if facts.certificate.names else ""
+    ends = f"ends in {days:.0f} days" if days > 0 else f"ended {-days:.0f} days ago"
+    return [f"TLS      {facts.certificate.secret} {ends}{names}"]

@@ -10,25 +10,18 @@ from ai102.cluster.finding import Finding, command, line, of_pod, of_workload
 from ai102.cluster.quantities import words_of
 
 CONFIGURATION_WAITS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-# What the scheduler says of nodes, the cause in words, the next step; the rest of the message counts as it is.
+# What the scheduler says of some nodes, the cause in words, the next step; what is not here is repeated as it is.
 UNFIT: tuple[tuple[str, str, str], ...] = (
     (r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim", "its volume is not there", "see the claim"),
-    (r"volume node affinity", "its volume lies on another node or in another zone", "free a node there"),
-    (
-        r"didn't match Pod's node affinity/selector",
-        "no node has the labels that it wants",
-        "label nodes, or change nodeSelector and affinity in the overlay",
-    ),
-    (
-        r"untolerated taint",
-        "nodes have a taint that it does not tolerate",
-        "add a toleration, or take the taint away",
-    ),
-    (r"were unschedulable", "nodes are cordoned", "`kubectl uncordon NODE` once they may take pods again"),
-    (r"topology spread", "its spread over nodes or zones would be broken", "add nodes in the missing zone"),
+    (r"volume node affinity", "its volume lies elsewhere", "let it run in the zone or on the node of its volume"),
+    (r"node affinity/selector", "no label that it wants", "label nodes, or change nodeSelector and affinity"),
+    (r"untolerated taint", "a taint that it does not tolerate", "add a toleration, or take the taint away"),
+    (r"unschedulable", "cordoned", "`kubectl uncordon NODE` once it may take pods again"),
+    (r"topology spread", "its spread over nodes or zones would be broken", "add nodes where they are missing"),
     (r"pod (?:anti-)?affinity", "its affinity to other pods cannot be met", "add nodes, or loosen the affinity"),
-    (r"Too many pods", "nodes have as many pods as they may", "add nodes"),
+    (r"Too many pods", "as many pods as a node may have", "add nodes"),
 )
+INSUFFICIENT = "Insufficient "
 MISSING = re.compile(r"(secret|configmap) \"?([^\s\"]+)\"? not found", re.IGNORECASE)
 MISSING_KEY = re.compile(r"(?:references non-existent (?:secret|config) key: |couldn't find key )(\S+)", re.IGNORECASE)
 MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume")
@@ -37,19 +30,17 @@ SECURITY = re.compile(r"violates PodSecurity \"?([^\s\":]+)[^:]*:[^:]*?(?:latest
 
 
 def no_node_has_room(facts: Facts) -> Iterator[Finding]:
+    """The scheduler's `0/3 nodes are available: 2 Insufficient cpu, 1 node(s) had ...` in words, most nodes first."""
     for pod in facts.running:
-        if pod.unscheduled and not pod.node:
-            whys, mends = [], []
-            for resource in re.findall(r"Insufficient ([\w./-]+?)[,.]?(?:\s|$)", pod.unscheduled):
-                whys.append(_too_little(facts, pod, resource))
-                mends.append(f"add nodes with {_thing(resource)}, or lower what it asks")
-            for pattern, why, mend in UNFIT:
-                if re.search(pattern, pod.unscheduled):
-                    whys.append(why)
-                    mends.append(mend)
-            why = "; ".join(dict.fromkeys(whys)) or line(pod.unscheduled)
-            mend = "; ".join(dict.fromkeys(mends)) or command(facts, f"describe pod {pod.name}")
-            yield of_pod("no_node_has_room", pod, f"no node takes it: {why}", mend)
+        if pod.node or not pod.unscheduled:
+            continue
+        total, _, said = pod.unscheduled.partition(" nodes are available: ")
+        causes = [_cause(facts, pod, part) for part in re.split(r"\.(?:\s|$)", said)[0].split(", ") if part]
+        causes.sort(key=lambda cause: -cause[0])
+        whys = [f"{why} ({count} of {total.rpartition('/')[2]} nodes)" if count else why for count, why, _ in causes]
+        why = "; ".join(whys) or line(pod.unscheduled)
+        mends = dict.fromkeys(mend for _, _, mend in causes) or {command(facts, f"describe pod {pod.name}"): None}
+        yield of_pod("no_node_has_room", pod, f"no node takes it: {why}", "; ".join(mends))
 
 
 def configuration_is_missing(facts: Facts) -> Iterator[Finding]:
@@ -74,7 +65,7 @@ def pods_are_refused(facts: Facts) -> Iterator[Finding]:
             yield of_workload("quota_is_used_up", workload, why, mend)
         elif "PodSecurity" in workload.refused:
             match = SECURITY.search(workload.refused)
-            level, breaks = (match[1], line(match[2])) if match else ("", line(workload.refused))
+            level, breaks = (match[1], line(match[2], 240)) if match else ("", line(workload.refused, 240))
             why = f"the namespace's Pod Security level {level} refuses its pods: {breaks}"
             mend = "correct the securityContext in the overlay, or let it run in a namespace of its own"
             yield of_workload("pod_security_refuses", workload, why, mend)
@@ -91,19 +82,31 @@ def claim_is_not_bound(facts: Facts) -> Iterator[Finding]:
             yield Finding("claim_is_not_bound", "wrong", f"claim {claim.name}", f"it has no volume{said}", mend)
 
 
+def _cause(facts: Facts, pod: Pod, part: str) -> tuple[int, str, str]:
+    """Of how many nodes it is said, what, and what to do."""
+    number, _, reason = part.partition(" ")
+    count, reason = (int(number), reason) if number.isdecimal() else (0, part)
+    if reason.startswith(INSUFFICIENT):
+        resource = reason.removeprefix(INSUFFICIENT)
+        mend = f"add nodes with {_thing(resource)}, or lower what it asks"
+        return count, _too_little(facts, pod, resource), mend
+    known = ((why, mend) for pattern, why, mend in UNFIT if re.search(pattern, reason))
+    return (count, *next(known, (line(reason), command(facts, f"describe pod {pod.name}"))))
+
+
 def _too_little(facts: Facts, pod: Pod, resource: str) -> str:
     asked = pod.asks.get(resource)
-    rooms = [node.room.get(resource, 0.0) for node in facts.nodes]
     if asked is None:
         return f"too little {_thing(resource)}"
-    most = max(rooms, default=None)
+    asks = f"it asks {words_of(resource, asked)}"
+    most = max((node.room.get(resource, 0.0) for node in facts.nodes), default=None)
     if most is None:
-        return f"it asks {words_of(resource, asked)}"
+        return asks
     if most == 0:
-        return f"it asks {words_of(resource, asked)}, and no node has any"
+        return f"{asks}, and no node has any"
     if most < asked:
-        return f"it asks {words_of(resource, asked)}, and the largest node has {words_of(resource, most)}"
-    return f"it asks {words_of(resource, asked)}, and other pods have taken it on every node that may run it"
+        return f"{asks}, and the largest node has {words_of(resource, most)}"
+    return f"{asks}, and other pods have taken it"
 
 
 def _thing(resource: str) -> str:

@@ -19,7 +19,6 @@ def as_dict(facts: Facts, findings: Sequence[Finding]) -> dict[str, Any]:
         "healthy": is_healthy(findings),
         "namespace": facts.namespace,
         "context": facts.context,
-        "version": facts.version,
         "time": round(facts.now_s, 3),
         "findings": [_finding(each) for each in findings],
         "workloads": [asdict(each) for each in facts.workloads],
@@ -42,7 +41,10 @@ def as_dict(facts: Facts, findings: Sequence[Finding]) -> dict[str, Any]:
             for part in release(facts)
         ],
         "scaling": [asdict(each) for each in facts.scalers],
-        "nodes": [{"name": node.name, "ready": node.is_ready, "cordoned": node.is_cordoned} for node in facts.nodes],
+        "nodes": [
+            {"name": node.name, "ready": node.is_ready, "cordoned": node.is_cordoned, "version": node.version}
+            for node in facts.nodes
+        ],
         "certificate": asdict(facts.certificate) if facts.certificate else None,
         "unread": list(facts.unread),
     }  # fmt: skip

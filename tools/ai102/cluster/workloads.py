@@ -14,7 +14,8 @@ from ai102.cluster.restarting import last_probe
 def rollout_is_stuck(facts: Facts) -> Iterator[Finding]:
     for workload in facts.workloads:
         if workload.stuck:
-            why = f"its rollout makes no progress: {workload.updated} of {workload.wanted} pods are of the new release"
+            pods = f"{workload.ready} of {workload.wanted} pods are ready, {workload.updated} are of the new release"
+            why = f"its rollout makes no progress: {pods}"
             undo = command(facts, f"rollout undo deployment {workload.name}")
             yield of_workload("rollout_is_stuck", workload, why, f"mend what is said of its pods, or go back: {undo}")
 
