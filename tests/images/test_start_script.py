@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ai102.serve.completion import completion_arguments
 from tests.e2e.conftest import write_repository
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,8 +54,16 @@ def test_the_admin_apis_take_the_word_of_the_file_and_a_users_arguments_come_las
 def test_configs_are_taken_as_they_are_where_none_lacks_anything(
     files: dict[str, dict[str, str]], is_completed: bool, tmp_path: Path
 ) -> None:
+    (tmp_path / "models").mkdir()
     write_repository(tmp_path / "models", files)
-    assert (FLAG not in arguments(tmp_path)) == is_completed
+    expected = [] if is_completed else [FLAG]
+    assert [word for word in arguments(tmp_path) if word == FLAG] == expected
+    assert completion_arguments(tmp_path / "models", []) == expected, "ai102 serve has the same rule"
+
+
+def test_models_that_may_change_are_completed(tmp_path: Path) -> None:
+    write_repository(tmp_path, {"a": {"config.pbtxt": WHOLE}})
+    assert completion_arguments(tmp_path, ["--model-control-mode=poll"]) == []
 
 
 def test_no_config_of_the_reference_models_lacks_anything(tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ class Balancer:
 
     def pick(self, tried: Sequence[str] = ()) -> str:
         """The next address in turn that does not rest, those not yet tried for this request first."""
+        if len(self.addresses) == 1:
+            return self.addresses[0]
         with self._lock:
             turn = [*self.addresses[self._turn :], *self.addresses[: self._turn]]
             self._turn = (self._turn + 1) % len(self.addresses)

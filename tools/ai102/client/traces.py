@@ -86,6 +86,8 @@ def _with_headers(attempt: Attempt, ours: Mapping[str, str]) -> Attempt:
 
 def _parent_in(options: Mapping[str, Any]) -> dict[str, str]:
     """The headers of trace context that a call is given, by their names in lower case."""
+    if not options.get("headers") and not options.get("traceparent"):
+        return {}
     given = {name.lower(): value for name, value in (options.get("headers") or {}).items()}
     if options.get("traceparent"):
         given["traceparent"] = options["traceparent"]

@@ -18,6 +18,7 @@ from ai102.host.child import Child
 from ai102.serve.addresses import chosen_ports, is_answered, reachable_url
 from ai102.serve.arguments import server_arguments
 from ai102.serve.backend_directory import backend_directory_for
+from ai102.serve.completion import completion_arguments
 from ai102.serve.installation import Installation, installed_tritonserver, server_environment
 from ai102.serve.triton_log import TritonLog
 
@@ -194,7 +195,8 @@ class Server:
         if self.models is not None:
             arguments.append("--model-control-mode=explicit")
             arguments += [f"--load-model={model}" for model in self.models]
-        return [*arguments, *self.extra_arguments]
+        arguments += self.extra_arguments
+        return [*completion_arguments(self.repository, arguments), *arguments]
 
     def _read(self, stream: IO[bytes], write: Callable[[str], None], finish: Callable[[], None]) -> None:
         try:

@@ -136,6 +136,8 @@ def _channel(grpc: Any, address: str, secure: Secure | None, credentials: Any) -
 
 
 def _metadata(call: Call) -> tuple[tuple[str, str | bytes], ...]:
+    if not call.headers:
+        return ()
     names = ((name.lower(), value) for name, value in call.headers.items())
     return tuple((name, value.encode() if name.endswith("-bin") else value) for name, value in names)
 
