@@ -1,50 +1,61 @@
 """Each symptom of docs/kubernetes-troubleshooting.md in a real cluster: `ai102 cluster status` names its cause."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from ai102.errors import UserError
+from ai102.kubernetes import secrets
 from ai102.parts import Cache
-from k8s.local import api, faults, images, namespaces, network, registry, up
-from k8s.local.plan import CLIENT, REGISTRY, ROOT, Plan
+from k8s.local import api, faults, images, loading, network, registry, up
+from k8s.local.plan import REGISTRY, ROOT, Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import broken
 from tests.cluster.broken import NAMESPACE, SYMPTOMS
 from tests.cluster.conftest import note, seconds_until
+from tests.cluster.states import Findings, findings, state, status
 
 WITHIN_S = 90.0
 PERL = Path("/usr/bin/perl")
-Findings = dict[tuple[str, str], str]
-
-
-def status(plan: Plan, *options: str) -> "subprocess.CompletedProcess[str]":
-    """`ai102 cluster status`, as a person calls it, from the client's machine."""
-    command = [sys.executable, "-m", "ai102", "cluster", "status", f"--kubeconfig={plan.kubeconfig}", *options]
-    inside = namespaces.command_in(plan.namespace(CLIENT), command)
-    return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
-
-
-def state(plan: Plan, namespace: str = NAMESPACE) -> dict[str, Any]:
-    done = status(plan, "--json", f"--namespace={namespace}")
-    assert done.returncode in (0, 1), done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert done.returncode == (0 if answer["healthy"] else 1)
-    return answer
-
-
-def findings(plan: Plan) -> Findings:
-    return {(each["rule"], each["about"]): each["why"] for each in state(plan)["findings"]}
+START_WITHIN_S = 180.0
+OUR_NAMESPACE = "ai102"
+OURS = ("ai102/server", "ai102/models", "ai102/gateway", "ai102/api")
+NO_MODELS = f"docker.io/ai102/models@{broken.NO_DIGEST}"
+# All processes of Python models end.
+KILL_STUBS = """\
+import os, pathlib
+for process in pathlib.Path("/proc").iterdir():
+    if process.name.isdecimal() and b"python_backend_stub" in (process / "cmdline").read_bytes().partition(b"\\0")[0]:
+        os.kill(int(process.name), 9)
+"""
 
 
 def until_said(plan: Plan, rule: str, about: str, why: str, within_s: float = WITHIN_S) -> None:
-    until(lambda: why in findings(plan).get((rule, about), ""), f"{rule} {about}: {why}", within_s)
+    until(lambda: why in findings(plan, NAMESPACE).get((rule, about), ""), f"{rule} {about}: {why}", within_s)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Our overlay dev, applied."""
+
+    plan: Plan
+    program: Path
+    folder: Path
+
+    def kubectl(self, *words: str) -> str:
+        return api.kubectl(self.plan, self.program, f"--namespace={OUR_NAMESPACE}", *words)
+
+    def findings(self) -> Findings:
+        return findings(self.plan, OUR_NAMESPACE)
+
+    def make_secrets(self) -> None:
+        secrets.make(self.folder, ("gateway",))
+        api.apply(self.plan, self.program, secrets.manifests(self.folder))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +76,7 @@ def said(cluster: Plan, programs: Programs, references: tuple[str, str]) -> Find
     heard: Findings = {}
     began = time.monotonic()
     while not wanted <= heard.keys() and time.monotonic() < began + WITHIN_S:
-        heard |= findings(cluster)
+        heard |= findings(cluster, NAMESPACE)
     note(f"{time.monotonic() - began:5.1f} s  from broken manifests to {len(wanted)} symptoms named by the status")
     return heard
 
@@ -109,6 +120,57 @@ def test_a_drain_that_waits_is_named(cluster: Plan, programs: Programs, said: Fi
     api.kubectl(cluster, programs.kubectl, "uncordon", "n1")
 
 
+@pytest.fixture(scope="module")
+def overlay(cluster: Plan, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Overlay:
+    """Our overlay dev with real replicas, at first without its Secrets."""
+    try:
+        loading.load(cluster, [], note)
+    except UserError as err:
+        pytest.skip(str(err))
+    if lacks := [name for name in OURS if name not in loading.loaded(cluster)]:
+        pytest.skip(f"no image {', '.join(lacks)}: `make image` builds them")
+    loading.apply(cluster, programs.kubectl, ROOT / "k8s" / "overlays" / "dev")
+    return Overlay(cluster, programs.kubectl, tmp_path_factory.mktemp("secrets"))
+
+
+def test_an_overlay_without_its_secrets_says_which_and_how_to_make_them(overlay: Overlay) -> None:
+    for workload, secret in (("triton", "seal-keys"), ("gateway", "gateway-certificate")):
+        why = "configuration_is_missing", workload
+        until(lambda: "Secret" in overlay.findings().get(why, ""), f"{workload} misses {secret}", WITHIN_S)  # noqa: B023
+
+
+def test_an_overlay_that_is_well_is_healthy_and_names_its_release(overlay: Overlay) -> None:
+    overlay.make_secrets()
+    waited_s = seconds_until(lambda: bool(state(overlay.plan, OUR_NAMESPACE)["healthy"]), "all is well", START_WITHIN_S)
+    note(f"{waited_s:5.1f} s  from Secrets to a healthy overlay dev")
+    answer = state(overlay.plan, OUR_NAMESPACE)
+    images = {row["image"].removeprefix("docker.io/"): row for row in answer["release"]}
+    assert set(images) == set(OURS)
+    assert all(row["version"].startswith("sha256:") and row["pods"] == row["of"] for row in images.values())
+    assert {pod["role"] for pod in answer["pods"]} == {"triton", "gateway", "api", "issuer"}
+    assert answer["certificate"]["secret"] == "gateway-certificate"
+
+
+def test_a_model_whose_process_died_in_a_real_replica_is_named(overlay: Overlay) -> None:
+    (pod, *_) = [pod["name"] for pod in state(overlay.plan, OUR_NAMESPACE)["pods"] if pod["role"] == "triton"]
+    overlay.kubectl("exec", pod, "--", "python3", "-c", KILL_STUBS)
+    until(lambda: ("model_process_dies", "triton") in overlay.findings(), "the dead model is named", START_WITHIN_S)
+
+
+def test_a_models_image_that_is_not_in_the_registry_is_named(overlay: Overlay) -> None:
+    patch = [{"op": "replace", "path": "/spec/template/spec/volumes/0/image/reference", "value": NO_MODELS}]
+    overlay.kubectl("patch", "deployment", "triton", "--type=json", f"--patch={json.dumps(patch)}")
+    why = "image docker.io/ai102/models@sha256:dededededede cannot be pulled: docker.io has no such image"
+    until(lambda: why in overlay.findings().get(("image_is_not_pulled", "triton"), ""), why, WITHIN_S)
+    overlay.kubectl("rollout", "undo", "deployment", "triton")
+
+
+def test_a_gateway_without_replicas_is_named(overlay: Overlay) -> None:
+    overlay.kubectl("scale", "deployment", "triton", "--replicas=0")
+    until(lambda: ("gateway_has_no_replica", "gateway") in overlay.findings(), "it has no replica", WITHIN_S)
+    overlay.kubectl("delete", "namespace", OUR_NAMESPACE, "--wait=false")
+
+
 @pytest.fixture
 def without_registry(cluster: Plan) -> Iterator[None]:
     network.cut(cluster, REGISTRY)
@@ -127,7 +189,9 @@ def test_a_registry_that_cannot_be_reached_is_named(
 def test_a_node_that_is_cut_off_is_named(cluster: Plan, cache: Cache, said: Findings) -> None:
     faults.inject(cluster, "cut-network", "n1")
     waited_s = seconds_until(
-        lambda: "it is NotReady" in findings(cluster).get(("node_is_not_ready", "node n1"), ""), "n1 is named", WITHIN_S
+        lambda: "it is NotReady" in findings(cluster, NAMESPACE).get(("node_is_not_ready", "node n1"), ""),
+        "n1 is named",
+        WITHIN_S,
     )
     note(f"{waited_s:5.1f} s  from cut to named by the status")
     assert up.up(cluster, cache, lambda _: None) == ["n1: the network, which was cut"]
@@ -144,7 +208,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(cluster: Plan) -> None:
     try:
         began = time.monotonic()
         done = status(cluster, "--timeout-s=2")
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 30
     finally:
         faults.inject(cluster, "resume-control-plane", "")
     assert done.returncode == 2
