@@ -136,6 +136,11 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
         "container_crashes",
         "container triton ends with status 1, restarted 3 times; its log ends: error: failed to load all models",
     ),
+    "crash after a kill of long ago": (
+        replace(ended("Error", 1, events=[Event("Killing", KILLING.format("liveness"), NOW - 1800)]),
+                last_lines={("triton-1", "triton"): ""}),
+        "container_crashes", "container triton ends with status 1, restarted 3 times; its log is empty",
+    ),
     "cpu": (
         unscheduled("0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate", cpu=16.0),
         "no_node_has_room", "no node takes it: it asks 16 CPU, and the largest node has 2 CPU (2 of 2 nodes)",
@@ -224,6 +229,11 @@ NOTES: dict[str, tuple[Facts, str, str]] = {
         replace(WELL, pods=(replace(POD, containers=(
             replace(CONTAINER, restarts=1, ended_before=Ended("OOMKilled", 137, NOW - 7200)),)), OTHER, GATEWAY_POD)),
         "container_is_out_of_memory", "container triton used more than its memory limit of 2304Mi",
+    ),
+    "a restart after which it is ready": (
+        replace(WELL, pods=(replace(POD, containers=(
+            replace(CONTAINER, restarts=1, ended_before=Ended("Error", 1, NOW - 60)),)), OTHER, GATEWAY_POD)),
+        "container_crashes", "container triton ends with status 1, restarted once",
     ),
     "two releases": (
         replace(WELL, pods=(POD, replace(OTHER, containers=(replace(CONTAINER, digest="sha256:" + "cd" * 32),)),

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from ai102.cluster.facts import Container, Event, Facts, Pod
 from ai102.cluster.finding import Finding, Level, command, line, of_pod
 
-# A restart that is longer ago is a note.
+# A container that is ready again is a note, unless it was restarted more than once, and so lately.
 RECENT_S = 600.0
+# From the kubelet's newest event that it ends a container to its last end. It writes repeated events late, or not at all.
+STALE_S = 900.0
 OUT_OF_MEMORY = "OOMKilled"
 CRASH_WAITS = ("CrashLoopBackOff",)
 # Of the kubelet: `Liveness probe failed: ...` and `Container triton failed startup probe, will be restarted`.
@@ -66,8 +68,8 @@ def container_crashes(facts: Facts) -> Iterator[Finding]:
         if end is None or end.reason in (OUT_OF_MEMORY, "Completed") or _killed_by(pod, container):
             continue
         if container.waits in CRASH_WAITS or (container.ended is not None and end.exit_status) or container.restarts:
-            last = facts.last_lines.get((pod.name, container.name), "") or end.message
-            said = f"; its log ends: {line(last, 200)}" if last else "; its log is empty"
+            last = end.message or facts.last_lines.get((pod.name, container.name))
+            said = "" if last is None else f"; its log ends: {line(last, 200)}" if last else "; its log is empty"
             why = f"container {container.name} ends with status {end.exit_status}, restarted {_times(container)}{said}"
             yield of_pod(
                 "container_crashes", pod, why, f"the whole log: {_log(facts, pod, container)}", _level(facts, container)
@@ -98,17 +100,17 @@ def _containers(facts: Facts) -> list[tuple[Pod, Container]]:
 def _level(facts: Facts, container: Container) -> Level:
     end = container.last_end
     is_recent = end is not None and facts.now_s - end.at_s < RECENT_S
-    return "wrong" if is_recent or not container.is_ready else "note"
+    return "wrong" if not container.is_ready or (is_recent and container.restarts > 1) else "note"
 
 
 def _killed_by(pod: Pod, container: Container) -> str:
-    """The probe for which the kubelet ended it last; empty when it ended by itself."""
-    kills = [
-        match[2]
-        for match in (KILLED_BY.search(event.message) for event in pod.events)
-        if match and match[1] == container.name
-    ]
-    return kills[-1] if kills else ""
+    """The probe for which the kubelet ended its last run; empty when that ended by itself."""
+    end = container.last_end
+    for event in reversed(pod.events):
+        match = KILLED_BY.search(event.message)
+        if match and match[1] == container.name and end and -STALE_S < event.at_s - end.at_s < 1:
+            return match[2]
+    return ""
 
 
 def _probe(pod: Pod, kind: str) -> str:
