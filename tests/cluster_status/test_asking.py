@@ -42,7 +42,7 @@ def kubectl(folder: Path, **changes: Any) -> Kubectl:
     answers = {**ANSWERS, **{words.replace("_", " "): answer for words, answer in changes.items()}}
     program.write_text(PROGRAM.format(python=sys.executable, answers=json.dumps(answers)))
     program.chmod(0o755)
-    return Kubectl(str(program), (), "ai102", 5.0)
+    return Kubectl(str(program), (), "ai102", 60.0)
 
 
 def test_all_that_may_be_read_is_and_the_rest_is_named(tmp_path: Path) -> None:

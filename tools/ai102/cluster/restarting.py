@@ -10,7 +10,7 @@ from ai102.cluster.finding import Finding, Level, command, line, of_pod
 
 # A container that is ready again is a note, unless it was restarted more than once, and so lately.
 RECENT_S = 600.0
-# From the kubelet's newest event that it ends a container to its last end. It writes repeated events late, or not at all.
+# From the kubelet's newest event that it kills a container to its last end: repeated events come late, or not at all.
 STALE_S = 900.0
 OUT_OF_MEMORY = "OOMKilled"
 CRASH_WAITS = ("CrashLoopBackOff",)
