@@ -44,7 +44,7 @@ def programs(cache: Cache) -> Programs:
 @pytest.fixture(scope="module")
 def cluster(programs: Programs, cache: Cache) -> Iterator[Plan]:
     """A cluster that is up; nothing of it is left at the end."""
-    plan = Plan.named("ai102-pplt")
+    plan = Plan.named("ai102-test")
     down.down(plan)
     try:
         up.up(plan, cache, note)
