@@ -22,7 +22,7 @@ from tests.cluster.states import Findings, findings, state, status
 
 WITHIN_S = 90.0
 PERL = Path("/usr/bin/perl")
-START_WITHIN_S = 180.0
+START_WITHIN_S = 300.0
 OUR_NAMESPACE = "ai102"
 OURS = ("ai102/server", "ai102/models", "ai102/gateway", "ai102/api")
 NO_MODELS = f"docker.io/ai102/models@{broken.NO_DIGEST}"

@@ -23,7 +23,7 @@ ANSWERS: dict[str, tuple[int, str, str]] = {
     "get scaledobjects": (1, "", 'error: the server doesn\'t have a resource type "scaledobjects"\n'),
     "get certificates": (1, "", 'error: the server doesn\'t have a resource type "certificates"\n'),
     "get secrets": (0, json.dumps({"items": []}), ""),
-    "logs crash-1 --container a --tail=20": (0, "one\nthe last line\nunable to retrieve container logs for a\n\n", ""),
+    "logs crash-1 --container a --tail=20": (0, "one\nthe last line\n\n", ""),
 }
 PROGRAM = """\
 #!{python}
@@ -51,6 +51,14 @@ def test_all_that_may_be_read_is_and_the_rest_is_named(tmp_path: Path) -> None:
     assert [pod.name for pod in facts.pods] == ["crash-1"]
     assert facts.unread == ("nodes is forbidden",)
     assert facts.last_lines == {("crash-1", "a"): "the last line"}
+
+
+@pytest.mark.parametrize(
+    "answer", [(1, "", "not found"), (0, "unable to retrieve container logs for containerd://a", "")]
+)
+def test_a_log_that_the_node_has_no_more_is_not_called_empty(tmp_path: Path, answer: tuple[int, str, str]) -> None:
+    facts = facts_of(kubectl(tmp_path, **{"logs crash-1 --container a --tail=20": answer}), "there")
+    assert facts.last_lines == {}
 
 
 @pytest.mark.parametrize(

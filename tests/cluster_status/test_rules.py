@@ -136,6 +136,13 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
         "container_crashes",
         "container triton ends with status 1, restarted 3 times; its log ends: error: failed to load all models",
     ),
+    "slow start, of whose end no event was written": (
+        ended("Error", 137, waits="", events=[Event("Unhealthy", "Startup probe failed: refused", NOW - 40)]),
+        "startup_takes_too_long", "and was restarted 3 times: refused",
+    ),
+    "crash by a signal": (
+        ended("Error", 139), "container_crashes", "container triton ends with status 139 (SIGSEGV), restarted 3 times",
+    ),
     "crash after a kill of long ago": (
         replace(ended("Error", 1, events=[Event("Killing", KILLING.format("liveness"), NOW - 1800)]),
                 last_lines={("triton-1", "triton"): ""}),
@@ -312,6 +319,7 @@ HARMLESS: dict[str, Facts] = {
     ),
     "one node alone": replace(WELL, pods=(POD, replace(OTHER, node="n1"), GATEWAY_POD), nodes=NODES[:1]),
     "a budget that waits for pods": replace(WELL, budgets=(Budget("triton", 0, 1, 2, ("triton-1",)),)),
+    "a budget that keeps none": replace(WELL, budgets=(Budget("api", 0, 0, 0, ("api-1",)),)),
     "KEDA without load": replace(
         WELL, scaled=(Scaled("triton", "triton", (Condition("Ready", True), Condition("Active", False))),)
     ),

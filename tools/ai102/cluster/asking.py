@@ -92,7 +92,8 @@ def facts_of(kubectl: Kubectl, context: str) -> Facts:
         places = crashed(facts)[:MOST_LOGS]
         lines = pool.map(lambda place: _last_line(kubectl, *place), places)
         names = [(pod.name, container.name) for pod, container in places]
-        return replace(facts, last_lines=dict(zip(names, lines, strict=True)))
+        known = {name: text for name, text in zip(names, lines, strict=True) if text is not None}
+        return replace(facts, last_lines=known)
 
 
 def found_kubectl() -> str:
@@ -124,9 +125,11 @@ def _current_context(kubectl: Kubectl, context: str) -> str:
     return "" if done.returncode else done.stdout.strip()
 
 
-def _last_line(kubectl: Kubectl, pod: Pod, container: Container) -> str:
-    """Of the run that ended: the one before where it runs again. Empty when there is none."""
+def _last_line(kubectl: Kubectl, pod: Pod, container: Container) -> str | None:
+    """Of the run that ended: the one before where it runs again. None where the node has no log of it any more."""
     runs_again = ("--previous",) if not container.waits and not container.ended else ()
     done = kubectl.run("logs", pod.name, "--container", container.name, f"--tail={LOG_LINES}", *runs_again)
-    lines = [text for text in done.stdout.splitlines() if text.strip() and not text.startswith(NO_LOG)]
-    return lines[-1] if lines and not done.returncode else ""
+    if done.returncode or NO_LOG in done.stdout:
+        return None
+    lines = [text for text in done.stdout.splitlines() if text.strip()]
+    return lines[-1] if lines else ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 
-from ai102.cluster.facts import Container, Event, Facts, Pod
+from ai102.cluster.facts import Container, Ended, Event, Facts, Pod
 from ai102.cluster.finding import Finding, Level, command, line, of_pod
 
 # A container that is ready again is a note, unless it was restarted more than once, and so lately.
@@ -13,6 +14,9 @@ RECENT_S = 600.0
 # From the kubelet's newest event that it kills a container to its last end: repeated events come late, or not at all.
 STALE_S = 900.0
 OUT_OF_MEMORY = "OOMKilled"
+SIGNALLED = 128
+# TERM, and KILL after the grace.
+BY_KUBELET = (143, 137)
 CRASH_WAITS = ("CrashLoopBackOff",)
 # Of the kubelet: `Liveness probe failed: ...` and `Container triton failed startup probe, will be restarted`.
 PROBE = re.compile(
@@ -70,7 +74,7 @@ def container_crashes(facts: Facts) -> Iterator[Finding]:
         if container.waits in CRASH_WAITS or (container.ended is not None and end.exit_status) or container.restarts:
             last = end.message or facts.last_lines.get((pod.name, container.name))
             said = "" if last is None else f"; its log ends: {line(last, 200)}" if last else "; its log is empty"
-            why = f"container {container.name} ends with status {end.exit_status}, restarted {_times(container)}{said}"
+            why = f"container {container.name} ends with status {_status(end)}, restarted {_times(container)}{said}"
             yield of_pod(
                 "container_crashes", pod, why, f"the whole log: {_log(facts, pod, container)}", _level(facts, container)
             )
@@ -106,11 +110,13 @@ def _level(facts: Facts, container: Container) -> Level:
 def _killed_by(pod: Pod, container: Container) -> str:
     """The probe for which the kubelet ended its last run; empty when that ended by itself."""
     end = container.last_end
-    for event in reversed(pod.events):
-        match = KILLED_BY.search(event.message)
-        if match and match[1] == container.name and end and -STALE_S < event.at_s - end.at_s < 1:
-            return match[2]
-    return ""
+    near = [event for event in pod.events if end and -STALE_S < event.at_s - end.at_s < 1]
+    kills = [
+        match[2] for match in (KILLED_BY.search(each.message) for each in near) if match and match[1] == container.name
+    ]
+    if not kills and end and end.exit_status in BY_KUBELET:  # the event of the kill may be missing
+        kills = [match[1].lower() for match in map(_match, near) if match and match[1] != "Readiness"]
+    return kills[-1] if kills else ""
 
 
 def _probe(pod: Pod, kind: str) -> str:
@@ -120,6 +126,13 @@ def _probe(pod: Pod, kind: str) -> str:
 
 def _match(event: Event) -> re.Match[str] | None:
     return PROBE.match(event.message)
+
+
+def _status(end: Ended) -> str:
+    """With the name of the signal that ended it, as shells count them."""
+    names = {each.value: each.name for each in signal.Signals}
+    name = names.get(end.exit_status - SIGNALLED, "")
+    return f"{end.exit_status} ({name})" if name else str(end.exit_status)
 
 
 def _times(container: Container) -> str:

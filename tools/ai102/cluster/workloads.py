@@ -64,7 +64,7 @@ def budget_blocks_drain(facts: Facts) -> Iterator[Finding]:
     nodes = {pod.name: pod.node for pod in facts.running}
     for budget in facts.budgets:
         waiting = [name for name in budget.pods if nodes.get(name) in cordoned]
-        if budget.allowed or not budget.pods or not (waiting or budget.healthy >= budget.desired):
+        if budget.allowed or not budget.desired or not (waiting or budget.healthy >= budget.desired):
             continue
         where = f"the drain of {nodes[waiting[0]]} waits" if waiting else "a drain of its node would wait"
         why = f"no pod may leave, so {where}: {budget.healthy} are healthy and {budget.desired} must stay"
