@@ -70,7 +70,7 @@ def references(cluster: Plan, programs: Programs) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def said(cluster: Plan, programs: Programs, references: tuple[str, str]) -> Findings:
     """What the status said of the broken workloads, once it has named all, or the time is over."""
-    api.kubectl(cluster, programs.kubectl, "taint", "node", "n3", "broken=yes:NoSchedule")
+    api.kubectl(cluster, programs.kubectl, "taint", "node", "n3", "broken=yes:NoSchedule", "--overwrite")
     api.apply(cluster, programs.kubectl, broken.manifests(*references))
     wanted = {(rule, about) for rule, about, _ in SYMPTOMS.values()}
     heard: Findings = {}
@@ -158,8 +158,8 @@ def test_a_model_whose_process_died_in_a_real_replica_is_named(overlay: Overlay)
 
 
 def test_a_models_image_that_is_not_in_the_registry_is_named(overlay: Overlay) -> None:
-    patch = [{"op": "replace", "path": "/spec/template/spec/volumes/0/image/reference", "value": NO_MODELS}]
-    overlay.kubectl("patch", "deployment", "triton", "--type=json", f"--patch={json.dumps(patch)}")
+    pods = {"volumes": [{"name": "models", "image": {"reference": NO_MODELS}}]}
+    overlay.kubectl("patch", "deployment", "triton", f"--patch={json.dumps({'spec': {'template': {'spec': pods}}})}")
     why = "image docker.io/ai102/models@sha256:dededededede cannot be pulled: docker.io has no such image"
     until(lambda: why in overlay.findings().get(("image_is_not_pulled", "triton"), ""), why, WITHIN_S)
     overlay.kubectl("rollout", "undo", "deployment", "triton")
