@@ -110,7 +110,7 @@ def _level(facts: Facts, container: Container) -> Level:
 def _killed_by(pod: Pod, container: Container) -> str:
     """The probe for which the kubelet ended its last run; empty when that ended by itself."""
     end = container.last_end
-    near = [event for event in pod.events if end and -STALE_S < event.at_s - end.at_s < 1]
+    near = [event for event in pod.events if end and event.at_s > end.at_s - STALE_S]
     kills = [
         match[2] for match in (KILLED_BY.search(each.message) for each in near) if match and match[1] == container.name
     ]
