@@ -23,6 +23,7 @@ from ai102.cluster.facts import (
     Scaler,
     Workload,
 )
+from ai102.cluster.finding import line
 from ai102.cluster.rules import findings, is_healthy
 
 NOW = 1_000_000.0
@@ -351,3 +352,10 @@ def test_a_gateway_of_no_replicas_says_how_to_start_some() -> None:
     facts = replace(WELL, pods=(GATEWAY_POD,), workloads=(replace(TRITON, wanted=0, ready=0), GATEWAY))
     (finding,) = findings(facts)
     assert finding.mend == "`kubectl scale deployment triton --replicas=3 --namespace ai102`"
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
+    text = line(f"failed to mount: {'a' * 500}, err: input/output error", 100)
+    assert len(text) == 100
+    assert text.startswith("failed to mount: aaa")
+    assert text.endswith("aaa, err: input/output error")

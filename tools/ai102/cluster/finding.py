@@ -62,9 +62,12 @@ def command(facts: Facts, words: str) -> str:
 
 
 def line(text: str, most: int = 160) -> str:
-    """A message of others in one line of at most so many characters."""
+    """A message of others in one line of at most so many characters: its beginning, and its end, which has the cause."""
     words = " ".join(text.split())
-    return words if len(words) <= most else f"{words[: most - 3]}..."
+    if len(words) <= most:
+        return words
+    end = most // 3
+    return f"{words[: most - end - 5]} ... {words[-end:]}"
 
 
 def _one(group: Sequence[Finding]) -> Finding:
