@@ -62,7 +62,7 @@ def command(facts: Facts, words: str) -> str:
 
 
 def line(text: str, most: int = 160) -> str:
-    """A message of others in one line of at most so many characters: its beginning, and its end, which has the cause."""
+    """A message of others in one line of at most so many characters: its beginning, and its end with the cause."""
     words = " ".join(text.split())
     if len(words) <= most:
         return words
