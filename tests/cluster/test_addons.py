@@ -14,6 +14,7 @@ from k8s.local.waiting import until
 from tests.cluster import workload
 from tests.cluster.asking import client_network, status_of
 from tests.cluster.conftest import note, seconds_until
+from tests.cluster.states import findings
 
 WITHIN_S = 120.0
 
@@ -61,21 +62,36 @@ def test_a_deployment_follows_a_query(equipped: Plan, programs: Programs) -> Non
     note(f"{waited_s:5.1f} s  from ScaledObject to 4 ready replicas")
 
 
-def scaled_object(replicas: int) -> dict[str, object]:
-    """As many replicas as a constant query says."""
+def test_the_status_names_a_scaler_whose_prometheus_does_not_answer(equipped: Plan, programs: Programs) -> None:
+    silent = scaled_object(replicas=4, prometheus="http://nobody.monitoring.svc.cluster.local:9090")
+    api.apply(equipped, programs.kubectl, json.dumps(silent))
+
+    def is_named() -> bool:
+        said = findings(equipped, workload.NAMESPACE)
+        return ("scaling_has_no_figures", "scaledobject answer") in said
+
+    until(is_named, "the status names it", WITHIN_S)
+
+
+def scaled_object(
+    replicas: int, prometheus: str = "http://prometheus.monitoring.svc.cluster.local:9090"
+) -> dict[str, object]:
+    """As many replicas as a constant query says; two where nobody answers it."""
     trigger = {
         "type": "prometheus",
         "metadata": {
-            "serverAddress": "http://prometheus.monitoring.svc.cluster.local:9090",
+            "serverAddress": prometheus,
             "query": f"vector({replicas})",
             "threshold": "1",
         },
+        "metricType": "AverageValue",
     }
     spec = {
         "scaleTargetRef": {"name": "answer"},
         "minReplicaCount": 1,
         "maxReplicaCount": 6,
         "pollingInterval": 2,
+        "fallback": {"failureThreshold": 1, "replicas": 2},
         "triggers": [trigger],
     }
     metadata = {"name": "answer", "namespace": workload.NAMESPACE}

@@ -14,6 +14,7 @@ from ai102.cli import (
     ask,
     auth,
     builds,
+    cluster,
     compose,
     dashboards,
     engine,
@@ -68,6 +69,7 @@ app.add_typer(
     compose.app, name="compose", help="The whole stack in containers: prepare, secrets, up, ask, token, down."
 )
 app.add_typer(kubernetes.app, name="kubernetes", help="What k8s/ takes from the contract: render, measure, secrets.")
+app.add_typer(cluster.app, name="cluster", help="A Kubernetes that runs it: status.")
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
