@@ -25,7 +25,7 @@ from tests.cluster.mesh.stack import NAMESPACE, REST_PORT, Stack, kept_channel
 ADDONS = ["prometheus", "istio", "flagger"]
 # Of the busiest replica's calls to those of the least busy.
 MOST_UNEQUAL = 1.15
-BALANCED_CALLS = 4000
+BALANCED_CALLS = 3000
 BALANCED_WITHIN_S = 240.0
 EVERY_S = 0.025
 APPLIED_WITHIN_S = 60.0
