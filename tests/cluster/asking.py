@@ -30,7 +30,7 @@ def pod_network(plan: Plan, name: str, namespace: str = NAMESPACE) -> Path:
 
 
 def processes_of_pod(plan: Plan, name: str, namespace: str = NAMESPACE) -> list[Path]:
-    """The folders in /proc of the processes in the control group of a pod, by default of the workload; at least one."""
+    """The folders in /proc of the processes in the control group of a running pod; there is at least one."""
     identity = api.get(plan, f"/api/v1/namespaces/{namespace}/pods/{name}")["metadata"]["uid"]
     processes = []
     for entry in Path("/proc").iterdir():
