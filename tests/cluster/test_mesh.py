@@ -1,58 +1,63 @@
 """Overlay dev in Istio: calls are encrypted and balanced one by one, strangers are refused, a rollout loses none."""
 
 import json
-import ssl
 import time
 from collections.abc import Iterator
-from urllib.error import HTTPError
-from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
+from pathlib import Path
 
 import pytest
 
 from ai102.errors import UserError
+from ai102.images.docker import found_docker
+from ai102.images.dockerfiles import RECIPES, reference_of
+from ai102.images.labels import version_of
 from ai102.parts import Cache, program
-from k8s.local import addons, api, images, namespaces, registry, up
-from k8s.local.plan import CLIENT, Plan
+from k8s.local import addons, api, images, registry, up
+from k8s.local.plan import NODES, ROOT, Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import workload
 from tests.cluster.asking import pod_network, status_of
+from tests.cluster.calls.asking import BARE, GRPC, WAYS
+from tests.cluster.calls.driving import driven
+from tests.cluster.calls.record import row_of
+from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
 from tests.cluster.conftest import note, seconds_until
-from tests.cluster.mesh import stack
-from tests.cluster.mesh.kept_channel import MODEL
-from tests.cluster.mesh.stack import NAMESPACE, REST_PORT, Stack, kept_channel
+from tests.cluster.mesh.looking import address_of, handshakes, inferences
 
 ADDONS = ["prometheus", "istio", "flagger"]
-# Of the busiest replica's calls to those of the least busy.
-MOST_UNEQUAL = 1.15
-BALANCED_CALLS = 3000
-BALANCED_WITHIN_S = 240.0
-EVERY_S = 0.025
+OVERLAY = Path(__file__).parent / "mesh" / "overlay"
+# Over one kept channel: the replica with the most calls against the one with the fewest.
+BALANCED_CALLS, UNEVEN = 1_500, 1.15
+# Calls a second; three replicas of a quarter of a core carry some 60 of these.
+BALANCED_RATE, ROLLOUT_RATE = 25.0, 15.0
+SHORT_CALLS = 50
 APPLIED_WITHIN_S = 60.0
 ROLLED_OUT_WITHIN_S = 400.0
 
 
 @pytest.fixture(scope="module")
 def meshed(cluster: Plan, programs: Programs, cache: Cache) -> Stack:
-    """The stack in a mesh, ready."""
+    """Everything of overlay dev in the mesh, with three replicas, ready in the cluster."""
     chosen = addons.named(ADDONS)
     try:
         for part, name in (source for addon in chosen for source in addon.programs.values()):
             program(part, name, cache=cache)
         program("envoy", cache=cache)
-        missing = stack.missing_images()
+        docker = found_docker()
     except UserError as err:
         pytest.skip(str(err))
-    if missing:
-        pytest.skip(f"Docker has no {', '.join(missing)}: `make image`")
+    references = [reference_of(RECIPES[name], version_of(ROOT)) for name in IMAGES]
+    if missing := [reference for reference in references if not docker.image_id(reference)]:
+        pytest.skip(f"Docker has no image {' and '.join(missing)}: `make image` builds them")
     began = time.monotonic()
     up.up(cluster, cache, note, chosen)
     note(f"{time.monotonic() - began:5.1f} s  for {', '.join(ADDONS)}, in a cluster that is up")
-    installed = Stack(cluster, programs.kubectl)
+    stack = Stack(cluster, programs.kubectl, OVERLAY)
     began = time.monotonic()
-    installed.install()
+    stack.install()
     note(f"{time.monotonic() - began:5.1f} s  from images in Docker to overlay dev ready in the mesh")
-    return installed
+    return stack
 
 
 @pytest.fixture(scope="module")
@@ -75,23 +80,6 @@ def is_ready(meshed: Stack, name: str) -> bool:
     return any(pod.name == name and pod.is_ready for pod in api.pods(meshed.plan, NAMESPACE))
 
 
-def rest(meshed: Stack, path: str, body: object = None) -> tuple[int, str]:
-    """The status and text of the gateway's answer to the client."""
-    context = ssl.create_default_context(cafile=str(meshed.ca_file))
-    headers = {"Authorization": f"Bearer {meshed.token()}", "Content-Type": "application/json"}
-    content = None if body is None else json.dumps(body).encode()
-    request = Request(f"https://{meshed.host}:{REST_PORT}{path}", content, headers)
-
-    def ask() -> tuple[int, str]:
-        try:
-            with build_opener(ProxyHandler({}), HTTPSHandler(context=context)).open(request, timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as err:
-            return err.code, err.read().decode()
-
-    return namespaces.inside(namespaces.path_of(meshed.plan.namespace(CLIENT)), ask)
-
-
 def mtls(meshed: Stack, mode: str) -> None:
     patch = json.dumps({"spec": {"mtls": {"mode": mode}}})
     meshed.kubectl("patch", "peerauthentication", "triton", "--type=merge", "-p", patch)
@@ -112,38 +100,39 @@ def test_replicas_and_gateways_have_sidecars_in_a_restricted_namespace(meshed: S
     assert with_sidecar == {"triton", "gateway"}
 
 
-def test_rest_and_grpc_are_answered_through_the_gateway(meshed: Stack) -> None:
-    status, text = rest(meshed, f"/v2/models/{MODEL}")
-    assert (status, json.loads(text)["name"]) == (200, MODEL)
-    with kept_channel(meshed.plan, meshed.order(count=20)) as load:
-        assert load.outcome(BALANCED_WITHIN_S).failures == []
-    assert meshed.handshakes() > 0
+def test_rest_and_grpc_are_answered_through_the_gateway_by_mutual_tls(meshed: Stack) -> None:
+    with driven(meshed.plan, meshed.place(), client=BARE, rate=ROLLOUT_RATE, least_calls=SHORT_CALLS) as load:
+        load.wait_for_calls()
+        calls = load.end()
+    assert [call for call in calls if call.failure] == []
+    assert {call.way for call in calls} == set(WAYS)
+    assert handshakes(meshed) > 0
 
 
 def test_the_gateway_sees_who_asks_it(meshed: Stack) -> None:
-    rest(meshed, "/v2/models/no-such-model")
-    rows = meshed.kubectl("logs", "deploy/gateway", "--all-pods=true", "--container=gateway", "--tail=200")
-    addresses = {
-        json.loads(row[row.index("{") :])["address"] for row in rows.splitlines() if '"model":"no-such-model"' in row
-    }
-    assert addresses
-    assert not any(address.startswith("127.") for address in addresses)
+    rows = meshed.kubectl("logs", "--selector=app.kubernetes.io/name=gateway", "--container=gateway", "--tail=500")
+    calls = [json.loads(row[row.index("{") :]) for row in rows.splitlines() if '"verb":"infer"' in row]
+    assert calls
+    assert [call["address"] for call in calls if call["address"].startswith("127.")] == []
 
 
 def test_each_call_of_one_kept_channel_is_balanced(meshed: Stack) -> None:
-    before = meshed.inferences()
-    with kept_channel(meshed.plan, meshed.order(count=BALANCED_CALLS)) as load:
-        outcome = load.outcome(BALANCED_WITHIN_S)
-    assert outcome.failures == []
-    counts = sorted(count - before[name] for name, count in meshed.inferences().items())
-    note(f"        {BALANCED_CALLS} calls over one channel in the mesh: {', '.join(map(str, counts))}")
-    assert sum(counts) >= BALANCED_CALLS
-    assert counts[-1] <= MOST_UNEQUAL * counts[0]
+    before = inferences(meshed)
+    place, rate = meshed.place(hosts=[NODES[0].address]), BALANCED_RATE
+    ways, least = (GRPC,), BALANCED_CALLS
+    with driven(meshed.plan, place, client=BARE, ways=ways, clients=1, rate=rate, least_calls=least) as load:
+        load.wait_for_calls()
+        calls = load.end()
+    assert [call.failure for call in calls if call.failure] == []
+    counts = sorted(count - before[name] for name, count in inferences(meshed).items())
+    note(f"{', '.join(map(str, counts))} of {len(calls)} calls over one channel in the mesh went to each replica")
+    assert len(counts) == 3
+    assert counts[-1] <= UNEVEN * counts[0]
 
 
 def test_the_mesh_refuses_who_has_no_certificate_of_it(meshed: Stack, stranger: str) -> None:
     network = pod_network(meshed.plan, stranger, NAMESPACE)
-    addresses = [meshed.address_of(pod.name) for pod in meshed.pods("triton")]
+    addresses = [address_of(meshed, pod.name) for pod in meshed.ready("triton")]
 
     def statuses() -> list[int | None]:
         return [status_of(network, address, 8000, "/v2/health/ready") for address in addresses]
@@ -158,18 +147,25 @@ def test_the_mesh_refuses_who_has_no_certificate_of_it(meshed: Stack, stranger: 
 
 @pytest.mark.parametrize("deployment", ["triton", "gateway"])
 def test_a_rolling_restart_loses_no_call(meshed: Stack, deployment: str) -> None:
+    meshed.wait_ready()
     before = {pod.name for pod in meshed.pods(deployment)}
-    with kept_channel(meshed.plan, meshed.order(every_s=EVERY_S)) as load:
+    place = meshed.place(hosts=[NODES[0].address])
+    with driven(meshed.plan, place, client=BARE, ways=(GRPC,), clients=1, rate=ROLLOUT_RATE) as load:
+        began_s = time.monotonic()
         meshed.kubectl("rollout", "restart", f"deployment/{deployment}")
 
         def is_over() -> bool:
-            return not before & {pod.name for pod in api.pods(meshed.plan, NAMESPACE)} and meshed.is_ready()
+            pods = api.pods(meshed.plan, NAMESPACE)
+            return not before & {pod.name for pod in pods} and api.is_rolled_out(meshed.plan, NAMESPACE)
 
-        waited_s = seconds_until(is_over, f"{deployment} is rolled out anew", ROLLED_OUT_WITHIN_S)
-        outcome = load.end()
-    lost = f"{len(outcome.failures)} of {outcome.calls} calls failed, slowest {outcome.slowest_s:.2f} s"
-    note(f"{waited_s:5.1f} s  rolling restart of {deployment} in the mesh: {lost}")
-    assert outcome.failures == []
+        until(is_over, f"{deployment} is rolled out anew and its old pods are gone", ROLLED_OUT_WITHIN_S, load.check)
+        waited_s = time.monotonic() - began_s
+        row = row_of(f"rolling restart of {deployment}", load.end(), began_s, ROLLOUT_RATE)
+    note(
+        f"{waited_s:5.1f} s  {row.scenario} in the mesh, bare tritonclient, one kept channel: "
+        f"{row.failed} of {row.calls} calls failed, slowest {row.slowest_s:.2f} s"
+    )
+    assert row.failures == {}
 
 
 def test_flagger_runs_and_knows_its_kinds(meshed: Stack) -> None:

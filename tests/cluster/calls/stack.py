@@ -35,6 +35,7 @@ ROLLED_OUT_WITHIN_S = 400.0
 class Stack:
     plan: Plan
     kubectl_program: Path
+    overlay: Path = OVERLAY
 
     @property
     def secrets(self) -> Path:
@@ -60,7 +61,7 @@ class Stack:
         self.kubectl("exec", "-i", "deploy/issuer", *COMMAND, "user", "add", USER, "--role", "caller", text=PASSWORD)
 
     def apply(self) -> None:
-        loading.apply(self.plan, self.kubectl_program, OVERLAY)
+        loading.apply(self.plan, self.kubectl_program, self.overlay)
 
     def apply_secrets(self) -> None:
         api.apply(self.plan, self.kubectl_program, secrets.manifests(self.secrets, NAMESPACE))
