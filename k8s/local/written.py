@@ -12,7 +12,7 @@ from k8s.local.node import ADDED_PLUGINS
 from k8s.local.plan import Plan
 
 INSTALLATION = Path(__file__).parent / "addons" / "istio" / "istioctl" / "installation.yaml"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 300.0
 
 
 def istio(plan: Plan, cache: Cache, images: Mapping[str, str]) -> str:
