@@ -28,7 +28,7 @@ from tests.cluster.mesh.looking import address_of, handshakes, inferences
 ADDONS = ["prometheus", "istio", "flagger"]
 OVERLAY = Path(__file__).parent / "mesh" / "overlay"
 # Over one kept channel: the replica with the most calls against the one with the fewest.
-BALANCED_CALLS, UNEVEN = 1_500, 1.15
+BALANCED_CALLS, UNEVEN = 3_000, 1.15
 # Calls a second; three replicas of a quarter of a core carry some 60 of these.
 BALANCED_RATE, ROLLOUT_RATE = 25.0, 15.0
 SHORT_CALLS = 50
