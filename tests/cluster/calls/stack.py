@@ -122,6 +122,9 @@ class Stack:
     def ready(self, name: str) -> list[api.Pod]:
         return [pod for pod in self.pods(name) if pod.is_ready]
 
+    def address_of(self, pod: str) -> str:
+        return str(api.get(self.plan, f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}")["status"]["podIP"])
+
     def wait_ready(self) -> None:
         """Until every pod of the namespace is ready and none ends."""
 
