@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from ai102.errors import UserError
+from ai102.images.base import base_for
+from ai102.images.dockerfiles import RECIPES, build
 from k8s.local import namespaces
-from k8s.local.plan import NODES, Plan
+from k8s.local.plan import NODES, ROOT, Plan
 from k8s.local.programs import Programs
 from tests.cluster.asking import pod_network
 from tests.cluster.calls import measuring, table
 from tests.cluster.calls.asking import BARE, GRPC, MODEL, OURS
 from tests.cluster.calls.driving import driven
 from tests.cluster.calls.scenarios import SCENARIOS
-from tests.cluster.calls.stack import NAMESPACE, Stack, missing_images
+from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
 from tests.cluster.conftest import note
+from tests.docker_engine import running_docker
 
 ESSENTIAL_CALLS, ALL_CALLS = 3_000, 20_000
 # Over one kept channel: the replica with the most calls against the one with the fewest.
@@ -33,17 +35,16 @@ def client(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(programs: Programs, cluster: Plan) -> Stack:
-    """Everything of overlay dev, with four replicas, ready in the cluster."""
-    try:
-        missing = missing_images()
-    except UserError as err:
-        pytest.skip(str(err))
-    if missing:
-        pytest.skip(f"Docker has no image {' and '.join(missing)}: `make image` builds them")
-    stack = Stack(cluster, programs.kubectl)
-    stack.install()
-    return stack
+def stack(programs: Programs, cluster: Plan) -> Iterator[Stack]:
+    """Everything of overlay dev, with four replicas, ready in the cluster; images are built where they are older."""
+    if not list((ROOT / "model_repository" / MODEL).glob("**/*.onnx")):
+        pytest.skip("the reference models are not built: run `make engine`")
+    with running_docker(ROOT / "build") as docker:
+        for name in IMAGES:
+            build(docker, ROOT, RECIPES[name], base_for(docker, ROOT, note), "host")
+        stack = Stack(cluster, programs.kubectl)
+        stack.install()
+        yield stack
 
 
 @pytest.fixture(scope="module")

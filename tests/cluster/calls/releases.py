@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import time
 from datetime import UTC, datetime
 
 from ai102.gateway import certs
 from ai102.seal import key_files
-from k8s.local.plan import NODES
+from k8s.local import namespaces
+from k8s.local.plan import CLIENT, NODES
+from k8s.local.waiting import until
 from tests.cluster.calls.driving import Driven
 from tests.cluster.calls.stack import Stack
+
+# A kubelet writes a Secret's new content into running pods within its period of a minute and the age of its cache.
+SECRETS_WITHIN_S = 240.0
+GRPC_TARGET_PORT = 8081
 
 
 def restart(stack: Stack, load: Driven) -> float:
@@ -54,16 +61,34 @@ def prepare_rotation(stack: Stack) -> None:
 
 
 def rotate(stack: Stack, load: Driven) -> float:
-    """As docs/kubernetes.md says: the Secrets, then a restart of the replicas, then one of the gateways."""
-    now = datetime.now(UTC)
+    """As docs/kubernetes.md says: the Secrets, then a restart of the replicas; gateways take theirs while they run."""
     shutil.copyfile(stack.secrets / "new" / "server.pem", stack.secrets / "certs" / "server.pem")
-    key_files.rotate(stack.secrets / "keys", "", "", now)
+    key_files.rotate(stack.secrets / "keys", "", "", datetime.now(UTC))
     (stack.secrets / "secret").unlink()
     began_s = time.monotonic()
     stack.make_secrets()
-    for name in ("triton", "gateway"):
-        stack.kubectl("rollout", "restart", f"deployment/{name}")
-        stack.roll_out(name)
+    stack.kubectl("rollout", "restart", "deployment/triton")
+    stack.roll_out("triton")
     # Callers seal with the new key once every replica opens it.
     stack.hand_out_keys()
+    until(
+        lambda: _show_the_new_certificate(stack),
+        "every gateway shows the new certificate",
+        SECRETS_WITHIN_S,
+        load.check,
+    )
     return began_s
+
+
+def _show_the_new_certificate(stack: Stack) -> bool:
+    text = (stack.secrets / "new" / "server.pem").read_text(encoding="ascii")
+
+    def shown() -> list[str]:
+        addresses = [stack.address_of(pod.name) for pod in stack.ready("gateway")]
+        return [ssl.get_server_certificate((address, GRPC_TARGET_PORT), timeout=10).strip() for address in addresses]
+
+    place = namespaces.path_of(stack.plan.namespace(CLIENT))
+    try:
+        return all(text.startswith(certificate) for certificate in namespaces.inside(place, shown))
+    except OSError:  # one of them does not answer now
+        return False

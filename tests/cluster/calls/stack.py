@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ai102.artifact import write_bytes
 from ai102.errors import UserError
-from ai102.images.docker import found_docker
 from ai102.images.dockerfiles import RECIPES, reference_of
 from ai102.images.labels import version_of
 from ai102.images.models import write_models_image
@@ -24,9 +23,9 @@ NAMESPACE = "ai102"
 OVERLAY = Path(__file__).parent / "overlay"
 GRPC_PORT, REST_PORT = 30481, 30480
 IMAGES = ("server", "gateway", "api")
-# What the load asks, alone: a replica with a quarter of a processor starts several times as fast.
-MODELS = ("embed_text", "sealed_embed_text")
-USER, PASSWORD = "caller", "a long password"
+# What the load asks, and what the API waits for: a replica with a quarter of a processor starts several times as fast.
+MODELS = ("embed_text", "sealed_embed_text", "classify_image")
+USER, PASSWORD = "caller", "a long password\n"
 READY_WITHIN_S = 300.0
 ROLLED_OUT_WITHIN_S = 400.0
 
@@ -124,6 +123,9 @@ class Stack:
     def ready(self, name: str) -> list[api.Pod]:
         return [pod for pod in self.pods(name) if pod.is_ready]
 
+    def address_of(self, pod: str) -> str:
+        return str(api.get(self.plan, f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}")["status"]["podIP"])
+
     def wait_ready(self) -> None:
         """Until every pod of the namespace is ready and none ends."""
 
@@ -149,10 +151,3 @@ class Stack:
 
 COMMAND = ("--", "python3", "-m", "ai102", "auth")
 DEPLOYMENTS = ("triton", "gateway", "api", "issuer")
-
-
-def missing_images() -> list[str]:
-    """Images of ours that Docker has not. Raises UserError when there is no Docker."""
-    docker, version = found_docker(), version_of(ROOT)
-    references = [reference_of(RECIPES[name], version) for name in IMAGES]
-    return [reference for reference in references if not docker.image_id(reference)]
