@@ -61,8 +61,9 @@ cluster: setup  ## a real three-node Kubernetes in network namespaces of this ma
 cluster-down: setup  ## end that Kubernetes and remove all of it
 	@$(BIN)/python -m k8s.local down $(ARGS)
 
-cluster-test: setup  ## the tests of that Kubernetes, on a cluster of their own; they need root
-	$(BIN)/pytest -q -m cluster tests/cluster
+cluster-test: engine  ## faults under load and the tests of that Kubernetes, as root; ARGS="--all-scenarios"
+	@$(BIN)/ai102 parts build --for cluster
+	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
 
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo

@@ -25,8 +25,9 @@ CLUSTER_FLOORS = [
     ["machines", "manifests"],
     ["components"],
     ["control_plane", "node", "registry"],
-    ["addons", "down", "loading"],
-    ["faults", "status", "up"],
+    ["down", "loading", "written"],
+    ["addons", "faults", "status"],
+    ["up"],
     ["__main__"],
 ]
 CLUSTER_TAKES = {"artifact", "errors", "images", "parts"}

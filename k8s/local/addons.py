@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ai102 import artifact
 from ai102.errors import UserError
-from ai102.parts import Cache, carried, program
-from k8s.local import api, images, manifests, registry
+from ai102.parts import Cache, carried, load, program
+from k8s.local import api, images, manifests, registry, written
 from k8s.local.plan import Plan
 from k8s.local.waiting import until
 
@@ -27,6 +28,16 @@ class Addon:
     # The kustomization that a part carries: the part, the name there, and a folder in it.
     carried: tuple[str, str, str] | None = None
     api_services: tuple[str, ...] = ()  # APIs that are served by its pods, and must answer
+    # Or what writes its manifests, with the names of its images.
+    written: Callable[[Plan, Cache, Mapping[str, str]], str] | None = None
+    # Of an image: what lies beside its program, by the path there; each a program or a file of a part.
+    beside: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    webhooks: tuple[str, ...] = ()  # MutatingWebhookConfigurations to which it must have written its certificate
+
+    @property
+    def patches(self) -> bool:
+        """Whether its folder is a component over manifests from elsewhere."""
+        return self.carried is not None or self.written is not None
 
 
 ADDONS = (
@@ -54,6 +65,30 @@ ADDONS = (
         ("keda", "manifests", "minimal"),
         ("v1beta1.external.metrics.k8s.io",),
     ),
+    Addon(
+        "istio",
+        "istio-system",
+        {
+            "pilot": ("istio", "pilot-discovery"),
+            "proxyv2": ("istio", "pilot-agent"),
+            "install-cni": ("istio", "install-cni"),
+        },
+        written=written.istio,
+        beside={
+            "proxyv2": {
+                "usr/local/bin/envoy": ("envoy", "envoy"),
+                "var/lib/istio/envoy/envoy_bootstrap_tmpl.json": ("istio", "envoy-bootstrap"),
+            },
+            "install-cni": {"opt/cni/bin/istio-cni": ("istio", "istio-cni")},
+        },
+        webhooks=("istio-sidecar-injector",),
+    ),
+    Addon(
+        "flagger",
+        "flagger",
+        {"ghcr.io/fluxcd/flagger": ("flagger", "flagger")},
+        written=written.flagger,
+    ),
 )
 
 
@@ -70,23 +105,51 @@ def install(plan: Plan, addon: Addon, cache: Cache, kubectl: Path, check: Callab
     """Apply it and wait until its pods are ready and its APIs answer. Raises UserError."""
     targets = {}
     for image, (part, name) in addon.programs.items():
-        made = images.image_of(program(part, name, cache=cache), name)
+        beside = {path: _lying(*source, cache) for path, source in addon.beside.get(image, {}).items()}
+        made = images.image_of(program(part, name, cache=cache), name, beside=beside)
         (targets[image],) = registry.push(plan, [made])
     folder = FOLDER / addon.name
-    if addon.carried is None:
-        manifests.apply_folders(plan, kubectl, [folder], targets)
+    if addon.patches:
+        manifests.apply_folders(plan, kubectl, [_base(plan, addon, cache, targets)], targets, [folder])
     else:
-        part, name, below = addon.carried
-        manifests.apply_folders(plan, kubectl, [carried(part, name, cache=cache) / below], targets, [folder])
+        manifests.apply_folders(plan, kubectl, [folder], targets)
     until(lambda: _is_ready(plan, addon), f"the pods and APIs of {addon.name} are ready", READY_TIMEOUT_S, check)
+
+
+def _base(plan: Plan, addon: Addon, cache: Cache, targets: Mapping[str, str]) -> Path:
+    """The kustomization that the add-on's folder patches."""
+    if addon.carried is not None:
+        part, name, below = addon.carried
+        return carried(part, name, cache=cache) / below
+    assert addon.written is not None
+    folder = plan.folder / "manifests" / addon.name / "written"
+    artifact.write_text(folder / "all.yaml", addon.written(plan, cache, targets))
+    artifact.write_text(folder / "kustomization.yaml", manifests.overlay(["all.yaml"], {}))
+    return folder
+
+
+def _lying(part: str, name: str, cache: Cache) -> Path:
+    """Where a program or file of a part lies. Raises UserError."""
+    is_program = name in load().part(part).programs
+    return (program if is_program else carried)(part, name, cache=cache)
 
 
 def _is_ready(plan: Plan, addon: Addon) -> bool:
     pods = [pod for pod in api.pods(plan, addon.namespace) if not pod.is_over]
-    return bool(pods) and all(pod.is_ready for pod in pods) and all(_answers(plan, name) for name in addon.api_services)
+    if not pods or not all(pod.is_ready for pod in pods) or not api.is_rolled_out(plan, addon.namespace):
+        return False
+    return all(_answers(plan, name) for name in addon.api_services) and all(
+        _has_certificate(plan, name) for name in addon.webhooks
+    )
 
 
 def _answers(plan: Plan, service: str) -> bool:
     answer = api.get(plan, f"/apis/apiregistration.k8s.io/v1/apiservices/{service}")
     conditions = answer["status"].get("conditions", []) if answer else []
     return any(each["type"] == "Available" and each["status"] == "True" for each in conditions)
+
+
+def _has_certificate(plan: Plan, name: str) -> bool:
+    """Whether the API server knows the certificate of all webhooks of a configuration: before, they refuse pods."""
+    answer = api.get(plan, f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{name}")
+    return bool(answer) and all(each["clientConfig"].get("caBundle") for each in answer["webhooks"])

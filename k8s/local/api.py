@@ -83,6 +83,26 @@ def pods(plan: Plan, namespace: str = "") -> list[Pod]:
     return [pod_from(item) for item in answer["items"]] if answer else []
 
 
+def is_rolled_out(plan: Plan, namespace: str) -> bool:
+    """Whether all that a namespace's Deployments and DaemonSets want is there, of their newest state, and ready."""
+    answers = [get(plan, f"/apis/apps/v1/namespaces/{namespace}/{kind}") for kind in ("deployments", "daemonsets")]
+    return all(answer is not None and all(map(is_complete, answer["items"])) for answer in answers)
+
+
+def is_complete(item: dict[str, Any]) -> bool:
+    """Of a Deployment or DaemonSet of the API: whether its newest state is observed, everywhere, and ready."""
+    status = item.get("status", {})
+    if status.get("observedGeneration") != item["metadata"]["generation"]:
+        return False
+    if "replicas" in item["spec"]:
+        wanted = item["spec"]["replicas"]
+        counts = [status.get(name, 0) for name in ("updatedReplicas", "readyReplicas", "replicas")]
+    else:
+        wanted = status.get("desiredNumberScheduled", 0)
+        counts = [status.get(name, 0) for name in ("updatedNumberScheduled", "numberReady")]
+    return counts == [wanted] * len(counts)
+
+
 def node_from(item: dict[str, Any]) -> Node:
     """From a Node of the API."""
     conditions = {condition["type"]: condition for condition in item["status"].get("conditions", [])}

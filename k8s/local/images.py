@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ai102.artifact import sha256_of_file, sha256_of_text, temporary_folder
 from ai102.images.labels import labels_of
@@ -20,12 +22,18 @@ PROGRAM_MODE = 0o755
 TAG_DIGITS = 12
 # Nobody: a program that needs more says so in its manifest.
 USER = "65534:65534"
+NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 
-def image_of(program: Path, name: str = "", folder: Path = FOLDER) -> Image:
-    """The image of a program, as an OCI layout in `folder`/NAME; it starts /bin/NAME. Written again when it differs."""
+def image_of(program: Path, name: str = "", folder: Path = FOLDER, beside: Mapping[str, Path] = NOTHING) -> Image:
+    """The image of a program, as an OCI layout in `folder`/NAME; it starts /bin/NAME. Written again when it differs.
+
+    `beside` are programs and files that it needs, by their paths in the image.
+    """
     name = name or program.name
-    files = [_file(f"bin/{name}", program), *(_file(str(path).lstrip("/"), path) for path in libraries_of(program))]
+    sources = {f"bin/{name}": program, **beside}
+    libraries = {str(path).lstrip("/"): path for source in sources.values() for path in libraries_of(source)}
+    files = [_file(path, source) for path, source in (*sources.items(), *sorted(libraries.items()))]
     content = sha256_of_text(repr([(file.path, file.sha256) for file in files]))
     labels = labels_of(name, content[:TAG_DIGITS], f"content-sha256:{content}", "")
     reference = f"{PREFIX}/{name}:{content[:TAG_DIGITS]}"

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
-FOLDERS = ("lib/kubelet", "lib/cni", "lib/containerd", "log/pods", "log/containers", "tmp")
+FOLDERS = ("lib/kubelet", "lib/cni/bin", "lib/containerd", "log/pods", "log/containers", "tmp")
 
 
 class Arrangement(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from k8s.local import cgroups
 from k8s.local.components import Component
@@ -14,6 +15,8 @@ from k8s.local.timings import NODE_LEASE_S, NODE_STATUS_S, PRESSURE_ENDS_S
 
 # Inside the node.
 SOCKET = "/run/containerd/containerd.sock"
+# Where an add-on puts a plugin for the network of pods, on the node's own disk.
+ADDED_PLUGINS = "/var/lib/cni/bin"
 
 CONTAINERD = """\
 version = 3
@@ -37,7 +40,7 @@ config_path = "{certificates}"
 restrict_oom_score_adj = true
 
 [plugins."io.containerd.cri.v1.runtime".cni]
-bin_dirs = ["{cni}"]
+bin_dirs = ["{cni}", "{added}"]
 conf_dir = "{networks}"
 """
 
@@ -59,13 +62,14 @@ def containerd(plan: Plan, node: Machine, programs: Programs, sandbox: str) -> C
         sandbox=sandbox,
         certificates=folder / "certs.d",
         cni=programs.cni_bridge.parent,
-        networks=folder / "cni",
+        added=ADDED_PLUGINS,
+        networks=networks_of(plan, node),
     )
     mirror = MIRROR.format(address=REGISTRY_ADDRESS, ca=plan.pki / "ca.crt")
     files = {
         folder / "containerd.toml": configuration,
         folder / "certs.d" / "_default" / "hosts.toml": mirror,
-        folder / "cni" / "10-pods.conflist": _text(pod_network(node)),
+        networks_of(plan, node) / "10-pods.conflist": _text(pod_network(node)),
     }
     command = (str(programs.containerd), "--config", str(folder / "containerd.toml"))
     return Component("containerd", node, command, files, (programs.containerd.parent, programs.runc.parent))
@@ -117,6 +121,11 @@ def kube_router(plan: Plan, node: Machine, programs: Programs) -> Component:
         "--metrics-port=0",
     ]
     return Component("kube-router", node, (str(programs.kube_router), *options))
+
+
+def networks_of(plan: Plan, node: Machine) -> Path:
+    """The folder with descriptions of the pods' network; containerd takes the first by name."""
+    return plan.folder_of(node) / "etc" / "cni"
 
 
 def pod_network(node: Machine) -> dict[str, object]:

@@ -18,6 +18,13 @@ from k8s.local.waiting import until
 FIGURES = ROOT / "build" / "cluster-figures.txt"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-scenarios", action="store_true", help="every fault under load, with 20,000 calls each: half an hour"
+    )
+    parser.addoption("--bare", action="store_true", help="the same with tritonclient in place of ai102.client")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test of this folder bears the marker."""
     for item in items:

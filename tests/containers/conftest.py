@@ -1,10 +1,6 @@
 """What the tests of containers share: a Docker engine, the images, and programs that they ask from inside."""
 
 import json
-import os
-import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,18 +9,17 @@ from typing import Any
 
 import pytest
 
-from ai102.errors import UserError
 from ai102.images.base import base_for
-from ai102.images.docker import Docker, found_docker
+from ai102.images.docker import Docker
 from ai102.images.dockerfiles import RECIPES, build
 from ai102.images.layout import Image
 from ai102.images.load import load_image
 from ai102.images.models import write_models_image
+from tests.docker_engine import running_docker
 
 ROOT = Path(__file__).parent.parent.parent
 REPOSITORY = ROOT / "model_repository"
 LOGS = ROOT / "build" / "containers"
-ENGINE_TIMEOUT_S = 30.0
 NETWORK = "host"
 
 
@@ -46,22 +41,8 @@ def wait_until(holds: Callable[[], bool], what: str, within_s: float) -> None:
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Docker]:
     """Docker with an engine that answers; one that is installed and not running is started, and stopped at the end."""
-    if os.geteuid() != 0:
-        pytest.skip("containers are tested by root alone: the tests kill processes of containers")
-    if shutil.which("docker") is None:
-        pytest.skip("docker is missing: apt-get install docker.io")
-    engine = None
-    if not _answers() and shutil.which("dockerd"):
-        engine = _started_engine()
-    try:
-        try:
-            yield found_docker()
-        except UserError as err:
-            pytest.skip(str(err))
-    finally:
-        if engine is not None:
-            engine.send_signal(signal.SIGTERM)
-            engine.wait(ENGINE_TIMEOUT_S)
+    with running_docker(LOGS) as docker:
+        yield docker
 
 
 @pytest.fixture(scope="session")
@@ -98,20 +79,3 @@ def inspected(docker: Docker, name: str) -> dict[str, Any]:
     """What `docker inspect` says of one container or image."""
     (facts,) = json.loads(docker.run("inspect", name))
     return dict(facts)
-
-
-def _answers() -> bool:
-    return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
-
-
-def _started_engine() -> subprocess.Popen[bytes]:
-    LOGS.mkdir(parents=True, exist_ok=True)
-    with (LOGS / "dockerd.log").open("wb") as log:
-        engine = subprocess.Popen(["dockerd"], stdout=log, stderr=log, start_new_session=True)
-    ends = time.monotonic() + ENGINE_TIMEOUT_S
-    while not _answers():
-        if engine.poll() is not None or time.monotonic() > ends:
-            engine.kill()
-            pytest.skip(f"dockerd does not start here: {LOGS / 'dockerd.log'} says why")
-        time.sleep(0.1)
-    return engine

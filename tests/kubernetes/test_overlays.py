@@ -166,6 +166,27 @@ def test_traced_replicas_get_the_arguments_of_ai102_serve() -> None:
     assert arguments == tracing_arguments("http://collector:4318", "$(POD_NAME)")
 
 
+def test_in_a_mesh_callers_reach_the_gateway_itself_and_its_sidecar_takes_calls_of_triton() -> None:
+    manifests = with_components("base", ["mesh"])
+    gateway = one(manifests, "Deployment", "gateway")["spec"]["template"]["metadata"]
+    triton = one(manifests, "Service", "triton")["spec"]["ports"]
+    prefix = "traffic.sidecar.istio.io"
+    # Behind a sidecar every caller has an address of loopback, which gateway.toml grants the operator's rights.
+    assert gateway["annotations"][f"{prefix}/includeInboundPorts"] == ""
+    assert gateway["annotations"][f"{prefix}/includeOutboundIPRanges"] == ""
+    assert gateway["annotations"][f"{prefix}/includeOutboundPorts"].split(",") == [
+        str(port["port"]) for port in triton if port["name"] in ("http", "grpc")
+    ]
+
+
+def test_in_a_mesh_the_metrics_alone_are_plain() -> None:
+    manifests = with_components("base", ["mesh"])
+    mtls = one(manifests, "PeerAuthentication", "triton")["spec"]
+    (metrics,) = [port for port in one(manifests, "Service", "triton")["spec"]["ports"] if port["name"] == "metrics"]
+    assert (mtls["mtls"], mtls["portLevelMtls"]) == ({"mode": "STRICT"}, {str(metrics["port"]): {"mode": "PERMISSIVE"}})
+    assert mtls["selector"]["matchLabels"] == one(manifests, "Service", "triton")["spec"]["selector"]
+
+
 def test_a_gpu_is_one_to_a_replica_in_the_guides_deployment() -> None:
     manifests = overlay_with("production", "gpu")
     spec = one(manifests, "Deployment", "triton")["spec"]["template"]["spec"]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ai102.errors import UserError
+from ai102.parts import load
 from k8s.local import addons, images, manifests, registry
 from k8s.local.plan import DNS_SERVICE, DOMAIN
 from k8s.local.up import CORE
@@ -52,7 +53,7 @@ def test_images_are_put_in_by_digest() -> None:
 @pytest.mark.parametrize("addon", addons.ADDONS, ids=lambda addon: addon.name)
 def test_an_addon_has_a_folder_and_one_that_carries_its_manifests_patches_them(addon: addons.Addon) -> None:
     kustomization = yaml.safe_load((addons.FOLDER / addon.name / "kustomization.yaml").read_text())
-    assert kustomization["kind"] == ("Component" if addon.carried else "Kustomization")
+    assert kustomization["kind"] == ("Component" if addon.patches else "Kustomization")
 
 
 def test_addons_are_installed_in_the_order_of_the_table() -> None:
@@ -60,9 +61,8 @@ def test_addons_are_installed_in_the_order_of_the_table() -> None:
 
 
 def test_an_unknown_addon_is_told_with_those_that_are_known() -> None:
-    with pytest.raises(
-        UserError, match='no add-on "grafana": the add-ons are metrics-server, kube-state-metrics, prometheus, keda'
-    ):
+    known = ", ".join(addon.name for addon in addons.ADDONS)
+    with pytest.raises(UserError, match=f'no add-on "grafana": the add-ons are {known}'):
         addons.named(["grafana"])
 
 
@@ -87,6 +87,29 @@ def test_another_program_of_the_same_name_is_another_image(tmp_path: Path) -> No
     first = images.image_of(program, folder=tmp_path / "images")
     program.write_text("2")
     assert images.image_of(program, folder=tmp_path / "images").digest != first.digest
+
+
+def test_what_lies_beside_a_program_is_in_its_image(tmp_path: Path) -> None:
+    program, beside = tmp_path / "agent", tmp_path / "template.json"
+    program.write_text("#!/bin/sh\n")
+    beside.write_text("{}")
+    image = images.image_of(program, folder=tmp_path / "images", beside={"var/lib/template.json": beside})
+    (layer,) = image.manifest()["layers"]
+    with tarfile.open(image.blob(layer["digest"])) as archive:
+        assert archive.getnames() == ["bin", "var", "var/lib", "bin/agent", "var/lib/template.json"]
+    beside.write_text("[]")
+    other = images.image_of(program, folder=tmp_path / "images", beside={"var/lib/template.json": beside})
+    assert other.digest != image.digest
+
+
+@pytest.mark.parametrize("addon", addons.ADDONS, ids=lambda addon: addon.name)
+def test_what_an_addon_takes_of_parts_is_there_in_their_table(addon: addons.Addon) -> None:
+    parts = load()
+    for part, name in addon.programs.values():
+        assert name in parts.part(part).programs
+    assert set(addon.beside) <= set(addon.programs)
+    for part, name in (source for files in addon.beside.values() for source in files.values()):
+        assert name in {**parts.part(part).programs, **parts.part(part).files}
 
 
 def test_a_program_of_this_machine_brings_its_libraries() -> None:

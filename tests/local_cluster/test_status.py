@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from k8s.local import status
-from k8s.local.api import Node, Pod, node_from, pod_from
+from k8s.local.api import Node, Pod, is_complete, node_from, pod_from
 from k8s.local.plan import CONTROL, NODES, Machine, Plan
 from k8s.local.status import MachineState, State
 
@@ -101,3 +101,30 @@ def test_the_screen_names_what_ended_and_which_pods_are_not_ready(tmp_path: Path
 
 def test_the_screen_of_no_cluster_says_so(tmp_path: Path) -> None:
     assert status.lines_of(Plan("ai102-unit", tmp_path / "cluster"), None) == ["no cluster ai102-unit"]
+
+
+def deployment(generation: int = 2, **status: int) -> dict[str, object]:
+    return {"metadata": {"generation": generation}, "spec": {"replicas": 2}, "status": status}
+
+
+def daemonset(**status: int) -> dict[str, object]:
+    return {"metadata": {"generation": 1}, "spec": {}, "status": {"observedGeneration": 1, **status}}
+
+
+COMPLETE = {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
+
+
+@pytest.mark.parametrize(
+    ("item", "answer"),
+    [
+        (deployment(**COMPLETE), True),
+        (deployment(generation=3, **COMPLETE), False),
+        (deployment(**{**COMPLETE, "replicas": 3}), False),
+        (deployment(observedGeneration=2), False),
+        (daemonset(desiredNumberScheduled=3, updatedNumberScheduled=3, numberReady=3), True),
+        (daemonset(desiredNumberScheduled=3, updatedNumberScheduled=3, numberReady=2), False),
+        ({"metadata": {"generation": 1}, "spec": {}}, False),
+    ],
+)
+def test_a_workload_is_complete_when_its_newest_state_is_everywhere(item: dict[str, Any], answer: bool) -> None:
+    assert is_complete(item) is answer

@@ -23,6 +23,8 @@ from ai102.client.errors import (  # fmt: skip
 
 # A host that does not even refuse is given up after this, so that another server can still answer in time.
 CONNECT_TIMEOUT_S = 3.0
+# A host that confirms nothing of what was sent to it for so long is gone: its kernel confirms, however busy it is.
+SILENT_HOST_S = 3.0
 
 
 @dataclass(frozen=True)

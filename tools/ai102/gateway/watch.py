@@ -15,6 +15,7 @@ from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
+from ai102.gateway.renewed import Renewed
 from ai102.gateway.running import PROXIES, ProxyName, Runner, taken
 from ai102.gateway.traces import GatewaySpans
 from ai102.masking import Masker
@@ -34,6 +35,7 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     The contract beside gateway.toml, models.toml, says which model each address of the friendly API asks, and which
     pipelines are counted by name.
 
+    A certificate or secret with another content is taken while it runs.
     A proxy that ends later is started again: callers are refused a connection for that moment, and replicas, issuer
     and friendly API do not notice.
     """
@@ -54,14 +56,16 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
         spans.take(lines)
 
     runner = Runner(gateway, home, proxy, mask=mask, count=take)
+    renewed = Renewed(home, proxy, say)
     try:
         command = runner.prepare()  # a mistake is reported before any issuer is asked
         exporter.follow(gateway)
         writer.follow(gateway)
+        renewed.follow(gateway)
         runner.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
             f"metrics http://{gateway.listen.metrics}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(runner, writer, exporter, spans, stop, say)
+        _keep(runner, writer, exporter, spans, renewed, stop, say)
     finally:
         runner.stop()
         writer.stop()
@@ -72,7 +76,13 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
 
 
 def _keep(
-    runner: Runner, writer: Writer, exporter: Exporter, spans: GatewaySpans, stop: threading.Event, say: Say
+    runner: Runner,
+    writer: Writer,
+    exporter: Exporter,
+    spans: GatewaySpans,
+    renewed: Renewed,
+    stop: threading.Event,
+    say: Say,
 ) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
     while not stop.is_set():
@@ -85,8 +95,10 @@ def _keep(
             except UserError as err:
                 say(f"{err}; metrics stay where they were")
             spans.follow(policy.traces)
+            renewed.follow(policy)
         status = runner.wait(0.2)
         if status is None:
+            renewed.check(runner.gateway)
             continue
         if time.monotonic() - since > STEADY_S:
             wait_s = FIRST_WAIT_S
@@ -95,6 +107,7 @@ def _keep(
         while not stop.wait(wait_s):
             wait_s, since = min(2 * wait_s, LONGEST_WAIT_S), time.monotonic()
             try:
+                renewed.follow(runner.gateway)
                 runner.start()
             except UserError as err:
                 say(f"{err}; tries again in {wait_s:g} s")

@@ -21,7 +21,7 @@ from ai102.client.errors import (
     too_late,
     wrong_protocol,
 )
-from ai102.client.exchange import CONNECT_TIMEOUT_S, Attempt
+from ai102.client.exchange import CONNECT_TIMEOUT_S, SILENT_HOST_S, Attempt
 from ai102.client.grpc.messages import grpc_answer, grpc_request
 from ai102.client.probes import otherwise
 from ai102.client.tls import Secure
@@ -36,7 +36,8 @@ OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_TIMEOUT_S)),  # the limit of one attempt to connect
     # Triton ends a connection with more than one ping in five minutes, and the calls on it: "too_many_pings".
     ("grpc.keepalive_time_ms", 310_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # Also how long the host may confirm nothing of what was sent to it (TCP_USER_TIMEOUT).
+    ("grpc.keepalive_timeout_ms", int(1000 * SILENT_HOST_S)),
     # Clients of one process do not share connections: closing one must not touch another.
     ("grpc.use_local_subchannel_pool", 1),
 )

@@ -24,6 +24,7 @@ from functools import partial
 from http.client import HTTPResponse
 from typing import Any, NamedTuple
 
+from ai102.client.exchange import SILENT_HOST_S
 from ai102.client.http.messages import HttpRequest
 from ai102.client.in_time import within
 from ai102.client.tls import Secure
@@ -202,13 +203,11 @@ def ask(connection: Connection, request: HttpRequest, host: str) -> HttpResponse
 def _connected(address: str, ends: float) -> socket.socket:
     """As socket.create_connection, with one time limit for the name and all its addresses."""
     failure: OSError = TimeoutError("timed out")
-    for family, kind, protocol, _, place in _resolved(address, ends - time.monotonic()):
-        connection = socket.socket(family, kind, protocol)
+    for where in _resolved(address, ends - time.monotonic()):
+        connection = unconnected(where)
         try:
             connection.settimeout(max(ends - time.monotonic(), 0.001))
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            connection.connect(place)
+            connection.connect(where[4])
         except OSError as err:
             connection.close()
             failure = err
@@ -218,6 +217,20 @@ def _connected(address: str, ends: float) -> socket.socket:
         else:
             return connection
     raise failure
+
+
+def unconnected(where: Any) -> socket.socket:
+    """A socket for a row of socket.getaddrinfo, whose connection breaks when the host at its other end is gone."""
+    family, kind, protocol, _, _ = where
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENT_HOST_S))
+        # While an answer is waited for nothing is sent: probes are.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(SILENT_HOST_S))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    return made
 
 
 def _resolved(address: str, timeout_s: float) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.client
 import io
 import math
@@ -14,7 +15,7 @@ from typing import Any
 
 from ai102.client.errors import InferenceError, no_server, only_tls, too_late, wrong_protocol
 from ai102.client.exchange import CONNECT_TIMEOUT_S, Attempt
-from ai102.client.http.connections import Connections, ask
+from ai102.client.http.connections import Connections, ask, unconnected
 from ai102.client.http.messages import http_answer, http_request
 from ai102.client.probes import otherwise, speaks_tls
 from ai102.client.tls import Secure, error_from_ssl
@@ -46,6 +47,8 @@ class HttpSender:
                 is_connected = True
                 answer = ask(connection, request, host_of(attempt.address, self._secure))
         except TimeoutError as err:
+            if err.errno == errno.ETIMEDOUT and time.monotonic() < ends:
+                raise no_server(url, "the host is gone", was_sent=is_connected) from err
             if is_connected or time.monotonic() >= ends:
                 raise too_late(url, attempt.timeout_s, attempt.call.model, 1) from err
             raise no_server(url, f"no connection within {CONNECT_TIMEOUT_S:g} s") from err
@@ -82,7 +85,7 @@ class AsyncHttpSender:
         request, url = http_request(attempt.call), f"{self._scheme}://{attempt.address}"
         if self._session is None:  # it needs a running loop
             trust: Any = self._secure.context if self._secure else True
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=trust)
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=trust, socket_factory=unconnected)
             jar = aiohttp.DummyCookieJar()
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, skip_auto_headers=NOT_SAID)
         body = b"".join(request.parts)

@@ -25,6 +25,8 @@ RELOAD_TIMEOUT_S = 20.0
 IN_FLIGHT = re.compile(r"key=(\S+) .*conn_cur=(\d+)")
 # Of a long body, what is looked at before all of it has come.
 HEAD_BYTES = 8192
+# How long a replica's host may be silent.
+HOST_GONE_S = 2
 # What HAProxy answers by itself: HTTP status, gRPC status, sentence, after how many seconds to ask again.
 ERRORS = (
     (400, 3, "The request is malformed.", None),
@@ -142,6 +144,7 @@ def _cfg(gateway: Gateway, home: Path) -> str:
         folder=str(folder_of(home)),
         buffer_bytes=_buffer_bytes(gateway),
         head_bytes=HEAD_BYTES,
+        host_gone_s=HOST_GONE_S,
         limits=gateway.limits,
         listen=gateway.listen,
         tls=_tls(gateway, home),
