@@ -16,10 +16,11 @@ from ai102.gateway import policy as gateway_policy
 from ai102.kubernetes import footprint
 from ai102.kubernetes.footprint import Footprint
 from ai102.kubernetes.measure import memory_mib
-from ai102.kubernetes.patches import deployment_patch, scaling_patch
+from ai102.kubernetes.patches import deployment_patch
 from ai102.kubernetes.policy import policy_for_cluster
 from ai102.kubernetes.render import BASE, outdated, write
 from ai102.kubernetes.rules import prometheus_rule
+from ai102.kubernetes.scaling import scaled_object_patch
 from ai102.kubernetes.sizes import DRAIN_S, min_available, sizes_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,7 +55,7 @@ def test_a_patch_is_yaml_with_those_figures() -> None:
     (triton,) = spec["containers"]
     assert triton["resources"]["limits"] == {"cpu": "2000m", "memory": "1280Mi"} == triton["resources"]["requests"]
     assert triton["startupProbe"] == {"failureThreshold": 75}
-    triggers = yaml.safe_load(scaling_patch(sizes))["spec"]["triggers"]
+    triggers = yaml.safe_load(scaled_object_patch(sizes))["spec"]["triggers"]
     assert [trigger["metadata"]["threshold"] for trigger in triggers] == ["0.6", "1"]
 
 
