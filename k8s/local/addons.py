@@ -67,13 +67,15 @@ EITHER_OR = {"keda", "prometheus-adapter"}
 
 
 def named(names: list[str]) -> list[Addon]:
-    """The add-ons, in the order of the table. Raises UserError for an unknown name, and for two that exclude another."""
+    """The add-ons, in the order of the table. Raises UserError for an unknown name or two that exclude each other."""
     known = [addon.name for addon in ADDONS]
     for name in names:
         if name not in known:
             raise UserError(f'there is no add-on "{name}": the add-ons are {", ".join(known)}')
     if set(names) >= EITHER_OR:
-        raise UserError(f"{' and '.join(sorted(EITHER_OR))} serve the same API, external.metrics.k8s.io: name one of them")
+        raise UserError(
+            f"{' and '.join(sorted(EITHER_OR))} serve the same API, external.metrics.k8s.io: name one of them"
+        )
     return [addon for addon in ADDONS if addon.name in names]
 
 

@@ -5,11 +5,12 @@ Both count in replicas as they were measured: 2.4 is the work of two replicas an
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 from ai102.kubernetes.patches import HEAD
 from ai102.kubernetes.sizes import Sizes
 
 SCALING_FROM = "models.toml and loadtest/footprint.json; capacities are in monitoring/rules/contract.yaml"
-ADAPTER_FROM = "the queries of tools/ai102/kubernetes/scaling.py"
 
 # What arrives: the calls that ended between the last two scrapes, and by how much those under way became more.
 # A mean over a minute would show a step a minute late; the window of scaling down is minutes in any case.
@@ -94,30 +95,39 @@ ADAPTER_RULE = """\
 """
 
 
-def scaled_object_patch(sizes: Sizes) -> str:
+@dataclass(frozen=True)
+class Thresholds:
+    """How many replicas there are at least and at most, and what one does before another is started."""
+
+    min_replicas: int
+    max_replicas: int
+    busy: float  # of a measured replica's work
+    in_flight: float  # of the calls in flight at a measured replica's full load
+
+
+def thresholds_of(sizes: Sizes) -> Thresholds:
+    """Those of an environment."""
+    scaling = sizes.scaling
+    return Thresholds(scaling.min_replicas, scaling.max_replicas, sizes.busy_threshold, sizes.in_flight_threshold)
+
+
+def scaled_object_patch(thresholds: Thresholds) -> str:
     """Limits, thresholds and queries of the ScaledObject triton."""
     return HEAD.format(sources=SCALING_FROM) + SCALED_OBJECT.format(
-        **_figures(sizes), arrivals_query=ARRIVALS, in_flight_query=IN_FLIGHT
+        **asdict(thresholds), arrivals_query=ARRIVALS, in_flight_query=IN_FLIGHT
     )
 
 
-def autoscaler_patch(sizes: Sizes) -> str:
+def autoscaler_patch(thresholds: Thresholds) -> str:
     """Limits and thresholds of the HorizontalPodAutoscaler triton."""
-    return HEAD.format(sources=SCALING_FROM) + AUTOSCALER.format(**_figures(sizes))
+    return HEAD.format(sources=SCALING_FROM) + AUTOSCALER.format(**asdict(thresholds))
 
 
 def adapter_config(namespace: str) -> str:
     """The rules of prometheus-adapter, as the ConfigMap that its own manifests name, in the namespace where it runs."""
-    rules = (
-        ADAPTER_RULE.format(series=series, name=name, query=query) for name, (series, query) in METRICS.items()
+    rules = (ADAPTER_RULE.format(series=series, name=name, query=query) for name, (series, query) in METRICS.items())
+    return (
+        HEAD.format(sources="tools/ai102/kubernetes/scaling.py")
+        + ADAPTER_CONFIG.format(namespace=namespace)
+        + "".join(rules)
     )
-    return HEAD.format(sources=ADAPTER_FROM) + ADAPTER_CONFIG.format(namespace=namespace) + "".join(rules)
-
-
-def _figures(sizes: Sizes) -> dict[str, float]:
-    return {
-        "min_replicas": sizes.scaling.min_replicas,
-        "max_replicas": sizes.scaling.max_replicas,
-        "busy": sizes.busy_threshold,
-        "in_flight": sizes.in_flight_threshold,
-    }
