@@ -15,6 +15,7 @@ from k8s.local.waiting import until
 
 FOLDER = Path(__file__).parent / "addons"
 READY_TIMEOUT_S = 180.0
+EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,13 @@ ADDONS = (
             "ghcr.io/kedacore/keda-metrics-apiserver": ("keda", "keda-adapter"),
         },
         ("keda", "manifests", "minimal"),
-        ("v1beta1.external.metrics.k8s.io",),
+        (EXTERNAL_METRICS,),
+    ),
+    Addon(
+        "prometheus-adapter",
+        "prometheus-adapter",
+        {"prometheus-adapter": ("prometheus-adapter", "prometheus-adapter")},
+        api_services=(EXTERNAL_METRICS,),
     ),
     Addon(
         "istio",
@@ -90,14 +97,20 @@ ADDONS = (
         written=written.flagger,
     ),
 )
+# They serve the same API: the one that was installed last has it.
+EITHER_OR = {"keda", "prometheus-adapter"}
 
 
 def named(names: list[str]) -> list[Addon]:
-    """The add-ons, in the order of the table. Raises UserError for an unknown name."""
+    """The add-ons, in the order of the table. Raises UserError for an unknown name or two that exclude each other."""
     known = [addon.name for addon in ADDONS]
     for name in names:
         if name not in known:
             raise UserError(f'there is no add-on "{name}": the add-ons are {", ".join(known)}')
+    if set(names) >= EITHER_OR:
+        raise UserError(
+            f"{' and '.join(sorted(EITHER_OR))} serve the same API, external.metrics.k8s.io: name one of them"
+        )
     return [addon for addon in ADDONS if addon.name in names]
 
 

@@ -216,6 +216,20 @@ def test_thresholds_count_in_replicas_as_they_were_measured() -> None:
     assert "replicas" not in one(overlay("production"), "Deployment", "triton")["spec"]
 
 
+def test_an_hpa_without_keda_has_the_same_limits_and_speed() -> None:
+    ours = with_components("base", ["hpa-adapter"])
+    autoscaler = one(ours, "HorizontalPodAutoscaler", "triton")["spec"]
+    scaled = one(overlay("production"), "ScaledObject", "triton")["spec"]
+    assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (
+        scaled["minReplicaCount"],
+        scaled["maxReplicaCount"],
+    )
+    assert autoscaler["behavior"] == scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert autoscaler["scaleTargetRef"]["name"] == scaled["scaleTargetRef"]["name"] == "triton"
+    assert {metric["type"] for metric in autoscaler["metrics"]} == {"External"}
+    assert "replicas" not in one(ours, "Deployment", "triton")["spec"]
+
+
 def test_hybrid_keeps_state_on_the_premises_and_lets_replicas_overflow() -> None:
     templates = dict(pod_templates(overlay("hybrid")))
     pool = {"ai102.example/pool": "premises"}

@@ -16,10 +16,11 @@ from ai102.gateway import policy as gateway_policy
 from ai102.kubernetes import footprint
 from ai102.kubernetes.footprint import Footprint
 from ai102.kubernetes.measure import memory_mib
-from ai102.kubernetes.patches import deployment_patch, scaling_patch
+from ai102.kubernetes.patches import deployment_patch
 from ai102.kubernetes.policy import policy_for_cluster
 from ai102.kubernetes.render import BASE, outdated, write
 from ai102.kubernetes.rules import prometheus_rule
+from ai102.kubernetes.scaling import METRICS, adapter_config, autoscaler_patch, scaled_object_patch, thresholds_of
 from ai102.kubernetes.sizes import DRAIN_S, min_available, sizes_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,8 +55,20 @@ def test_a_patch_is_yaml_with_those_figures() -> None:
     (triton,) = spec["containers"]
     assert triton["resources"]["limits"] == {"cpu": "2000m", "memory": "1280Mi"} == triton["resources"]["requests"]
     assert triton["startupProbe"] == {"failureThreshold": 75}
-    triggers = yaml.safe_load(scaling_patch(sizes))["spec"]["triggers"]
-    assert [trigger["metadata"]["threshold"] for trigger in triggers] == ["0.6", "1"]
+
+
+def test_keda_and_the_adapter_ask_the_same_and_have_the_same_thresholds() -> None:
+    thresholds = thresholds_of(sizes_of(CONTRACT, FOOTPRINT, CONTRACT.scaling, 0.25))
+    triggers = [row["metadata"] for row in yaml.safe_load(scaled_object_patch(thresholds))["spec"]["triggers"]]
+    assert [trigger["threshold"] for trigger in triggers] == ["0.15", "1"]
+    external = [row["external"] for row in yaml.safe_load(autoscaler_patch(thresholds))["spec"]["metrics"]]
+    assert [row["target"] for row in external] == [
+        {"type": "AverageValue", "averageValue": trigger["threshold"]} for trigger in triggers
+    ]
+    config = yaml.safe_load(yaml.safe_load(adapter_config("monitoring"))["data"]["config.yaml"])
+    asked = {rule["name"]["as"]: rule["metricsQuery"] for rule in config["externalRules"]}
+    assert [asked[row["metric"]["name"]] for row in external] == [trigger["query"] for trigger in triggers]
+    assert list(asked) == list(METRICS)
 
 
 def test_a_pod_drains_as_long_as_its_hook_sleeps() -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from ai102 import contract, generated
 from ai102.kubernetes import footprint
-from ai102.kubernetes.patches import budget_patch, deployment_patch, scaling_patch
+from ai102.kubernetes.patches import budget_patch, deployment_patch
 from ai102.kubernetes.policy import COLLECTOR, policy_for_cluster
 from ai102.kubernetes.rules import prometheus_rule
+from ai102.kubernetes.scaling import adapter_config, autoscaler_patch, scaled_object_patch, thresholds_of
 from ai102.kubernetes.sizes import sizes_of
 
 BASE, COMPONENTS, OVERLAYS = Path("k8s/base"), Path("k8s/components"), Path("k8s/overlays")
+ADDONS = Path("k8s/local/addons")
 # Kustomize reads no file outside of its folder, and `kubectl apply -k` has no flag for that: so these are copies.
 COPIED = ("models.toml", "masking.toml")
 COPY_HEAD = "# Copied by `ai102 kubernetes render` from {name}; change that file and render again.\n"
@@ -38,7 +40,10 @@ def files(home: Path) -> dict[Path, str]:
         COMPONENTS / "traces" / "gateway.toml": policy_for_cluster(gateway, promised.scaling, collector=COLLECTOR),
         COMPONENTS / "mesh" / "gateway.toml": policy_for_cluster(gateway, promised.scaling, discovery="mesh"),
         COMPONENTS / "logs" / "masking.toml": texts[BASE / "contract" / "masking.toml"],
-        COMPONENTS / "keda" / "thresholds.patch.yaml": scaling_patch(sizes),
+        COMPONENTS / "keda" / "thresholds.patch.yaml": scaled_object_patch(thresholds_of(sizes)),
+        COMPONENTS / "hpa-adapter" / "thresholds.patch.yaml": autoscaler_patch(thresholds_of(sizes)),
+        COMPONENTS / "hpa-adapter" / "adapter-config.configmap.yaml": adapter_config("monitoring"),
+        ADDONS / "prometheus-adapter" / "adapter-config.configmap.yaml": adapter_config("prometheus-adapter"),
         COMPONENTS / "prometheus-operator" / "rules.yaml": prometheus_rule((home / "monitoring/rules").glob("*.yaml")),
         OVERLAYS / "dev" / "gateway.toml": policy_for_cluster(gateway, small),
         OVERLAYS / "dev" / "sizes.patch.yaml": deployment_patch(dev),

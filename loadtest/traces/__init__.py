@@ -1,0 +1,1 @@
+"""Traces of real traffic: the files of this folder or of another, read into one form."""
