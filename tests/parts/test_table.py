@@ -36,6 +36,7 @@ MISTAKES = [
         'go = { packages = ["."] }',
         "parts.toml: parts.greet.build_s is missing: write the seconds that it takes to build with an empty cache",
     ),
+    ("go = {}", "parts.toml: parts.greet.go.packages are what programs are built from: write both, or files alone"),
     (
         'build_s = 5\ngo = { packages = ["a", "b"], links = ["greet"] }',
         "parts.toml: parts.greet.go.links are names of one program, but packages are 2: drop one of both",

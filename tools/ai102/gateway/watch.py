@@ -15,6 +15,7 @@ from ai102.gateway.exporter.serving import Exporter
 from ai102.gateway.feed.writer import Writer
 from ai102.gateway.policy import Gateway
 from ai102.gateway.rendering import STATE
+from ai102.gateway.renewal import Renewal
 from ai102.gateway.running import PROXIES, ProxyName, Runner, taken
 from ai102.gateway.traces import GatewaySpans
 from ai102.masking import Masker
@@ -35,7 +36,7 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
     pipelines are counted by name.
 
     A proxy that ends later is started again: callers are refused a connection for that moment, and replicas, issuer
-    and friendly API do not notice.
+    and friendly API do not notice. One whose certificate is renewed on disk is reloaded.
     """
     stop = threading.Event()
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -54,6 +55,7 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
         spans.take(lines)
 
     runner = Runner(gateway, home, proxy, mask=mask, count=take)
+    renewal = Renewal(runner, say)
     try:
         command = runner.prepare()  # a mistake is reported before any issuer is asked
         exporter.follow(gateway)
@@ -61,7 +63,7 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
         runner.launch(command)
         say(f"open: https://{gateway.listen.rest} grpcs://{gateway.listen.grpc} "
             f"metrics http://{gateway.listen.metrics}/metrics (Ctrl-C closes it)")  # fmt: skip
-        _keep(runner, writer, exporter, spans, stop, say)
+        _keep(runner, writer, exporter, spans, renewal, stop, say)
     finally:
         runner.stop()
         writer.stop()
@@ -72,7 +74,13 @@ def run(gateway: Gateway, home: Path, proxy: ProxyName, say: Say) -> None:
 
 
 def _keep(
-    runner: Runner, writer: Writer, exporter: Exporter, spans: GatewaySpans, stop: threading.Event, say: Say
+    runner: Runner,
+    writer: Writer,
+    exporter: Exporter,
+    spans: GatewaySpans,
+    renewal: Renewal,
+    stop: threading.Event,
+    say: Say,
 ) -> None:
     since, wait_s = time.monotonic(), FIRST_WAIT_S
     while not stop.is_set():
@@ -87,6 +95,7 @@ def _keep(
             spans.follow(policy.traces)
         status = runner.wait(0.2)
         if status is None:
+            renewal.look()
             continue
         if time.monotonic() - since > STEADY_S:
             wait_s = FIRST_WAIT_S
@@ -94,6 +103,7 @@ def _keep(
         runner.stop(at_once=True)
         while not stop.wait(wait_s):
             wait_s, since = min(2 * wait_s, LONGEST_WAIT_S), time.monotonic()
+            renewal.taken()
             try:
                 runner.start()
             except UserError as err:
