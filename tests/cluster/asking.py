@@ -24,14 +24,14 @@ def node_network(plan: Plan, name: str) -> Path:
     return namespaces.path_of(plan.namespace(machine))
 
 
-def pod_network(plan: Plan, name: str) -> Path:
+def pod_network(plan: Plan, name: str, namespace: str = NAMESPACE) -> Path:
     """The network of a running pod: that of any of its processes."""
-    return processes_of_pod(plan, name)[0] / "ns" / "net"
+    return processes_of_pod(plan, name, namespace)[0] / "ns" / "net"
 
 
-def processes_of_pod(plan: Plan, name: str) -> list[Path]:
-    """The folders in /proc of the processes in the control group of a pod of the workload; there is at least one."""
-    identity = api.get(plan, f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")["metadata"]["uid"]
+def processes_of_pod(plan: Plan, name: str, namespace: str = NAMESPACE) -> list[Path]:
+    """The folders in /proc of the processes in the control group of a pod; there is at least one."""
+    identity = api.get(plan, f"/api/v1/namespaces/{namespace}/pods/{name}")["metadata"]["uid"]
     processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

@@ -1,0 +1,73 @@
+"""Components that change where models and sealed requests lie, on `dev` with running pods."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from k8s.local.plan import ROOT, node_named
+from tests.cluster.conftest import note, seconds_until
+from tests.cluster.overlays import volumes
+from tests.cluster.overlays.calls import caller_of
+from tests.cluster.overlays.conftest import thorough
+from tests.cluster.overlays.site import NAMESPACE, READY_WITHIN_S, Object, Site
+
+pytestmark = thorough
+MODELS = ROOT / "model_repository"
+NODE = "n2"
+
+
+@contextmanager
+def running(site: Site, *components: str, patches: tuple[Object, ...] = ()) -> Iterator[Site]:
+    site.make_namespace()
+    try:
+        site.apply("dev", components, patches)
+        waited_s = seconds_until(lambda: not site.unfinished(), "every pod is ready", READY_WITHIN_S)
+        note(f"{waited_s:5.1f} s  dev with {', '.join(components)}: from applied to all pods ready")
+        yield site
+    finally:
+        site.clear()
+
+
+def asked_in(site: Site, pod: Object, *command: str) -> str:
+    return site.run("exec", f"--namespace={NAMESPACE}", pod["metadata"]["name"], "--", *command)
+
+
+@pytest.fixture(scope="module")
+def copied(site: Site) -> Iterator[Site]:
+    """Models copied when a pod starts, and one folder for sealed requests of all replicas."""
+    volumes.make(site)
+    with running(site, "model-copy", "sealed-once"):
+        yield site
+
+
+def test_replicas_serve_models_that_were_copied_out_of_their_image(copied: Site) -> None:
+    assert caller_of(copied).embed().status == 200
+    for pod in copied.pods("triton"):
+        states = [status["state"]["terminated"]["exitCode"] for status in pod["status"]["initContainerStatuses"]]
+        assert states == [0, 0]
+        assert "image" not in next(volume for volume in pod["spec"]["volumes"] if volume["name"] == "models")
+
+
+def test_what_one_replica_notes_of_sealed_requests_another_one_sees(copied: Site) -> None:
+    first, second = copied.pods("triton")
+    asked_in(copied, first, "python3", "-c", "open('/run/seen/of-the-test', 'w').close()")
+    assert "of-the-test" in asked_in(copied, second, "python3", "-c", "import os; print(os.listdir('/run/seen'))")
+    asked_in(copied, second, "python3", "-c", "import os; os.remove('/run/seen/of-the-test')")
+
+
+def test_replicas_serve_models_of_a_claim_that_was_filled(site: Site) -> None:
+    volumes.make(site)
+    folder = volumes.folder_of(site.plan, node_named(NODE), 0)
+    shutil.copytree(MODELS, folder, dirs_exist_ok=True)
+    # The one volume with models; else any empty one would do for the claim.
+    site.run("delete", "persistentvolume", *(f"{node}-{number}" for node in ("n1", "n3") for number in volumes.NUMBERS))
+    site.run("delete", "persistentvolume", f"{NODE}-1", f"{NODE}-2")
+    with running(site, "model-pvc"):
+        assert {pod["spec"]["nodeName"] for pod in site.pods("triton")} == {NODE}
+        assert caller_of(site).embed().status == 200
+        mounted = asked_in(
+            site, site.pods("triton")[0], "python3", "-c", "import os; print(os.access('/models', os.W_OK))"
+        )
+        assert mounted.strip() == "False"
