@@ -66,12 +66,15 @@ class Site:
         self,
         overlay: str,
         components: Sequence[str] = (),
-        patches: Sequence[Object] = (),
+        literals: Mapping[str, Mapping[str, str]] | None = None,
         of_triton: Mapping[str, str] = OF_TRITON,
     ) -> None:
-        """Strictly: a field that the API server does not know fails. First as a dry run of it, then for good."""
+        """Strictly: a field that the API server does not know fails. First as a dry run of it, then for good.
+
+        `literals`: what ConfigMaps of components have here.
+        """
         folder = self.plan.folder / "manifests" / "-".join(["of", overlay, *components])
-        document = kustomization(folder, self.digests, overlay, components, patches, of_triton)
+        document = kustomization(folder, self.digests, overlay, components, literals or {}, of_triton)
         artifact.write_text(folder / "kustomization.yaml", json.dumps(document, indent=1))
         # Objects of a namespace can be judged only where it is.
         documents = self.run("kustomize", str(folder))
@@ -118,7 +121,7 @@ def kustomization(
     digests: Mapping[str, str],
     overlay: str,
     components: Sequence[str],
-    patches: Sequence[Object],
+    literals: Mapping[str, Mapping[str, str]],
     of_triton: Mapping[str, str],
 ) -> Object:
     """The overlay as this cluster gets it; `folder` is where it will lie."""
@@ -131,7 +134,16 @@ def kustomization(
         "kind": "Kustomization",
         "resources": [place("overlays", overlay)],
         "components": [place("components", name) for name in components],
-        "patches": [*smaller(of_triton), *patches],
+        "configMapGenerator": [
+            {
+                "name": name,
+                "namespace": NAMESPACE,
+                "behavior": "merge",
+                "literals": [f"{key}={value}" for key, value in values.items()],
+            }
+            for name, values in literals.items()
+        ],
+        "patches": smaller(of_triton),
         "images": [
             {"name": f"{host}{name}", "newName": f"{host or 'docker.io/'}{name}", "digest": digest}
             for name, digest in digests.items()

@@ -1,17 +1,20 @@
 """Components that change where models and sealed requests lie, on `dev` with running pods."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
 
 from k8s.local.plan import ROOT, node_named
 from tests.cluster.conftest import note, seconds_until
+from tests.cluster.overlays import store as stores
 from tests.cluster.overlays import volumes
 from tests.cluster.overlays.calls import caller_of
 from tests.cluster.overlays.conftest import thorough
 from tests.cluster.overlays.site import NAMESPACE, READY_WITHIN_S, Object, Site
+from tests.cluster.overlays.store import Store
+from tests.parts_of import program_or_skip
 
 pytestmark = thorough
 MODELS = ROOT / "model_repository"
@@ -19,10 +22,11 @@ NODE = "n2"
 
 
 @contextmanager
-def running(site: Site, *components: str, patches: tuple[Object, ...] = ()) -> Iterator[Site]:
+def running(site: Site, *components: str, literals: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[Site]:
+    """dev with components, until the block ends; `literals`: what a ConfigMap of a component has here."""
     site.make_namespace()
     try:
-        site.apply("dev", components, patches)
+        site.apply("dev", components, literals=literals)
         waited_s = seconds_until(lambda: not site.unfinished(), "every pod is ready", READY_WITHIN_S)
         note(f"{waited_s:5.1f} s  dev with {', '.join(components)}: from applied to all pods ready")
         yield site
@@ -71,3 +75,26 @@ def test_replicas_serve_models_of_a_claim_that_was_filled(site: Site) -> None:
             site, site.pods("triton")[0], "python3", "-c", "import os; print(os.access('/models', os.W_OK))"
         )
         assert mounted.strip() == "False"
+
+
+@pytest.fixture(scope="module")
+def store(site: Site) -> Store:
+    return stores.start(site.plan, program_or_skip("versitygw"), MODELS)
+
+
+def test_a_login_that_may_read_writes_nothing_and_another_one_reads_nothing(store: Store) -> None:
+    key = f"{stores.RELEASE}/digits_int8/config.pbtxt"
+    asked = [("GET", stores.READER), ("DELETE", stores.READER), ("GET", stores.STRANGER)]
+    assert [store.status_of(method, login, key) for method, login in asked] == [200, 403, 403]
+
+
+def test_replicas_serve_models_of_a_store_that_they_may_only_read(site: Site, store: Store) -> None:
+    login = (f"--from-literal=access-key-id={stores.READER}",
+             f"--from-literal=secret-access-key={store.secrets[stores.READER]}")  # fmt: skip
+    site.make_namespace()
+    site.run("create", "secret", "generic", "model-storage", f"--namespace={NAMESPACE}", *login)
+    place = {"models": f"s3://{stores.BUCKET}/{stores.RELEASE}", "endpoint": stores.ENDPOINT, "region": stores.REGION}
+    with running(site, "model-s3", literals={"model-storage": place}):
+        assert caller_of(site).embed().status == 200
+        (pod, *_) = site.pods("triton")
+        assert "objects" in site.run("logs", pod["metadata"]["name"], f"--namespace={NAMESPACE}", "-c", "copy-models")
