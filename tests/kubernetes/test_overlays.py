@@ -194,6 +194,12 @@ def test_models_of_a_store_are_copied_with_a_login_that_the_server_does_not_see(
     assert "image" not in next(volume for volume in spec["volumes"] if volume["name"] == "models")
 
 
+def test_nginx_takes_the_place_of_haproxy_where_a_mesh_balances() -> None:
+    manifests = with_components("base", ["mesh", "gateway-nginx"])
+    (container,) = one(manifests, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"ai102/gateway-nginx:{VERSION}"
+
+
 def test_thresholds_count_in_replicas_as_they_were_measured() -> None:
     scaled = one(overlay("production"), "ScaledObject", "triton")["spec"]
     scaling = contract.load(ROOT / "models.toml").scaling

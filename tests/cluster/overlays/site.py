@@ -71,7 +71,7 @@ class Site:
     ) -> None:
         """Strictly: a field that the API server does not know fails. First as a dry run of it, then for good.
 
-        `literals`: what ConfigMaps of components have here.
+        `literals`: what keys of ConfigMaps have here.
         """
         folder = self.plan.folder / "manifests" / "-".join(["of", overlay, *components])
         document = kustomization(folder, self.digests, overlay, components, literals or {}, of_triton)
@@ -129,21 +129,20 @@ def kustomization(
     def place(kind: str, name: str) -> str:
         return os.path.relpath(K8S / kind / name, folder)
 
+    settings = [
+        patch(
+            "ConfigMap",
+            name,
+            *({"op": "replace", "path": f"/data/{key}", "value": value} for key, value in values.items()),
+        )
+        for name, values in literals.items()
+    ]
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [place("overlays", overlay)],
         "components": [place("components", name) for name in components],
-        "configMapGenerator": [
-            {
-                "name": name,
-                "namespace": NAMESPACE,
-                "behavior": "merge",
-                "literals": [f"{key}={value}" for key, value in values.items()],
-            }
-            for name, values in literals.items()
-        ],
-        "patches": smaller(of_triton),
+        "patches": [*smaller(of_triton), *settings],
         "images": [
             {"name": f"{host}{name}", "newName": f"{host or 'docker.io/'}{name}", "digest": digest}
             for name, digest in digests.items()

@@ -12,7 +12,7 @@ from tests.cluster.overlays import store as stores
 from tests.cluster.overlays import volumes
 from tests.cluster.overlays.calls import caller_of
 from tests.cluster.overlays.conftest import thorough
-from tests.cluster.overlays.site import NAMESPACE, READY_WITHIN_S, Object, Site
+from tests.cluster.overlays.site import K8S, NAMESPACE, READY_WITHIN_S, Object, Site
 from tests.cluster.overlays.store import Store
 from tests.parts_of import program_or_skip
 
@@ -98,3 +98,13 @@ def test_replicas_serve_models_of_a_store_that_they_may_only_read(site: Site, st
         assert caller_of(site).embed().status == 200
         (pod, *_) = site.pods("triton")
         assert "objects" in site.run("logs", pod["metadata"]["name"], f"--namespace={NAMESPACE}", "-c", "copy-models")
+
+
+def test_nginx_is_the_gateway_before_one_service(site: Site) -> None:
+    """By the policy of the component mesh, without a mesh: the Service balances connections."""
+    policy = (K8S / "components" / "mesh" / "gateway.toml").read_text(encoding="utf-8")
+    with running(site, "gateway-nginx", literals={"contract": {"gateway.toml": policy}}):
+        assert {pod["spec"]["containers"][0]["image"].partition("@")[0] for pod in site.pods("gateway")} == {
+            "docker.io/ai102/gateway-nginx"
+        }
+        assert caller_of(site).embed().status == 200
