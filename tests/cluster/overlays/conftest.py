@@ -50,6 +50,14 @@ def site(programs: Programs, cache: Cache, tmp_path_factory: pytest.TempPathFact
     assert down.leftovers(plan) == []
 
 
+@pytest.fixture(scope="package")
+def watched(site: Site) -> Site:
+    """The same, where there are images of all that watches: Prometheus, Alertmanager, collector, Zipkin."""
+    if absent := sorted(part for name, part in images.OF_PARTS.items() if name not in site.digests):
+        pytest.skip(f"not in the cache: run `ai102 parts build {' '.join(absent)}`")
+    return site
+
+
 def define(site: Site, cache: Cache) -> None:
     """The kinds of operators. Where a part is not in the cache, the tests that need its kinds say so."""
     for part in DEFINITIONS:

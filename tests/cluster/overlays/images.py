@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ai102.compose.eyes import part_images
+from ai102.errors import UserError
 from ai102.images.base import base_for
 from ai102.images.docker import Docker
 from ai102.images.dockerfiles import RECIPES, reference_of
@@ -41,11 +43,12 @@ def missing(docker: Docker) -> list[str]:
 
 
 def push_all(plan: Plan, docker: Docker, say: Callable[[str], None]) -> Mapping[str, str]:
-    """Make and push them; gives the digest of each name."""
+    """Make and push them; gives the digest of each name. Those of parts that are not in the cache are left out."""
     references = {name: reference_of(recipe, version_of(ROOT)) for name, recipe in OURS.items()}
     base = base_for(docker, ROOT, say)
-    parts = part_images(docker, ROOT, base, tuple(OF_PARTS.values()))
-    references |= {name: parts[part] for name, part in OF_PARTS.items()}
+    for name, part in OF_PARTS.items():
+        with suppress(UserError):
+            references[name] = part_images(docker, ROOT, base, (part,))[part]
     references[FLUENT_BIT] = _stand_in(docker, "fluent_bit", references["ai102/api"])
     references[GPU_SERVER] = references["ai102/server"]
     images = {name: _named(name, docker, reference) for name, reference in references.items()}

@@ -22,8 +22,9 @@ SEEN_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def private(site: Site, programs: Programs) -> Iterator[Site]:
+def private(watched: Site, programs: Programs) -> Iterator[Site]:
     """Applied, without the login."""
+    site = watched
     for node in NODES:
         shutil.rmtree(machines.var_of(site.plan, node) / "lib" / "ai102", ignore_errors=True)
     private_registry.start(site.plan, programs.docker_registry)

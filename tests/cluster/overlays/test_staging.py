@@ -15,7 +15,8 @@ pytestmark = thorough
 
 
 @pytest.fixture(scope="module")
-def staging(site: Site) -> Iterator[Site]:
+def staging(watched: Site) -> Iterator[Site]:
+    site = watched
     volumes.make(site)
     site.make_namespace()
     site.apply("staging")
