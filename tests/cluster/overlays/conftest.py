@@ -21,13 +21,15 @@ from tests.cluster.overlays.site import Site
 
 # Parts whose operators do not run here: their kinds are checked and kept by the API server.
 DEFINITIONS = ("prometheus-operator", "cert-manager")
-ALL = "AI102_CLUSTER"
-# A module that is not in the set of four minutes.
-thorough = pytest.mark.skipif(os.environ.get(ALL) != "all", reason=f"takes minutes more: set {ALL}=all")
+# "overlays" runs private, production, gpu and health; "all" what is marked as thorough, too.
+WHICH = "AI102_CLUSTER"
+thorough = pytest.mark.skipif(os.environ.get(WHICH) != "all", reason=f"takes minutes more: set {WHICH}=all")
 
 
 @pytest.fixture(scope="package")
 def site(programs: Programs, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if os.environ.get(WHICH) not in ("overlays", "all"):
+        pytest.skip(f"starts some twenty pods: set {WHICH}=overlays, or all")
     try:
         docker = found_docker()
         if absent := images.missing(docker):
@@ -45,8 +47,7 @@ def site(programs: Programs, cache: Cache, tmp_path_factory: pytest.TempPathFact
         define(made, cache)
         yield made
     finally:
-        if not os.environ.get("AI102_KEEP"):
-            down.down(plan)
+        down.down(plan)
     assert down.leftovers(plan) == []
 
 
