@@ -20,7 +20,7 @@ K8S = ROOT / "k8s"
 OVERLAYS = ("dev", "staging", "production", "private", "hybrid")
 COMPONENTS = sorted(folder.name for folder in (K8S / "components").iterdir())
 # Components that say of the same thing where it comes from.
-EITHER_OR = ({"model-copy", "model-pvc"}, {"mesh", "traces"}, {"keda", "hpa-adapter"})
+EITHER_OR = ({"model-copy", "model-pvc", "model-s3"}, {"mesh", "traces"}, {"keda", "hpa-adapter"})
 OLDEST_KUBECTL = 35
 Manifest = dict[str, Any]
 

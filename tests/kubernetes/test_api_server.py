@@ -1,7 +1,7 @@
 """A real Kubernetes API server takes every overlay, strictly, and lets its pods into their namespaces.
 
-AI102_CRDS names a folder with definitions of more kinds, such as those of cert-manager, Istio and the Prometheus
-operator: without it what is of these kinds is left out.
+Definitions of operators' kinds are those of the parts in the cache, and of the folder that AI102_CRDS names, such as
+Istio's. What is of a kind that is defined nowhere is left out.
 """
 
 import os
@@ -13,13 +13,18 @@ import pytest
 import yaml
 
 from ai102.errors import UserError
-from ai102.parts import program
+from ai102.parts import carried
 from tests.kubernetes.api_server import ApiServer, api_server
 from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, overlay, pod_templates, with_components
 
 pytestmark = pytest.mark.slow
-# Kinds of operators whose definitions are in no part of the cache.
-WITHOUT_DEFINITION = {"Certificate", "PrometheusRule", "ServiceMonitor", "DestinationRule", "PeerAuthentication"}
+# Parts that carry definitions: what each calls them, the folder in it, and the kinds of ours that they define.
+DEFINITIONS = {
+    "keda": ("manifests", "crd/bases", {"ScaledObject"}),
+    "prometheus-operator": ("definitions", "", {"PrometheusRule", "ServiceMonitor"}),
+    "cert-manager": ("definitions", "", {"Certificate"}),
+}
+OF_ISTIO = {"DestinationRule", "PeerAuthentication"}
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +35,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="module")
 def kinds(server: ApiServer) -> set[str]:
-    """That the server knows, with KEDA's where the part is in the cache."""
+    """That the server knows, with those of operators whose parts are in the cache."""
     folders = [os.environ["AI102_CRDS"]] if "AI102_CRDS" in os.environ else []
-    with suppress(UserError):
-        folders.append(str(program("keda", "keda-operator").parent.parent / "module" / "config" / "crd" / "bases"))
+    for part, (name, below, _) in DEFINITIONS.items():
+        with suppress(UserError):
+            folders.append(str(carried(part, name) / below))
     for folder in folders:
         server.done("apply", "--server-side", "--force-conflicts", "--filename", folder)
         server.done("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
@@ -43,7 +49,7 @@ def kinds(server: ApiServer) -> set[str]:
 def known(manifests: Sequence[dict[str, Any]], kinds: set[str]) -> list[dict[str, Any]]:
     """Those that can be checked; the others are few, and named."""
     unknown = {manifest["kind"] for manifest in manifests} - kinds
-    assert unknown <= WITHOUT_DEFINITION | {"ScaledObject"}
+    assert unknown <= OF_ISTIO.union(*(of_part for _, _, of_part in DEFINITIONS.values()))
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
 
 

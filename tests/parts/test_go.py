@@ -136,6 +136,22 @@ def test_tags_variables_names_and_files_of_the_module_are_those_of_the_table(sou
 
 
 @pytest.mark.slow
+def test_a_part_of_files_alone_is_not_compiled(sources: Path, cache: Cache) -> None:
+    part = Part.model_validate(
+        {
+            "version": "1.0.0",
+            "needed_for": ["logs"],
+            "files": {"crds": "module/config"},
+            "go": {"module": MODULE},
+        }
+    )
+    reporter = Recorder()
+    build(Parts(parts={"greet": part}), ["greet"], cache, reporter)
+    assert [path.name for path in cache.folder("greet", part).iterdir() if path.is_dir()] == ["module"]
+    assert reporter.titles == ["downloading the modules of greet"]
+
+
+@pytest.mark.slow
 def test_a_file_that_the_module_lacks_is_named(sources: Path, cache: Cache) -> None:
     part = PART.model_copy(update={"files": {"crds": "module/crds"}})
     with pytest.raises(UserError) as error:

@@ -62,6 +62,7 @@ VERSION_WORDS = {
     ("envoy", "envoy"): ["--version"],
     ("flagger", "flagger"): ["--version"],
     ("prometheus-adapter", "prometheus-adapter"): ["--help"],
+    ("versitygw", "versitygw"): ["--version"],
 }
 # These print no version: that they start is all that is asked.
 WITHOUT_VERSION = {"cni-plugins", "istio-cni", "keda", "prometheus-adapter"}

@@ -36,6 +36,7 @@ MISTAKES = [
         'go = { packages = ["."] }',
         "parts.toml: parts.greet.build_s is missing: write the seconds that it takes to build with an empty cache",
     ),
+    ("go = {}", "parts.toml: parts.greet.go.packages are what programs are built from: write both, or files alone"),
     (
         'build_s = 5\ngo = { packages = ["a", "b"], links = ["greet"] }',
         "parts.toml: parts.greet.go.links are names of one program, but packages are 2: drop one of both",
@@ -79,7 +80,7 @@ def test_names_and_groups_choose_parts_in_the_order_of_the_file() -> None:
 
 def test_parts_that_a_cluster_alone_needs_are_made_only_when_they_are_asked_for() -> None:
     parts = load()
-    by_default, of_a_cluster = parts.chosen([], []), parts.chosen([], ["cluster", "mesh", "scaling"])
+    by_default, of_a_cluster = parts.chosen([], []), parts.chosen([], ["cluster", "mesh", "scaling", "storage"])
     assert {"prometheus", "otelcol", "hadolint"} <= set(by_default)
     assert {"prometheus", "kubernetes", "istio"} <= set(of_a_cluster)
     assert not {"kubernetes", "keda", "istio", "prometheus-adapter"} & set(by_default)

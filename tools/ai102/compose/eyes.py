@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,16 +55,16 @@ def third_party_images(docker: Docker, root: Path) -> list[str]:
     return sorted({row["image"] for row in services.values() if "$" not in row["image"]})
 
 
-def part_images(docker: Docker, root: Path, base: str) -> dict[str, str]:
+def part_images(docker: Docker, root: Path, base: str, names: Sequence[str] = PARTS) -> dict[str, str]:
     """Build the image of each part. UserError names the parts that are not in the cache."""
     parts, cache = load(), Cache.of(os.environ)
-    missing = [name for name in PARTS if cache.manifest(name, parts.part(name)) is None]
+    missing = [name for name in names if cache.manifest(name, parts.part(name)) is None]
     if missing:
         raise UserError(
             f"{', '.join(missing)}: not in the cache {cache.root}: run `ai102 parts build {' '.join(missing)}`"
         )
     images = {}
-    for name in PARTS:
+    for name in names:
         part = parts.part(name)
         images[name] = f"ai102/part-{name}:{part.version}-{cache.identity(name, part)[:8]}"
         command = ["build", "--quiet", "--file", str(root / DOCKERFILE), "--target", name, "--tag", images[name]]

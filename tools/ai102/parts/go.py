@@ -1,4 +1,4 @@
-"""Parts built from Go modules: a go.mod of ours pins the modules, its go.sum their content."""
+"""Parts built or taken from Go modules: a go.mod of ours pins the modules, its go.sum their content."""
 
 from __future__ import annotations
 
@@ -26,9 +26,16 @@ def download(name: str, part: Part, cache: Cache, reporter: Reporter) -> None:
 
 
 def make(name: str, part: Part, cache: Cache, folder: Path, reporter: Reporter) -> None:
-    """Build the part's main packages into `folder`/bin, and copy its files. Raises UserError."""
+    """Build the part's main packages, where it has some, into `folder`/bin, and copy its files. Raises UserError."""
     assert part.go is not None
     download(name, part, cache, reporter)
+    if part.go.packages:
+        _build(name, part, cache, folder, reporter)
+    _copy_files(name, part, cache, folder)
+
+
+def _build(name: str, part: Part, cache: Cache, folder: Path, reporter: Reporter) -> None:
+    assert part.go is not None
     tags = ("-tags", ",".join(part.go.tags)) if part.go.tags else ()
     total = len(_go(name, part, cache, "list", *BUILD, *tags, "-deps", *part.go.packages))
     built = 0
@@ -43,7 +50,6 @@ def make(name: str, part: Part, cache: Cache, folder: Path, reporter: Reporter) 
         (folder / "bin").mkdir()
         _go(name, part, cache, "build", *options, *part.go.packages, on_line=on_line)
     _link(part.go.links, folder / "bin")
-    _copy_files(name, part, cache, folder)
 
 
 def _linker_flags(part: Part) -> str:

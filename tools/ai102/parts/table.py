@@ -15,9 +15,9 @@ from ai102.errors import UserError
 # Beside the package, in a checkout.
 FILE = Path(__file__).resolve().parents[2] / "parts.toml"
 
-Group = Literal["compose", "monitoring", "logs", "traces", "images", "cluster", "mesh", "scaling"]
+Group = Literal["compose", "monitoring", "logs", "traces", "images", "cluster", "mesh", "scaling", "storage"]
 # Half an hour of compiling: made when they are asked for by group or by name, never with "all".
-OF_A_CLUSTER: frozenset[Group] = frozenset({"cluster", "mesh", "scaling"})
+OF_A_CLUSTER: frozenset[Group] = frozenset({"cluster", "mesh", "scaling", "storage"})
 # It becomes a folder, a file and a word of a command line.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.+~:-]*$")]
@@ -41,11 +41,11 @@ class Package(Table):
 
 
 class GoModule(Table):
-    """Main packages; tools/parts/NAME holds their go.mod and go.sum, which pin every module."""
+    """Main packages, or files; tools/parts/NAME holds go.mod and go.sum, which pin every module."""
 
     # The one whose version is the part's; none where the program is ours and needs no module.
     module: str | None = Field(None, examples=['"go.opentelemetry.io/collector/otelcol"'])
-    packages: tuple[str, ...] = Field(min_length=1, examples=['["."]'])
+    packages: tuple[str, ...] = Field((), examples=['["."]'])  # none where only files of the module are wanted
     tags: tuple[str, ...] = Field((), examples=['["disable_pgv"]'])
     # String variables set by the linker; {version} in a value is the part's version.
     variables: dict[Variable, LinkerWord] = Field({}, examples=['{ "main.version" = "{version}" }'])
@@ -76,7 +76,7 @@ class Part(Table):
 
     version: Version = Field(examples=['"3.5.3"'])
     needed_for: tuple[Group, ...] = Field(min_length=1, examples=['["monitoring"]'])
-    programs: dict[Name, Inside] = Field(min_length=1, examples=['{ promtool = "usr/bin/promtool" }'])
+    programs: dict[Name, Inside] = Field({}, examples=['{ promtool = "usr/bin/promtool" }'])
     # What else it carries. For Go, module/PATH is the PATH of the module.
     files: dict[Name, Inside] = Field({}, examples=['{ crds = "module/config/crd" }'])
     runs_on: tuple[str, ...] = Field((), examples=['["java"]'])  # what must be on PATH when it runs
@@ -99,7 +99,11 @@ class Part(Table):
                     f'version is "{self.version}" but the package {package.package} is {package.version}: '
                     f"write the version that the package has"
                 )
-        if self.go and self.build_s is None:
+        if not self.programs and not self.files:
+            raise ValueError("it carries nothing: write programs or files")
+        if self.go and bool(self.go.packages) != bool(self.programs):
+            raise ValueError("go.packages are what programs are built from: write both, or files alone")
+        if self.go and self.go.packages and self.build_s is None:
             raise ValueError("build_s is missing: write the seconds that it takes to build with an empty cache")
         return self
 

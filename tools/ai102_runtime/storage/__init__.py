@@ -1,0 +1,1 @@
+"""Models fetched from an object store before a server starts, by the standard library alone."""
