@@ -17,8 +17,8 @@ MOUNT = Path("/sys/fs/cgroup")
 # A new group of version 1 has no processor and no memory node, and takes no process before it has both.
 # In version 2 the root has no such files: a group without them takes those of its parent.
 CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
-# How much the pods of all nodes together weigh against the programs of this machine. By default it is as much as one program,
-# so that pods would starve beside a few: here they weigh as much as 64.
+# How much the pods of all nodes together weigh against the programs of this machine. By default it is as much as one
+# program, so that pods would starve beside a few: here they weigh as much as 64.
 WEIGHTS = {"cpu.shares": "65536", "cpu.weight": "6400"}
 REMOVAL_TIMEOUT_S = 10.0
 
