@@ -15,21 +15,25 @@ from k8s.local.plan import ROOT, Plan
 from k8s.local.programs import Programs, lacking
 from k8s.local.waiting import until
 
+# Ten minutes and more.
+LONG = ("test_mesh.py", "test_scaling.py")
 FIGURES = ROOT / "build" / "cluster-figures.txt"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--all-scenarios", action="store_true", help="every fault under load, with 20,000 calls each: half an hour"
+        "--all-scenarios", action="store_true", help="every fault under load, with 20,000 calls each, the mesh and scaling: an hour"
     )
     parser.addoption("--bare", action="store_true", help="the same with tritonclient in place of ai102.client")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder bears the marker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every test of this folder bears the marker; the long ones run where they are asked for."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("cluster")
+            if item.path.name in LONG and not config.getoption("--all-scenarios"):
+                item.add_marker(pytest.mark.skip(reason="takes ten minutes and more: give --all-scenarios"))
 
 
 @pytest.fixture(scope="session")
