@@ -22,7 +22,9 @@ FIGURES = ROOT / "build" / "cluster-figures.txt"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--all-scenarios", action="store_true", help="every fault under load, with 20,000 calls each, the mesh and scaling: an hour"
+        "--all-scenarios",
+        action="store_true",
+        help="every fault under load, with 20,000 calls each, the mesh and scaling: an hour",
     )
     parser.addoption("--bare", action="store_true", help="the same with tritonclient in place of ai102.client")
 

@@ -65,7 +65,7 @@ VERSION_WORDS = {
     ("versitygw", "versitygw"): ["--version"],
 }
 # These print no version: that they start is all that is asked.
-WITHOUT_VERSION = {"cni-plugins", "istio-cni", "keda", "prometheus-adapter"}
+WITHOUT_VERSION = {"cni-plugins", "istio-cni", "keda", "prometheus-adapter", "versitygw"}
 # Its --help is an error to itself.
 STATUS = {"prometheus-adapter": 2}
 # Asked when they run.
