@@ -15,6 +15,7 @@ from ai102.images.docker import Docker, complaint_of
 DIGITS = 12
 # In a volume that is filled; Triton looks at folders only.
 COMPLETE = ".complete"
+DRAINED_BYTES = 1 << 16
 OF_DOCKER = (".dockerenv", "dev", "etc", "proc", "sys")
 
 
@@ -78,6 +79,8 @@ def _copy(docker: Docker, source: str, target: str) -> None:
                 top = member.name.removeprefix("./").partition("/")[0]
                 if top and top not in OF_DOCKER:
                     volume.addfile(member, image.extractfile(member) if member.isfile() else None)
+            while content.read(DRAINED_BYTES):
+                pass  # a client whose last zeros nobody reads ends by SIGPIPE
     except (BrokenPipeError, tarfile.ReadError):
         pass  # one of the two says why below
     for process in (reading, writing):
