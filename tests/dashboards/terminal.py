@@ -59,7 +59,7 @@ def live(stack: Stack, *words: str) -> Iterator[Screen]:
         yield Screen(master)
         process.send_signal(signal.SIGINT)
         _drain(master, process, 30.0)
-        process.wait(1)
+        process.wait(30)
     finally:
         process.kill()
         process.wait()
