@@ -23,7 +23,6 @@ NAMES = (
     "tensors",
     "completion",
     "model_file",
-    "openvino",
     "schedulers",
     "ensembles",
     "warmup",
