@@ -125,6 +125,8 @@ def _nodes(run: Up, dns: str) -> None:
         run.start(nodes.kubelet(plan, node, run.programs))
         run.start(nodes.kube_proxy(plan, node, run.programs))
     manifests.apply_folders(plan, run.programs.kubectl, [CORE], {"coredns": dns})
+    # kube-router ends where its node is unknown.
+    run.wait(lambda: len(api.nodes(plan)) == len(NODES), f"{len(NODES)} nodes are known", NODES_TIMEOUT_S)
     for node in NODES:
         run.start(nodes.kube_router(plan, node, run.programs))
     run.wait(lambda: ready_nodes(plan) == len(NODES), f"{len(NODES)} nodes are Ready", NODES_TIMEOUT_S)
