@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +70,7 @@ class Bench:
         """Callers, and what one replica carries."""
         setting_up.apply(self.kubectl, self.applying, Policy("fixed", 1), self.setting(None))
         who = self.callers()
-        return who, carried(who, _now, say)
+        return who, carried(who, time.monotonic, say)
 
     def use(self, policy: Policy, setting: Setting) -> None:
         say(f"{policy}: applied, waiting for its fewest replicas")
@@ -195,12 +196,6 @@ def outage(
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _now() -> float:
-    import time
-
-    return time.monotonic()
 
 
 def _keep(name: str, document: Any) -> None:
