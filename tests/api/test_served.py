@@ -107,7 +107,7 @@ def test_many_callers_each_get_their_own_answer(http: httpx.Client) -> None:
 
 
 def test_calls_in_flight_are_finished_when_it_is_told_to_stop(triton: Server) -> None:
-    with served(triton, ["--max-calls", "1"]) as api, ThreadPoolExecutor(8) as pool:
+    with served(triton, ["--max-calls", "1", "--deadline-s", "60"]) as api, ThreadPoolExecutor(8) as pool:
         body = {"texts": ["word " * 200] * 32}  # takes a while
         answers = [
             pool.submit(httpx.post, f"{api.url}/v1/embed", json=body, timeout=60, trust_env=False) for _ in range(3)

@@ -118,6 +118,8 @@ TABLE: list[tuple[str, str, bytes, str | None]] = [
     ("a strange flag", INFER, frame(request(), 2), KIND),
     ("not gRPC at all", INFER, b'{"inputs": []}', KIND),
     ("too many fields", INFER, frame(NAME + b"\x22\x00" * 9000), MALFORMED),
+    ("many tensors of many dimensions", INFER, frame(NAME + (b"\x2a\x12\x1a\x10" + b"\1" * 16) * 200), None),
+    ("too many dimensions in all", INFER, frame(NAME + (b"\x2a\x12\x1a\x10" + b"\1" * 16) * 300), MALFORMED),
     ("shared memory in", INFER, frame(with_parameter("shared_memory_region", of_input)), MALFORMED),
     ("shared memory out", INFER, frame(with_parameter("shared_memory_region", of_output)), MALFORMED),
     ("shared memory's offset", INFER, frame(with_parameter("shared_memory_offset", of_output)), MALFORMED),

@@ -59,6 +59,10 @@ end
 
 -- The string whose part `plain` was read up to the first backslash, at `at`; and the place after its closing quote.
 local function escaped_string(text, at, plain)
+  local only = SHORT_ESCAPES[byte(text, at + 1)]
+  if only and byte(text, at + 2) == 34 then
+    return plain .. only, at + 3
+  end
   local parts, count, next_byte = { plain }, 1, 92
   while next_byte == 92 do
     local meant, after = SHORT_ESCAPES[byte(text, at + 1)], at + 2
@@ -97,20 +101,18 @@ end
 -- The last place of the number that begins at `at`.
 local function number_end(text, at)
   local first = byte(text, at) == 45 and at + 1 or at
-  local _, last = find(text, "^%d+", first)
-  if not last or last > first and byte(text, first) == 48 then
+  -- The places after the whole part, where a point belongs, and after the fraction, where an exponent does.
+  local _, last, point, exponent = find(text, "^%d+()%.?%d*()[eE]?[+-]?%d*", first)
+  if not last or point > first + 1 and byte(text, first) == 48 or exponent == point + 1 then
     fail("a number that JSON does not know")
   end
-  local after = byte(text, last + 1)
-  if after == 46 then
-    _, last = find(text, "^%d+", last + 2)
-    after = last and byte(text, last + 1) or 46
+  if last >= exponent then
+    local letter, digit = byte(text, exponent), byte(text, last)
+    if letter ~= 101 and letter ~= 69 or digit < 48 or digit > 57 then
+      fail("a number that JSON does not know")
+    end
   end
-  if after == 101 or after == 69 then
-    _, last = find(text, "^[+-]?%d+", last + 2)
-    after = last and byte(text, last + 1) or 46
-  end
-  if not AFTER_NUMBER[after or 32] then
+  if not AFTER_NUMBER[byte(text, last + 1) or 32] then
     fail("a number that JSON does not know")
   elseif last - at >= MAX_NUMBER then
     fail("a number of more digits than any")

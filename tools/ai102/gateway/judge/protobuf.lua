@@ -7,7 +7,7 @@ local routes = require("routes")
 
 local protobuf = {}
 
--- Of one message: more would be an attack on the reader's time.
+-- Of one message, each dimension of a tensor for one: more would be an attack on the reader's time.
 protobuf.MAX_FIELDS = 4096
 local MAX_TEXT = 1024
 
@@ -152,6 +152,7 @@ end
 
 function Scanner:dimension(value)
   local tensor = self.levels[#self.levels]
+  self.message.fields = self.message.fields + 1
   tensor.dimensions = (tensor.dimensions or 0) + 1
   tensor.elements = (tensor.elements or 1) * value
   if tensor.dimensions > 32 or value > 2 ^ 62 then

@@ -37,7 +37,16 @@ local NOT_FINITE = {
 -- Lua 5.3 hashes some letters only of a string of more than 40, so a sender can make such keys collide; then each new key
 -- is compared with all before it.
 local LONG_KEY, MAX_LONG_KEYS = 40, 256
+-- Of one text, an empty object for one: more would be an attack on the reader's time.
+local MAX_MEMBERS = 4096
 local value_at
+
+local function count_members(options, more)
+  options.members = options.members + more
+  if options.members > MAX_MEMBERS then
+    fail("more members than any request has")
+  end
+end
 
 -- The key of an object's next member and the place of its value.
 local function key_at(text, at)
@@ -58,6 +67,7 @@ end
 
 local function object_at(text, at, depth, options)
   at = skip(text, at + 1)
+  count_members(options, 1)
   if byte(text, at) == 125 then
     return EMPTY_OBJECT, at + 1
   end
@@ -87,6 +97,7 @@ local function object_at(text, at, depth, options)
     elseif next_byte ~= 44 then
       fail("an object without end")
     end
+    count_members(options, 1)
     at = skip(text, at + 1)
   end
 end
@@ -130,7 +141,7 @@ local function values_in(text, at, depth, options)
     else
       if first and first >= 48 and first <= 57 then
         next_byte = byte(text, at + 1)
-        at = (next_byte == 44 or next_byte == 93) and at + 1 or number_end(text, at) + 1
+        at = (next_byte == 44 or next_byte == 93 or next_byte == 32) and at + 1 or number_end(text, at) + 1
       else
         local _
         _, at = value_at(text, at, depth, options)
@@ -215,6 +226,7 @@ function strict_json.decode(text, options)
     max_depth = options.max_depth or 32,
     not_finite = options.not_finite,
     kept_lists = options.kept_lists,
+    members = 0,
   })
   if ok then
     return value
