@@ -45,7 +45,7 @@ def without_issuer(stack: Stack, load: Driven) -> float:
 def bring_issuer_back(stack: Stack) -> None:
     """With new keys and without users: in this overlay its state is gone with its pod."""
     stack.kubectl("scale", "deployment/issuer", "--replicas=1")
-    stack.wait_ready()
+    stack.roll_out("issuer")
     stack.add_user()
 
 
