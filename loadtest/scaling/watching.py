@@ -95,7 +95,7 @@ class Watch:
         if row.get("status") != 200 or row.get("grpc_status") not in (None, 0):
             return
         for seen in self.pods.values():
-            if seen.address and seen.address == row.get("replica") and seen.answered is None:
+            if seen.address and seen.address.replace(".", "-") == row.get("replica") and seen.answered is None:
                 seen.answered = at
 
     def _take_pod_line(self, at: float, line: str) -> None:

@@ -242,7 +242,7 @@ def test_metrics_and_log_name_replicas_by_address_and_count_no_free_place(
         asker = Asker(home)
         assert asker.call(infer_message(), caller, metadata={"x-request-id": "grpc"}) == "OK"
         assert asker.status("POST", INFER, caller, json=tensor_json(), headers={"x-request-id": "rest"}) == 200
-        assert {row_of(home.folder / "log", name)["replica"] for name in ("grpc", "rest")} == {"127.0.0.1"}
+        assert {row_of(home.folder / "log", name)["replica"] for name in ("grpc", "rest")} == {"127-0-0-1"}
         dns.replicas = records_of(first, second)
         wait_for_replicas(home, 2)
         assert series(home, "ai102_gateway_replica_up") == {(first.http_url,): 1, (second.http_url,): 1}

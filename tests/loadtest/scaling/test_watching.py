@@ -36,10 +36,10 @@ def test_each_moment_is_kept_once() -> None:
 def test_only_a_good_answer_of_its_own_is_a_replicas_first() -> None:
     watch = Watch(Kubectl(()))
     watch.take_pod(1.0, pod("new"))
-    watch.take_row(2.0, {"status": 503, "replica": "10.0.0.1"})
-    watch.take_row(3.0, {"status": 200, "grpc_status": 14, "replica": "10.0.0.1"})
-    watch.take_row(4.0, {"status": 200, "grpc_status": 0, "replica": "10.0.0.2"})
+    watch.take_row(2.0, {"status": 503, "replica": "10-0-0-1"})
+    watch.take_row(3.0, {"status": 200, "grpc_status": 14, "replica": "10-0-0-1"})
+    watch.take_row(4.0, {"status": 200, "grpc_status": 0, "replica": "10-0-0-2"})
     assert watch.pods["new"].answered is None
-    watch.take_row(5.0, {"status": 200, "grpc_status": 0, "replica": "10.0.0.1"})
-    watch.take_row(6.0, {"status": 200, "grpc_status": 0, "replica": "10.0.0.1"})
+    watch.take_row(5.0, {"status": 200, "grpc_status": 0, "replica": "10-0-0-1"})
+    watch.take_row(6.0, {"status": 200, "grpc_status": 0, "replica": "10-0-0-1"})
     assert watch.pods["new"].answered == 5.0
