@@ -69,7 +69,8 @@ def rotate(stack: Stack, load: Driven) -> float:
     stack.make_secrets()
     stack.kubectl("rollout", "restart", "deployment/triton")
     stack.roll_out("triton")
-    # Callers seal with the new key once every replica opens it.
+    # Callers seal with the new key once every replica opens it; one that ends answers until it has gone.
+    until(lambda: not stack.ending("triton"), "every replica without the new key has gone", SECRETS_WITHIN_S, load.check)
     stack.hand_out_keys()
     until(
         lambda: _show_the_new_certificate(stack),
