@@ -26,6 +26,10 @@ FROM packages AS server
 WORKDIR /opt/ai102/lib/python3.11/site-packages
 RUN rm -rf /opt/ai102/include numpy/core/include numpy/core/lib numpy/distutils numpy/f2py numpy/random/lib \
         onnxruntime/datasets onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
+        openvino/cmake openvino/include openvino/tools openvino/libs/cache.json openvino/libs/libtbbmalloc_proxy.so.* \
+        openvino/libs/libopenvino_auto* openvino/libs/libopenvino_c.so.* openvino/libs/libopenvino_hetero_plugin.so \
+        openvino/libs/libopenvino_intel_[gn]pu_plugin.so \
+ && find openvino/libs -name 'libopenvino_*_frontend.so.*' ! -name '*_ir_*' ! -name '*_onnx_*' -delete \
  && find . -type d -name tests -prune -exec rm -rf {} + \
  && python3.11 -m compileall -q .
 # Of pytriton only tritonserver stays: not its Python, not the stubs of other Pythons. The backend directory, which
@@ -33,6 +37,7 @@ RUN rm -rf /opt/ai102/include numpy/core/include numpy/core/lib numpy/distutils 
 # distance to nvidia_pytriton.libs, where the programs look for their libraries.
 WORKDIR /opt/triton
 RUN mkdir -p pytriton/tritonserver/backends/python pytriton/tritonserver/backends/onnxruntime \
+        pytriton/tritonserver/backends/openvino \
  && cp -r /wheel/nvidia_pytriton.libs /wheel/nvidia_pytriton-*.dist-info . \
  && rm -f nvidia_pytriton.libs/libpython3* \
  && cp -r /wheel/pytriton/tritonserver/bin /wheel/pytriton/tritonserver/caches pytriton/tritonserver/ \
@@ -41,6 +46,8 @@ RUN mkdir -p pytriton/tritonserver/backends/python pytriton/tritonserver/backend
         /wheel/pytriton/tritonserver/python_backend_stubs/3.11/triton_python_backend_stub pytriton/tritonserver/backends/python/ \
  && echo "from ai102_runtime.onnx.backend import TritonPythonModel as TritonPythonModel" \
         >pytriton/tritonserver/backends/onnxruntime/model.py \
+ && echo "from ai102_runtime.openvino.backend import TritonPythonModel as TritonPythonModel" \
+        >pytriton/tritonserver/backends/openvino/model.py \
  && python3.11 -m compileall -q pytriton/tritonserver/backends
 
 FROM packages AS ours

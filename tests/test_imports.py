@@ -14,8 +14,15 @@ TOOLS = ROOT / "tools"
 PACKAGE = TOOLS / "ai102"
 RUNTIME = TOOLS / "ai102_runtime"
 # Within the package that runs inside the server, in the same way.
-RUNTIME_FLOORS = [["data_types", "health", "storage"], ["transforms", "onnx", "seal"], ["steps"], ["models"]]
-RUNTIME_DEPENDENCIES = {"onnxruntime", "PIL", "tokenizers", "cryptography"}
+RUNTIME_FLOORS = [
+    ["data_types", "health", "storage"],
+    ["transforms", "seal"],
+    ["engine"],
+    ["onnx", "openvino"],
+    ["steps"],
+    ["models"],
+]
+RUNTIME_DEPENDENCIES = {"onnxruntime", "openvino", "PIL", "tokenizers", "cryptography"}
 # The cluster on this machine, in the same way; of ai102 it takes a few packages.
 CLUSTER = ROOT / "k8s" / "local"
 CLUSTER_FLOORS = [

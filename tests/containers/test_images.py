@@ -84,7 +84,9 @@ def test_no_python_module_of_an_image_is_compiled_when_a_process_starts(
     docker: Docker, images: dict[str, str], name: str
 ) -> None:
     modules = (
-        "ai102_runtime.health, onnxruntime, PIL.Image, tokenizers" if name == "server" else "ai102.cli.main, httpx"
+        "ai102_runtime.health, ai102_runtime.openvino.engine, onnxruntime, PIL.Image, tokenizers"
+        if name == "server"
+        else "ai102.cli.main, httpx"
     )
     command = f'python3 -v -c "import asyncio, json, sqlite3, {modules}" 2>&1'
     text = docker.run("run", "--rm", "--network", "none", "--entrypoint", "sh", images[name], "-c", command)
@@ -189,7 +191,7 @@ def test_the_steps_of_the_gpu_image_run_on_a_stand_in_for_nvidias(docker: Docker
 @pytest.mark.parametrize(
     ("name", "packages"),
     [
-        ("server", {"nvidia-pytriton", "onnxruntime", "ai102-runtime", "libtcmalloc-minimal4"}),
+        ("server", {"nvidia-pytriton", "onnxruntime", "openvino", "ai102-runtime", "libtcmalloc-minimal4"}),
         ("gateway", {"haproxy", "lua-cjson", "ai102", "httpx"}),
         ("gateway-nginx", {"nginx-light", "libnginx-mod-http-lua", "ai102"}),
         ("api", {"fastapi", "starlette", "argon2-cffi", "tritonclient", "libssl3"}),

@@ -10,8 +10,8 @@ import pytest
 
 from tests.servers import Server
 
-# What a model folder holds, by path inside it: text, bytes or an ONNX model.
-Files = Mapping[str, str | bytes | onnx.ModelProto]
+# What a model folder holds, by path inside it: text, bytes, an ONNX model, or a file to link to.
+Files = Mapping[str, str | bytes | onnx.ModelProto | Path]
 StartServer = Callable[..., Server]
 
 
@@ -24,6 +24,8 @@ def write_repository(root: Path, models: Mapping[str, Files]) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, str):
                 path.write_text(content, encoding="utf-8")
+            elif isinstance(content, Path):
+                path.symlink_to(content)
             else:
                 path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
     return root

@@ -1,8 +1,6 @@
 """The ONNX Runtime backend inside a real server, over HTTP and gRPC."""
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -17,6 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.servers import Server
 
+from .callers import Caller, parameters, together
 from .conftest import Files, StartServer
 from .onnx_files import ONNX_FROM_TRITON, addition, constant, external, identity, model, node, plus, tensor
 
@@ -36,10 +35,6 @@ EVERY_PARAMETER = {
     "session.use_device_allocator_for_initializers": "1",
     "unknown_to_us": "ignored",
 }
-
-
-def parameters(values: Mapping[str, str]) -> str:
-    return "".join(f'parameters {{ key: "{k}" value {{ string_value: "{v}" }} }}\n' for k, v in values.items())
 
 
 def every_type() -> onnx.ModelProto:
@@ -107,27 +102,6 @@ MODELS: dict[str, Files] = {
         "instance_group { kind: KIND_CPU count: 2 }\n" + parameters(EVERY_PARAMETER),
     },
 }
-
-
-class Caller:
-    """The calls that the tests use, the same over both protocols."""
-
-    def __init__(self, module: Any, client: Any) -> None:
-        self.module, self.client = module, client
-
-    def inputs(self, arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> list[Any]:
-        inputs = []
-        for name, (data_type, array) in arrays.items():
-            inputs.append(self.module.InferInput(name, list(array.shape), data_type))
-            inputs[-1].set_data_from_numpy(array)
-        return inputs
-
-    def infer(
-        self, name: str, arrays: Mapping[str, tuple[str, NDArray[Any]]], expected: list[str], version: str = ""
-    ) -> dict[str, Any]:
-        outputs = [self.module.InferRequestedOutput(output) for output in expected]
-        result = self.client.infer(name, self.inputs(arrays), model_version=version, outputs=outputs)
-        return {output: result.as_numpy(output) for output in expected}
 
 
 @pytest.fixture(scope="module")
@@ -234,26 +208,6 @@ def test_only_requested_outputs_are_returned(http: Caller) -> None:
     outputs = [httpclient.InferRequestedOutput("difference")]
     result = http.client.infer("addition", http.inputs({"a": one, "b": one}), outputs=outputs)
     assert [output["name"] for output in result.get_response()["outputs"]] == ["difference"]
-
-
-def together(grpc: Caller, name: str, sent: list[dict[str, tuple[str, NDArray[Any]]]]) -> list[Any]:
-    """Send all at once, so that Triton joins them; each answer is a result or the error of that request."""
-    before = executions(grpc, name)
-    answers: list[Future[Any]] = [Future() for _ in sent]
-    for arrays, answer in zip(sent, answers, strict=True):
-        grpc.client.async_infer(name, grpc.inputs(arrays), partial(settle, answer))
-    results = [answer.result(timeout=20) for answer in answers]
-    assert executions(grpc, name) - before <= 1, "the requests were not joined, so this test would prove nothing"
-    return results
-
-
-def settle(answer: Future[Any], result: Any, error: Any) -> None:
-    answer.set_result(error or result)
-
-
-def executions(grpc: Caller, name: str) -> int:
-    statistics = grpc.client.get_inference_statistics(name).model_stats[0]
-    return int(statistics.execution_count)
 
 
 def test_joined_requests_of_different_size_get_their_own_rows(grpc: Caller) -> None:

@@ -15,6 +15,7 @@ IN = 'input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }\n'
 OUT = 'output { name: "y" data_type: TYPE_FP32 dims: [ 4 ] }\n'
 PLAIN = 'backend: "python"\nmax_batch_size: 8\n' + IN + OUT
 ONNX = PLAIN.replace('backend: "python"', 'platform: "onnxruntime_onnx"')
+OPENVINO = PLAIN.replace('"python"', '"openvino"')
 FLAT = ONNX.replace("8", "0").replace("[ 4 ]", "[ -1, 4 ]")
 EXTRA = IN.replace('"x"', '"extra"').replace("[ 4 ]", "[ -1, 4 ]")
 PLAN = PLAIN.replace('backend: "python"', 'platform: "tensorrt_plan"')
@@ -35,6 +36,10 @@ def completing(body: str, returned: str = "config") -> str:
 
 def onnx(config: str, *dims: int | str) -> Files:
     return {"config.pbtxt": config, "1/model.onnx": identity("FP32", dims or ("n", 4))}
+
+
+def openvino(config: str) -> Files:
+    return {"config.pbtxt": config, "1/model.xml": '<?xml version="1.0"?><net/>', "1/model.bin": b""}
 
 
 def sum_onnx(config: str, *, has_default: bool = False) -> Files:
@@ -189,7 +194,7 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
         onnx(ONNX.replace(OUT, OUT.replace("4", "-1"))),
         onnx(ONNX.replace("max_batch_size: 8", "max_batch_size: 0")),
     ],
-    "MR306": [onnx(ONNX, 8, 4)],
+    "MR306": [onnx(ONNX, 8, 4), onnx(OPENVINO + 'default_model_filename: "model.onnx"', 8, 4)],
     "MR307": [
         onnx(FLAT.replace("[ -1, 4 ]", "[ -1, 4 ] optional: true", 1)),
         onnx(ONNX.replace("[ 4 ]", "[ 4 ] optional: true", 1)),
@@ -212,6 +217,22 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
         python("backend: 'python'", completing("config.add_input({'name': 'x', 'dims': [4]})")),
     ],
     "MR312": [python(PLAIN, completing("config.add_output({'name': 'z', 'data_type': 'FP32', 'dims': [4]})"))],
+    "MR313": [
+        openvino(OPENVINO + f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}')
+        for key, value in (
+            ("INFERENCE_NUM_THREADS", "-1"),
+            ("NUM_STREAMS", "all"),
+            ("HINT_BF16", "no"),
+            ("PERFORMANCE_HINT", "FAST"),
+            ("RESHAPE_IO_LAYERS", "true"),
+            ("TARGET_DEVICE", "GPU"),
+        )
+    ],
+    "MR314": [
+        {"config.pbtxt": OPENVINO, "1/model.xml": "<net/>"},
+        {"config.pbtxt": OPENVINO, "1/model.xml": "<net>", "1/model.bin": b""},
+        {"config.pbtxt": OPENVINO, "1/model.xml": "<nett/>", "1/model.bin": b""},
+    ],
     "MR401": [
         python(batching("preferred_batch_size: [ 16 ] max_queue_delay_microseconds: 100")),
         python(PLAIN + sequence("oldest { preferred_batch_size: [ 0 ] }")),

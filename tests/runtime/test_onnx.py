@@ -11,8 +11,9 @@ import onnxruntime as ort
 import pytest
 
 from ai102.serve.installation import installed_tritonserver
-from ai102_runtime.onnx import batch, session_setup
-from ai102_runtime.onnx.signature import ModelRefusedError, Signature, TensorSpec, check_agreement, completion
+from ai102_runtime.engine import batch
+from ai102_runtime.engine.signature import ModelRefusedError, Signature, TensorSpec, check_agreement, completion
+from ai102_runtime.onnx import session_setup
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def arrays() -> Iterator[ModuleType]:
     """The module that imports Triton's own, which Triton has on sys.path."""
     folder = str(installed_tritonserver().backends / "python")
     sys.path.insert(0, folder)
-    yield import_module("ai102_runtime.onnx.request_arrays")
+    yield import_module("ai102_runtime.engine.request_arrays")
     sys.path.remove(folder)
 
 

@@ -46,6 +46,10 @@ def test_both_distributions_have_one_version_and_the_root_pins_within_the_ranges
     ranges = dict(dependency.split(">=") for dependency in PROJECT["project"]["dependencies"])
     assert root["version"] == PROJECT["project"]["version"] == pins["ai102-runtime"]
     assert set(ranges) == {"onnxruntime", "pillow", "tokenizers", "cryptography"}
+    (extra,) = PROJECT["project"]["optional-dependencies"]["openvino"]
+    (pin,) = root["optional-dependencies"]["openvino"]
+    ranges |= [extra.split(">=")]
+    pins |= [pin.split("==")]
     for name, lowest in ranges.items():
         assert numbers(pins[name]) >= numbers(lowest), name
 

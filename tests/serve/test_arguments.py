@@ -32,8 +32,10 @@ FLAGS = {
     "shared_memory": [
         f"--backend-config=python,shm-default-byte-size={2 * MB}",
         f"--backend-config=onnxruntime,shm-default-byte-size={2 * MB}",
+        f"--backend-config=openvino,shm-default-byte-size={2 * MB}",
         f"--backend-config=python,shm-growth-byte-size={3 * MB}",
         f"--backend-config=onnxruntime,shm-growth-byte-size={3 * MB}",
+        f"--backend-config=openvino,shm-growth-byte-size={3 * MB}",
     ],
     "cache": [f"--cache-config=local,size={16 * MB}"],
     "gpus": [

@@ -41,8 +41,8 @@ def test_it_holds_the_python_backend_and_ours(installation: Installation, tmp_pa
         (python / "triton_python_backend_utils.py").is_symlink(),
         # Triton refuses a link that leads out of the backend directory.
         (python / "libtriton_python.so").is_symlink(),
-        (found / "onnxruntime" / "model.py").is_file(),
-    ) == (True, True, False, True)
+        *((found / backend / "model.py").is_file() for backend in ("onnxruntime", "openvino")),
+    ) == (True, True, False, True, True)
 
 
 def test_it_is_made_once_and_anew_when_its_content_changes(installation: Installation, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from ai102.contract.server import ServerSettings
 MB = 1 << 20
 # From Triton 26.04 on, clients may not register memory unless the server is told so; before, there was no such flag.
 CLIENT_MEMORY_SINCE = (2, 68)
-# Our ONNX Runtime backend is a Python-based one too, and has settings of its own; NVIDIA's native one ignores these.
-PYTHON_BACKENDS = ("python", "onnxruntime")
+# Our own backends are Python-based ones too, with settings of their own; native ones of these names ignore them.
+PYTHON_BACKENDS = ("python", "onnxruntime", "openvino")
 
 
 def server_arguments(contract: Contract) -> list[str]:

@@ -1,4 +1,4 @@
-"""Prepare the backend directory of a pip-installed server: its Python backend, and our ONNX Runtime one."""
+"""Prepare the backend directory of a pip-installed server: its Python backend, and our own that run on it."""
 
 import hashlib
 import os
@@ -14,7 +14,8 @@ from ai102_runtime.seal.private import NotPrivateError, private_folder
 
 # Triton imports the model.py of a Python-based backend; the code is where this Python finds it.
 OUR_BACKENDS = {
-    "onnxruntime/model.py": "from ai102_runtime.onnx.backend import TritonPythonModel as TritonPythonModel\n"
+    f"{backend}/model.py": f"from ai102_runtime.{room}.backend import TritonPythonModel as TritonPythonModel\n"
+    for backend, room in (("onnxruntime", "onnx"), ("openvino", "openvino"))
 }
 # By its path inside the backend directory: the file to place there, or its text.
 Sources = Mapping[str, Path | str]

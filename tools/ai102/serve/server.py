@@ -16,7 +16,7 @@ from ai102.contract import Contract
 from ai102.errors import UserError
 from ai102.host.child import Child
 from ai102.serve.addresses import chosen_ports, is_answered, reachable_url
-from ai102.serve.arguments import server_arguments
+from ai102.serve.arguments import PYTHON_BACKENDS, server_arguments
 from ai102.serve.backend_directory import backend_directory_for
 from ai102.serve.completion import completion_arguments
 from ai102.serve.installation import Installation, installed_tritonserver, server_environment
@@ -186,7 +186,7 @@ class Server:
         if backends is not None:
             arguments.append(f"--backend-directory={backends}")
             arguments.append(f"--cache-directory={installation.root / 'caches'}")
-        for backend in ("python",) if backends is None else ("python", "onnxruntime"):
+        for backend in ("python",) if backends is None else PYTHON_BACKENDS:
             arguments += [
                 f"--backend-config={backend},shm-region-prefix-name={self._shared_memory_prefix}",
                 # Triton gives a Python model 30 s to load, which a large file on a busy machine outlasts.

@@ -14,18 +14,10 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from ai102_runtime import steps
-from ai102_runtime.onnx.batch import Array, Call, answers
-from ai102_runtime.onnx.session_setup import (
-    ORT_ERRORS,
-    opened_session,
-    options_from_config,
-    plain_reason,
-    providers_for,
-    run_options_from_config,
-)
+from ai102_runtime.engine.batch import Array, Call, answers
+from ai102_runtime.engine.engine import Instance
+from ai102_runtime.onnx.engine import opened
 from ai102_runtime.steps.step import Step
-
-RUN_ERRORS = (*ORT_ERRORS, RuntimeError, ValueError, TypeError, MemoryError)
 
 
 class TritonPythonModel:
@@ -47,11 +39,10 @@ class TritonPythonModel:
         self.carried = tuple(dict.fromkeys(outer for outer in (*consumed, *self.outputs) if outer not in produced))
         self.can_join = int(config["max_batch_size"]) > 0
         file = version / network["model"] / "model.onnx"
-        self.session = opened_session(file, options_from_config(config), providers_for("CPU", 0))
-        self.run_options = run_options_from_config(config)
+        self.engine = opened(file, config, Instance())
         for sizes in network["warm"]:
             arrays = {name: np.zeros(dims, dtype) for name, (dtype, dims) in sizes.items()}
-            self.session.run(list(self.network_outputs), arrays, self.run_options)
+            self.engine.run(list(self.network_outputs), arrays)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         responses: list[Any] = [None] * len(requests)
@@ -65,15 +56,15 @@ class TritonPythonModel:
                 responses[index] = refusal(str(err), pb_utils.TritonError.INVALID_ARG)
             else:
                 calls.append(Call(index, {name: arrays[name] for name in self.carried}, self.outputs))
-        for call, outputs, error in answers(calls, self.run, RUN_ERRORS, can_join=self.can_join):
-            responses[call.position] = response(outputs, error)
+        for call, outputs, error in answers(calls, self.run, self.engine.errors, can_join=self.can_join):
+            responses[call.position] = response(outputs, None if error is None else self.engine.reason(error))
         return responses
 
     def run(self, names: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
         """The network and the steps after it, of all requests at once."""
         arrays = dict(inputs)
         feeds = {name: arrays[outer] for name, outer in self.network_inputs.items()}
-        outputs = self.session.run(list(self.network_outputs), feeds, self.run_options)
+        outputs = self.engine.run(list(self.network_outputs), feeds)
         arrays.update(zip(self.network_outputs.values(), outputs, strict=True))
         for link in self.after:
             link.pass_on(arrays)
@@ -96,11 +87,9 @@ class Link:
             arrays[self.outputs[name]] = array
 
 
-def response(outputs: Mapping[str, Array], error: Exception | None) -> Any:
-    if error is not None:
-        return refusal(
-            f"the model could not run on this request ({plain_reason(error)})", pb_utils.TritonError.INTERNAL
-        )
+def response(outputs: Mapping[str, Array], reason: str | None) -> Any:
+    if reason is not None:
+        return refusal(f"the model could not run on this request ({reason})", pb_utils.TritonError.INTERNAL)
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
 
 

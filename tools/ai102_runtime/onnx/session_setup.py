@@ -8,7 +8,8 @@ from typing import Any
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from ai102_runtime.onnx.signature import ModelRefusedError
+from ai102_runtime.engine.parameters import parameters_from_config, truth
+from ai102_runtime.engine.signature import ModelRefusedError
 
 # optimization.graph.level of Triton's config; any other value leaves every optimization on.
 GRAPH_LEVELS = {
@@ -21,11 +22,6 @@ ARENA_SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 # onnxruntime's exceptions have no base class of their own.
 ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 DEVICE_ALLOCATOR = "session.use_device_allocator_for_initializers"
-
-
-def parameters_from_config(config: Mapping[str, Any]) -> dict[str, str]:
-    """The free `parameters` of a config as a plain dictionary."""
-    return {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
 
 
 def options_from_config(config: Mapping[str, Any]) -> ort.SessionOptions:
@@ -104,16 +100,6 @@ def plain_reason(err: Exception) -> str:
     text = re.sub(r"(?:/[\w.+-]+){2,}/?", "(path)", text)
     text = text.removesuffix(" Please fix either the inputs/outputs or the model.").rstrip(". ")
     return f"{text[:300]}, in a step {step[1]}" if step else text[:300]
-
-
-def truth(parameters: Mapping[str, str], key: str, *, default: bool) -> bool:
-    """A parameter that says true or false, in the spellings Triton takes."""
-    text = parameters.get(key, str(default)).strip().lower()
-    if text in ("true", "1"):
-        return True
-    if text in ("false", "0"):
-        return False
-    raise ModelRefusedError(f"parameter {key} is {parameters[key]!r}: write true or false")
 
 
 def _whole_number(parameters: Mapping[str, str], key: str) -> int:

@@ -23,6 +23,7 @@ NAMES = (
     "tensors",
     "completion",
     "model_file",
+    "openvino",
     "schedulers",
     "ensembles",
     "warmup",

@@ -37,7 +37,7 @@ CODES: tuple[Code, ...] = (
 )
 
 # Backends that also run as Python code of the server.
-MAY_BE_PYTHON = ("onnxruntime", "pytorch")
+MAY_BE_PYTHON = ("onnxruntime", "openvino", "pytorch")
 
 
 def check(model: Model, repository: Repository) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,9 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
     for version in model.loaded_versions:
         path = model.file(version, file)
         if backend == "onnxruntime" and exists(path):
-            yield from _onnx(model, config, path)
+            yield from _onnx(model, config, path, signature_from_onnx(path))
+        if backend == "openvino" and file.endswith(".onnx") and exists(path) and not _is_reshaped(config):
+            yield from _onnx(model, config, path, _without_defaults(signature_from_onnx(path)))
         if backend == "tensorrt":
             for plan in set(config.cc_model_filenames.values()) or {file}:
                 yield from _plan(model, config, model.file(version, f"{plan}.made.json"))
@@ -122,8 +125,17 @@ def _parameters(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
             yield model.finding("MR308", where, f"{key} is {value!r}", f'write string_value: "..." with {expected}')
 
 
-def _onnx(model: Model, config: pb.ModelConfig, path: Path) -> Iterator[Finding]:
-    signature = signature_from_onnx(path)
+def _is_reshaped(config: pb.ModelConfig) -> bool:
+    key = "RESHAPE_IO_LAYERS"  # asking a map of protobuf for what it has not adds it
+    return key in config.parameters and config.parameters[key].string_value.strip().upper() == "YES"
+
+
+def _without_defaults(signature: Signature | None) -> Signature | None:
+    """OpenVINO takes a default as a constant: no request can send it."""
+    return None if signature is None else replace(signature, defaults=())
+
+
+def _onnx(model: Model, config: pb.ModelConfig, path: Path, signature: Signature | None) -> Iterator[Finding]:
     if signature is None:
         shown_path = path.relative_to(model.folder).as_posix()
         yield model.finding("MR301", "", f"{shown_path} is not a whole ONNX file", "build or copy it again")

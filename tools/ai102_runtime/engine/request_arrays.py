@@ -1,16 +1,13 @@
 """Between Triton's tensors and numpy arrays, with a check of what a client may have got wrong."""
 
-import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import triton_python_backend_utils as pb_utils  # only inside Triton
 
-from ai102_runtime.data_types import BY_NAME
-from ai102_runtime.onnx.batch import Array
-from ai102_runtime.onnx.signature import TensorSpec
+from ai102_runtime.engine.batch import Array
+from ai102_runtime.engine.signature import TensorSpec
 
 # All bits of the exponent set means NaN or infinity. numpy has no bfloat16, so its bits travel as uint16.
 EXPONENT_BITS = {"TYPE_FP16": 0x7C00, "TYPE_BF16": 0x7F80}
@@ -21,40 +18,16 @@ class BadRequestError(Exception):
 
 
 def array_from_tensor(tensor: Any, spec: TensorSpec) -> Array:
-    """A view of the tensor's memory; strings are decoded and bfloat16 is copied as uint16."""
-    if spec.data_type == "TYPE_STRING":
-        array = _strings(tensor.as_numpy(), spec.name)
-    elif spec.data_type == "TYPE_BF16":
-        array = uint16_from_bfloat16(ort.OrtValue.from_dlpack(tensor.to_dlpack()))
-    else:
-        array = tensor.as_numpy()
+    """A view of the tensor's memory; strings are decoded."""
+    raw = tensor.as_numpy()
+    array = _strings(raw, spec.name) if spec.data_type == "TYPE_STRING" else raw
     # Triton knows no tensor without dimensions: it sends [1] for ONNX's scalar.
     return array.reshape(()) if not spec.dims and array.size == 1 else array
 
 
-def tensor_from_array(name: str, array: Array, data_type: str, dims_of_scalar: Sequence[int], alive: list[Any]) -> Any:
-    """Triton's tensor over the array's memory; what must outlive the answer is put into `alive`."""
-    if array.ndim == 0:
-        array = array.reshape(dims_of_scalar)
-    if data_type == "TYPE_BF16":
-        value = value_from_uint16(np.ascontiguousarray(array))
-        alive.append(value)
-        return pb_utils.Tensor.from_dlpack(name, value)
-    return pb_utils.Tensor(name, array)
-
-
-def uint16_from_bfloat16(value: Any) -> Array:
-    """A copy of the bits of a bfloat16 OrtValue on the CPU."""
-    size = value.tensor_size_in_bytes()
-    if size == 0:
-        return np.empty(value.shape(), np.uint16)
-    buffer = (ctypes.c_char * size).from_address(value.data_ptr())
-    return np.frombuffer(buffer, np.uint16).reshape(value.shape()).copy()
-
-
-def value_from_uint16(array: Array) -> ort.OrtValue:
-    """A bfloat16 OrtValue over the array's memory."""
-    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, BY_NAME["BF16"].onnx_number)
+def tensor_from_array(name: str, array: Array, dims_of_scalar: Sequence[int]) -> Any:
+    """Triton's tensor over the array's memory."""
+    return pb_utils.Tensor(name, array.reshape(dims_of_scalar) if array.ndim == 0 else array)
 
 
 def check_finite(array: Array, spec: TensorSpec) -> None:

@@ -1,10 +1,8 @@
-"""What an ONNX file takes and gives, and whether a Triton config agrees with it."""
+"""What a model file takes and gives, and whether a Triton config agrees with it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from ai102_runtime.data_types import BY_ONNX
 
 # Parts of a config that NVIDIA's backend acts on and a Python-based one cannot.
 UNSERVED = ("batch_input", "batch_output")
@@ -16,7 +14,7 @@ class ModelRefusedError(Exception):
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor of an ONNX file. A free dimension is -1; `symbols` has its name, if it has one."""
+    """One tensor of a model file. A free dimension is -1; `symbols` has its name, if it has one."""
 
     name: str
     data_type: str
@@ -31,32 +29,20 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """The tensors of one ONNX file; `defaults` are inputs that may be left out."""
+    """The tensors of one model file; `defaults` are inputs that may be left out.
+
+    `completes_batch`: whether a config without a batch size gets one; None: if the tensors can batch.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     defaults: tuple[TensorSpec, ...] = ()
+    completes_batch: bool | None = None
 
     @property
     def can_batch(self) -> bool:
         """NVIDIA's rule: every input and output has a free first dimension."""
         return all(tensor.has_free_first_dim for tensor in (*self.inputs, *self.outputs))
-
-
-def signature_from_session(session: Any) -> Signature:
-    """Read the names, types and dims of an onnxruntime.InferenceSession."""
-    return Signature(
-        tuple(_spec(node) for node in session.get_inputs()),
-        tuple(_spec(node) for node in session.get_outputs()),
-        tuple(_spec(node) for node in session.get_overridable_initializers()),
-    )
-
-
-def _spec(node: Any) -> TensorSpec:
-    dims = tuple(dim if isinstance(dim, int) and dim >= 0 else -1 for dim in node.shape)
-    symbols = tuple(dim if isinstance(dim, str) else "" for dim in node.shape)
-    data_type = BY_ONNX[node.type].config_name if node.type in BY_ONNX else node.type
-    return TensorSpec(node.name, data_type, dims, symbols)
 
 
 @dataclass(frozen=True)
@@ -70,11 +56,12 @@ class Completion:
 
 
 def completion(config: Mapping[str, Any], signature: Signature, default_max_batch_size: int) -> Completion:
-    """Fill in a config by the rule of NVIDIA's ONNX Runtime backend (AutoCompleteConfig in onnxruntime.cc)."""
+    """Fill in a config by the rule of Triton's own backend (AutoCompleteConfig in onnxruntime.cc and openvino.cc)."""
     max_batch_size = int(config.get("max_batch_size", 0))
-    if signature.can_batch:
+    completes_batch = signature.can_batch and signature.completes_batch is not False
+    if completes_batch:
         max_batch_size = max_batch_size or max(default_max_batch_size, 0)
-    elif max_batch_size > 0:
+    elif max_batch_size > 0 and not signature.can_batch:
         fixed = next(t for t in (*signature.inputs, *signature.outputs) if not t.has_free_first_dim)
         raise ModelRefusedError(
             f"config.pbtxt says max_batch_size {max_batch_size}, the file says {_shown(fixed.dims)} for "
@@ -86,7 +73,7 @@ def completion(config: Mapping[str, Any], signature: Signature, default_max_batc
         max_batch_size,
         () if config.get("input") else tuple(_config_tensor(t, batches) for t in signature.inputs),
         () if config.get("output") else tuple(_config_tensor(t, batches) for t in signature.outputs),
-        signature.can_batch and max_batch_size > 1 and not has_scheduler,
+        completes_batch and max_batch_size > 1 and not has_scheduler,
     )
 
 

@@ -1,0 +1,133 @@
+"""OpenVINO on the CPU as an engine: one compiled model for all shapes, each new shape checked before it is run."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ai102_runtime.engine.batch import Array
+from ai102_runtime.engine.engine import Config, EngineKind, Instance
+from ai102_runtime.engine.signature import ModelRefusedError, Signature
+from ai102_runtime.openvino import compiled_cache
+from ai102_runtime.openvino.library import ov
+from ai102_runtime.openvino.model_file import (
+    add_extension,
+    plain_reason,
+    read_model,
+    signature_from_model,
+    version,
+    without_weights,
+)
+from ai102_runtime.openvino.settings import Settings, settings_from_config
+
+MOST_KNOWN_SHAPES = 4096
+BLOB, SHAPES = "model.blob", "shapes.xml"
+PROCESSOR = ("FULL_DEVICE_NAME", "DEVICE_ARCHITECTURE", "OPTIMIZATION_CAPABILITIES")
+
+
+class ShapesError(ValueError):
+    """Inputs whose shapes do not go together."""
+
+
+class OpenVino:
+    """A compiled model."""
+
+    errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError, MemoryError)
+
+    def __init__(self, compiled: Any, shapes: Any) -> None:
+        """`shapes` is the model without its weights."""
+        self.compiled = compiled
+        self.request = compiled.create_infer_request()
+        self.signature: Signature = signature_from_model(shapes)
+        self.shapes = shapes
+        self.known_shapes: OrderedDict[tuple[Any, ...], None] = OrderedDict()
+        self.outputs = {name: port for port in compiled.outputs for name in port.names}
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Array]:
+        self._check_shapes(feeds)
+        self.request.infer(feeds, share_inputs=True, share_outputs=True)
+        # Copied, since the next run writes into the same memory.
+        return [self.request.get_tensor(self.outputs[name]).data.copy() for name in names]
+
+    def reason(self, error: Exception) -> str:
+        return plain_reason(error)
+
+    def is_clients_fault(self, error: Exception) -> bool:
+        return isinstance(error, ShapesError)
+
+    def _check_shapes(self, feeds: Mapping[str, Array]) -> None:
+        """The CPU plugin reads beyond a tensor whose shape does not go with another's, so each shape is tried once."""
+        shapes = tuple([(name, array.shape) for name, array in feeds.items()])
+        if shapes in self.known_shapes:
+            self.known_shapes.move_to_end(shapes)
+            return
+        if missing := {tensor.name for tensor in self.signature.inputs} - feeds.keys():
+            raise ShapesError(f"input {min(missing)!r} is missing")
+        try:
+            self.shapes.reshape({name: list(shape) for name, shape in shapes})
+        except RuntimeError as err:
+            raise ShapesError(plain_reason(err)) from None
+        self.known_shapes[shapes] = None
+        if len(self.known_shapes) > MOST_KNOWN_SHAPES:
+            self.known_shapes.popitem(last=False)
+
+
+def opened(path: Path, config: Config, instance: Instance) -> OpenVino:
+    """Open a file on the CPU, compiled anew or as it was compiled at an earlier start."""
+    if instance.kind != "CPU":
+        raise ModelRefusedError(
+            f"the instance is of KIND_{instance.kind}, and OpenVINO computes on the CPU: write KIND_CPU"
+        )
+    settings = settings_from_config(config)
+    core = ov.Core()
+    folder = compiled_cache.cache_folder(os.environ)
+    key = _key(core, path, settings, config)
+    if (earlier := compiled_cache.entry(folder, key)) is not None:
+        try:
+            return _earlier(core, earlier, settings)
+        except (RuntimeError, OSError):
+            compiled_cache.discard(earlier)  # not whole, or of another processor
+    model = read_model(core, path, settings, config)
+    signature_from_model(model)  # before the time to compile is spent
+    try:
+        compiled = core.compile_model(model, "CPU", dict(settings.properties))
+    except RuntimeError as err:
+        shown = "/".join(path.parts[-2:])
+        raise ModelRefusedError(f"{shown} cannot be compiled by OpenVINO {version()}: {plain_reason(err)}") from None
+    shapes = without_weights(model)
+    if folder is not None:
+        _keep(folder, key, compiled, shapes)
+    return OpenVino(compiled, shapes)
+
+
+def signature_from_file(path: Path, config: Config) -> Signature:
+    return signature_from_model(read_model(ov.Core(), path, settings_from_config(config), config))
+
+
+def _key(core: Any, path: Path, settings: Settings, config: Config) -> str:
+    processor = [str(core.get_property("CPU", name)) for name in PROCESSOR]
+    dims = str([(t["name"], t["dims"]) for t in config.get("input", [])]) if settings.is_reshaped else ""
+    properties = str(sorted(settings.properties.items()))
+    return compiled_cache.key_from(path, str(ov.get_version()), *processor, dims, properties, settings.extension)
+
+
+def _earlier(core: Any, place: Path, settings: Settings) -> OpenVino:
+    add_extension(core, settings)
+    shapes = core.read_model(place / SHAPES)
+    compiled = core.import_model((place / BLOB).read_bytes(), "CPU", dict(settings.properties))
+    return OpenVino(compiled, shapes)
+
+
+def _keep(folder: Path, key: str, compiled: Any, shapes: Any) -> None:
+    def write(place: Path) -> None:
+        (place / BLOB).write_bytes(compiled.export_model().getvalue())
+        ov.serialize(shapes, place / SHAPES)
+
+    try:
+        compiled_cache.put(folder, key, write)
+    except (OSError, RuntimeError):
+        return  # the next start compiles again
+
+
+KIND = EngineKind("openvino", "model.xml", signature_from_file, opened)

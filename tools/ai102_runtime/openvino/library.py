@@ -1,0 +1,27 @@
+"""The package openvino, imported so that it works inside tritonserver."""
+
+import os
+import sys
+from typing import Any
+
+from ai102_runtime.engine.signature import ModelRefusedError
+
+
+def imported() -> Any:
+    """The package; raises ModelRefusedError where it is not installed. Nothing else here imports it."""
+    # At its import, openvino sends a report of its use to its makers where it finds this package.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    # Without it, oneTBB binds a library of its own to libc's free(), which fails for what tcmalloc has allocated.
+    os.environ["TBB_ENABLE_SANITIZERS"] = "1"
+    # oneDNN would keep the code of a thousand steps beside those that the CPU plugin keeps.
+    os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "0"
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        raise ModelRefusedError(
+            "openvino is not installed in the server's Python: pip install './tools/ai102_runtime[openvino]'"
+        ) from None
+    return openvino
+
+
+ov = imported()
