@@ -26,9 +26,9 @@ from ai102.build.workspace import Workspace
 from ai102.cli.screen import Screen
 from ai102.host.cpu import cpu_name
 from ai102.int8 import judge, stopwatch
-from ai102.int8.for_onnxruntime import this_cpu
 from ai102.int8.stopwatch import Speed
 from ai102.samples.read import read_samples, tensors_of_items
+from ai102_runtime.engine.cpu import this_cpu
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 15

@@ -18,7 +18,8 @@ RUNTIME_FLOORS = [
     ["data_types", "health", "storage"],
     ["transforms", "seal"],
     ["engine"],
-    ["onnx", "openvino"],
+    ["openvino"],
+    ["onnx"],
     ["steps"],
     ["models"],
 ]

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from ai102.build.contract_inputs import SERVING, contract_inputs
-from ai102.build.steps import calibrate, export, install, quantize, quantize_for_tensorrt
+from ai102.build.steps import calibrate, choose_engine, export, install, quantize, quantize_for_tensorrt
 from ai102.build.subject import Subject
 from ai102.contract import Network
 from ai102.int8.recipes import recipe_of
@@ -35,9 +35,11 @@ TEXT = {
 }  # fmt: skip
 
 EXPORT, CALIBRATE, QUANTIZE, TENSORRT, INSTALL = "export", "calibrate", "quantize", "quantize for TensorRT", "install"
+ENGINE = "choose engine"
 NONE: set[str] = set()
-JUDGED = {QUANTIZE, TENSORRT}
-SAMPLES = {EXPORT, CALIBRATE, QUANTIZE, TENSORRT}
+QUANTIZED = {QUANTIZE, TENSORRT}
+JUDGED = {*QUANTIZED, ENGINE}
+SAMPLES = {EXPORT, CALIBRATE, *JUDGED}
 ALL = {*SAMPLES, INSTALL}
 # By key: another value and the steps that must run again. A key that is served alone changes config.pbtxt at most.
 FLIPS: dict[str, tuple[Any, set[str]]] = {
@@ -71,21 +73,22 @@ FLIPS: dict[str, tuple[Any, set[str]]] = {
     "budget.min_nearest_neighbour_percent": (50.0, JUDGED),
     "budget.min_token_agreement_percent": (50.0, JUDGED),
     "latency_goal": ({"p99_ms": 5.0}, NONE),
-    "batching.max_batch_size": (8, {QUANTIZE}),  # it is timed at that batch
+    "batching.max_batch_size": (8, {QUANTIZE, ENGINE}),  # it is timed at that batch
     "batching.max_queue_delay_us": (100, NONE),
     "batching.preferred_batch_sizes": ([8], NONE),
     "batching.preserve_ordering": (True, NONE),
     "batching.queue": ({"max_size": 1}, NONE),
     "batching.priorities": ({"levels": 2}, NONE),
-    "instances": ({"count": 2}, NONE),
+    "engine": ("openvino", {ENGINE}),
+    "instances": ({"count": 2}, {ENGINE}),
     "versions": ({"keep": 3}, NONE),
     "warmup": ({"batch_sizes": [1, 2]}, NONE),
     "response_cache": (True, NONE),
     "parameters": ({"a": "b"}, NONE),
-    "quantization.method": ("entropy", {CALIBRATE, *JUDGED}),
-    "quantization.percentile": (99.0, {CALIBRATE, *JUDGED}),
-    "quantization.smoothing": (0.5, JUDGED),
-    "quantization.keep_float": (["head"], JUDGED),
+    "quantization.method": ("entropy", {CALIBRATE, *QUANTIZED}),
+    "quantization.percentile": (99.0, {CALIBRATE, *QUANTIZED}),
+    "quantization.smoothing": (0.5, QUANTIZED),
+    "quantization.keep_float": (["head"], QUANTIZED),
     "tensorrt.opt_batch_size": (8, NONE),
     "tensorrt.workspace_mb": (1, NONE),
     "tensorrt.optimization_level": (1, NONE),
@@ -149,6 +152,7 @@ def inputs_of_steps(network: Network, files: tuple[Path, Path]) -> dict[str, dic
         CALIBRATE: calibrate.made_from(network, files[0], samples, chosen.recipe),
         QUANTIZE: quantize.made_from(network, *files, samples, samples, chosen),
         TENSORRT: quantize_for_tensorrt.made_from(network, *files, samples, chosen.recipe),
+        ENGINE: choose_engine.made_from(network, choose_engine.Files({"fp32": files[0]}, "fp32"), samples, samples),
         INSTALL: install.made_from(Subject("net", network, source, None, Path()), {}),  # type: ignore[arg-type]
     }
 
@@ -172,7 +176,7 @@ def test_a_key_that_no_list_names_counts_for_every_step() -> None:
 
     network = Larger.model_validate(IMAGE)
     other = network.model_copy(update={"new_key": 2})
-    for step in (EXPORT, CALIBRATE, QUANTIZE, TENSORRT, INSTALL, "search"):
+    for step in (EXPORT, CALIBRATE, QUANTIZE, TENSORRT, ENGINE, INSTALL, "search"):
         assert contract_inputs(step, network) != contract_inputs(step, other)  # type: ignore[arg-type]
 
 

@@ -23,11 +23,11 @@ from ai102.build.workspace import Workspace
 from ai102.contract import Budget, Recipe
 from ai102.errors import BudgetError, UserError
 from ai102.int8 import recipes, stopwatch, trial
-from ai102.int8.for_onnxruntime import this_cpu
 from ai102.int8.stopwatch import Speed
 from ai102.progress import Progress
 from ai102.samples.read import read_samples, tensors_of_items
 from ai102.weights.source import Kind, Source
+from ai102_runtime.engine.cpu import this_cpu
 
 ROOT = Path(__file__).parents[2]
 SETS = ROOT / "calibration" / "sets"

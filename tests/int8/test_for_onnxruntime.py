@@ -19,11 +19,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ai102.contract import Recipe
 from ai102.errors import UserError
-from ai102.int8.for_onnxruntime import Cpu, int8_from_ranges, this_cpu
+from ai102.int8.for_onnxruntime import int8_from_ranges
 from ai102.int8.ranges import Ranges, find_ranges
 from ai102.int8.score import cosine_stats
 from ai102.int8.smooth import smooth
 from ai102.weights.graph import clean_graph, weighted_layers
+from ai102_runtime.engine.cpu import Cpu, this_cpu
 from tests.tiny_nets import WIDTH, images, residual_cnn, states, transformer_block, write
 
 Batches = Iterable[dict[str, Any]]

@@ -137,6 +137,14 @@ def make(path: Path, made_from: Mapping[str, str], write: Write) -> bool:
     return True
 
 
+def remove(path: Path) -> bool:
+    """Remove what `make` wrote, if it is there, and its manifest; returns whether it was there."""
+    was_there = path.exists()
+    for file in (path, _manifest_file(path)):
+        file.unlink(missing_ok=True)
+    return was_there
+
+
 def facts_of(path: Path) -> dict[str, object]:
     """What the step that made `path` reported. Raises UserError when `path` was not made by `make`."""
     manifest = _manifest_of(path)

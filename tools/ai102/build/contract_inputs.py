@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ai102.contract import Network
 
-Step = Literal["export", "calibrate", "quantize", "quantize for TensorRT", "search", "install"]
+Step = Literal["export", "calibrate", "quantize", "quantize for TensorRT", "search", "choose engine", "install"]
 
 # Keys that only say how Triton serves the network. A key of the contract that is in no list counts everywhere.
 SERVING = (
@@ -18,6 +18,7 @@ SERVING = (
     "batching.preserve_ordering",
     "batching.priorities",
     "batching.queue",
+    "engine",
     "instances",
     "latency_goal",
     "parameters",
@@ -48,6 +49,7 @@ WITHOUT_INFLUENCE: Mapping[Step, tuple[str, ...]] = {
     "quantize": (*SERVING, *GIVEN_OTHERWISE, "tensorrt"),
     "quantize for TensorRT": (*SERVING, *GIVEN_OTHERWISE, *BATCH_SIZE, *PLAN),
     "search": (*SERVING, *GIVEN_OTHERWISE, *BATCH_SIZE, "tensorrt"),
+    "choose engine": (*(key for key in SERVING if key not in ("engine", "instances")), *GIVEN_OTHERWISE, "tensorrt"),
     # The file is there and was judged: what is left is that its tensors are those of the contract.
     "install": (*SERVING, *GIVEN_OTHERWISE, *BATCH_SIZE, *JUDGING, *PREPARATION, "task", "tensorrt"),
 }

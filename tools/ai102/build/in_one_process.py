@@ -10,7 +10,7 @@ from ai102 import artifact
 from ai102.build.workspace import Workspace
 from ai102.contract import network_step
 
-FILES = ("model.onnx", "tokenizer.json")
+FILES = ("model.onnx", "model.engines.json", "tokenizer.json")
 
 
 def ensembles_of(workspace: Workspace, network: str) -> list[str]:
@@ -48,9 +48,12 @@ def place_of(workspace: Workspace, ensemble: str, model: str) -> Path:
 
 def _copy(build: Path, place: Path) -> bool:
     changed = False
-    for file in (build / name for name in FILES if (build / name).is_file()):
-        made_from = {"build": artifact.sha256_of_file(file)}
-        changed |= artifact.make(place / file.name, made_from, partial(_write, file))
+    for file in (build / name for name in FILES):
+        if file.is_file():
+            made_from = {"build": artifact.sha256_of_file(file)}
+            changed |= artifact.make(place / file.name, made_from, partial(_write, file))
+        else:
+            changed |= artifact.remove(place / file.name)
     return changed
 
 

@@ -93,10 +93,31 @@ class Order:
         quantize_for_tensorrt.quantize(self.subject, fp32, ranges, self.splits[1], recipe, file)
         return file
 
+    def chosen_engine(self, precision: Precision) -> Path | None:
+        """The record of the engine that serves the network's model of that precision; None for ONNX Runtime always.
+
+        Raises BudgetError where the contract asks for an engine that does not pass.
+        """
+        from ai102.build.steps import choose_engine
+
+        network = self.subject.network
+        if network.engine == "onnxruntime":
+            return None
+        files: dict[Precision, Path] = {"fp32": self.fp32}
+        usual: Precision = "fp32"
+        if precision == "int8":
+            files["int8"] = self.int8()
+            usual = "fp32" if artifact.facts_of(files["int8"])["served_precision"] == "fp32" else "int8"
+        record = self.workspace.build(self.name) / f"{precision}.engines.json"
+        calibration, test = self.splits if network.calibration_set else (None, None)
+        given = choose_engine.Files(files, usual)
+        choose_engine.choose(self.subject, given, calibration, test, f"{self.name}_{precision}", record)
+        return record
+
     def recipe(self, kind: str | None = None) -> ChosenRecipe:
         """How the network is quantized for a kind of CPU, by default this one, or for "tensorrt"."""
         from ai102.int8 import recipes
-        from ai102.int8.for_onnxruntime import this_cpu
+        from ai102_runtime.engine.cpu import this_cpu
 
         file = self.workspace.recipe_file(self.name, kind or this_cpu())
         return recipes.recipe_of(self.workspace.network(self.name), file)
@@ -120,7 +141,7 @@ class Order:
         """Every model of the network into model_repository; what changed is a new version.
 
         Where FP32 is faster, the INT8 model's folder gets the FP32 file, so that ensembles keep their steps; its
-        manifest says so.
+        manifest says so, and what was tried in which engine.
         """
         from ai102.build.steps import install
 
@@ -129,10 +150,15 @@ class Order:
         for precision in network.precisions:
             file = self._file_of(precision)
             facts = artifact.facts_of(file)
+            record = self.chosen_engine(precision)
             served = facts.get("served_precision", precision)
+            if record:
+                engine = artifact.facts_of(record)
+                served, facts = engine["precision"], {**facts, "engine": engine}
             if served != precision:
                 file = self.fp32
-            if install.install(self.subject, builds, number, precision, file, {**facts, "precision": served}):
+            facts = {**facts, "precision": served}
+            if install.install(self.subject, builds, number, precision, file, record, facts):
                 install.install_warmup(self.subject, builds, precision, self._warm_items())
         if tokenizer := self.subject.tokenizer_file:
             install.install_tokenizer(self.subject, builds, number, tokenizer, self._tokenizer_code())

@@ -37,7 +37,7 @@ def search(workspace: Workspace, name: str, report: Reporter) -> Path:
     Raises BudgetError when no recipe does.
     """
     from ai102.int8 import recipes
-    from ai102.int8.for_onnxruntime import this_cpu
+    from ai102_runtime.engine.cpu import this_cpu
 
     with building(workspace.root, report.say):
         file = recipes.file_for_search(workspace.recipe_file(name, this_cpu()), name, this_cpu())
@@ -57,7 +57,7 @@ def sensitivity(workspace: Workspace, name: str, report: Reporter) -> Path:
 def recipe_of(workspace: Workspace, name: str) -> ChosenRecipe:
     """How the network is quantized on this kind of CPU, and who says so."""
     from ai102.int8 import recipes
-    from ai102.int8.for_onnxruntime import this_cpu
+    from ai102_runtime.engine.cpu import this_cpu
 
     return recipes.recipe_of(workspace.network(name), workspace.recipe_file(name, this_cpu()))
 

@@ -26,7 +26,7 @@ def write(model_folder: Path, network: Network, items: Sequence[bytes], tokenize
     if network.warmup is None:
         return
     for length in warm_lengths(network):
-        arrays = _arrays(network, items, tokenizer_file, length)
+        arrays = sample_of_length(network, items, tokenizer_file, length)
         for tensor in network.inputs:
             data = bytes_from_array(arrays[tensor.name])
             file = model_folder / FOLDER / warmup_file(tensor, length)
@@ -40,10 +40,10 @@ def _writer(data: bytes) -> artifact.Write:
     return write_bytes
 
 
-def _arrays(
+def sample_of_length(
     network: Network, items: Sequence[bytes], tokenizer_file: Path | None, length: int
 ) -> Mapping[str, NDArray[Any]]:
-    """One sample, without the batch dimension."""
+    """One sample, without the batch dimension, real where there are `items`; texts fill `length` tokens."""
     if network.text:
         long_text = b" ".join(items) if items else " ".join(TEXTS * length).encode()
         cut = network.text.model_copy(update={"lengths": (length,)})

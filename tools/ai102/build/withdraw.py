@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ai102 import artifact
 from ai102.build import in_one_process
 from ai102.build.workspace import Workspace
 from ai102.contract import Contract
 from ai102.progress import Reporter
+from ai102_runtime.onnx.judged import record_of
 
 
 def withdraw_int8(workspace: Workspace, name: str, report: Reporter) -> None:
@@ -26,11 +28,8 @@ def withdraw_int8(workspace: Workspace, name: str, report: Reporter) -> None:
 
 def _remove_model(version_folder: Path) -> bool:
     """Whether there was one."""
-    model = version_folder / "model.onnx"
-    was_there = model.exists()
-    for file in (model, model.with_name(f"{model.name}.made.json")):
-        file.unlink(missing_ok=True)
-    return was_there
+    artifact.remove(record_of(version_folder / "model.onnx"))
+    return artifact.remove(version_folder / "model.onnx")
 
 
 def _ensembles_with(contract: Contract, model: str) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ai102.contract import tasks
 from ai102.contract.serving import Batching, Instances, LatencyGoal, Versions, Warmup
 from ai102.contract.table import Name, Table
-from ai102.contract.tables import Budget, ImageOptions, Precision, Recipe, Tensor, TensorRTOptions, TextOptions
+from ai102.contract.tables import Budget, Engine, ImageOptions, Precision, Recipe, Tensor, TensorRTOptions, TextOptions
 from ai102.contract.tasks import Task
 
 LEAST_MEGAPIXELS, MOST_TIMES_NEEDED = 4.0, 16
@@ -43,6 +43,8 @@ class Network(Table):
     parameters: dict[str, str] = Field(
         {}, examples=['{ execution_mode = "1" }']
     )  # passed to Triton's backend unchanged
+    # What computes it on a CPU: the one that the build measured to be the fastest, or always the same.
+    engine: Engine = Field("fastest", examples=['"openvino"'])
     # None: the result of the search (calibration/recipes), or the default Recipe without a search.
     quantization: Recipe | None = Field(None, examples=["{}"])
     tensorrt: TensorRTOptions = Field(TensorRTOptions(), examples=["{ opt_batch_size = 8 }"])

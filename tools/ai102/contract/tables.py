@@ -10,6 +10,7 @@ from ai102.contract.table import Positive, Table
 from ai102_runtime.data_types import TypeName
 
 Precision = Literal["fp32", "int8"]
+Engine = Literal["fastest", "onnxruntime", "openvino"]
 # A network's tensors keep the names of its file, which may hold dots, colons and slashes.
 TensorName = Annotated[str, StringConstraints(pattern=r"^[^\s\"\\]+$")]
 Dim = Annotated[int, Field(ge=-1)]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -17,8 +15,7 @@ from ai102.artifact import replacing
 from ai102.contract import Recipe
 from ai102.int8.prepare import prepared_graph
 from ai102.int8.ranges import Ranges
-
-Cpu = Literal["x86-vnni", "x86", "arm"]
+from ai102_runtime.engine.cpu import Cpu, this_cpu
 
 
 @dataclass(frozen=True)
@@ -46,15 +43,6 @@ def int8_from_ranges(
     with replacing(out_file) as temporary:
         onnx.save(quantized, temporary)
     return Int8Graph(cpu, tuple(layer.name for layer in given.layers), tuple(layer.name for layer in given.kept))
-
-
-def this_cpu() -> Cpu:
-    """The kind of CPU this runs on; x86 counts as without VNNI where the system does not tell."""
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return "arm"
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.is_file() else []
-    return "x86-vnni" if {"avx512_vnni", "avx_vnni"} & set(flags) else "x86"
 
 
 def _with_qdq(

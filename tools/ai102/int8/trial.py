@@ -25,6 +25,7 @@ from ai102.int8.sensitivity import LayerCost
 from ai102.progress import Progress
 from ai102.samples.read import Samples, batches_of_items
 from ai102.weights.graph import clean_graph, weighted_layers
+from ai102_runtime.engine.cpu import this_cpu
 
 # Of what the budget allows, the search spends this share: the samples it has are few, and not those of the gate.
 SPENT = 0.5
@@ -67,7 +68,7 @@ class Bench:
             "onnx_sha256": artifact.sha256_of_file(self.fp32),
             "set_sha256": self.calibration.sha256,
             "budget": json.dumps(self.network.budget.model_dump(exclude_none=True)) if self.network.budget else "",
-            "cpu": for_onnxruntime.this_cpu(),
+            "cpu": this_cpu(),
             **{package: version(package) for package in ("onnx", "onnxruntime", "numpy")},
         }
 

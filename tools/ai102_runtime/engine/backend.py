@@ -59,6 +59,7 @@ class ServedFile:
         instance = Instance(args["model_instance_kind"], int(args["model_instance_device_id"]))
         self.engine = self.engine_kind.opened(path, config, instance)
         check_agreement(config, self.engine.signature)
+        pb_utils.Logger.log_info(f"{args['model_name']}: computed by {self.engine.title}")
         self.has_batch = int(config["max_batch_size"]) > 0
         self.refuses_nonfinite = truth(parameters_from_config(config), "refuse_nonfinite", default=False)
         self._learn_tensors(config, self.engine.signature)

@@ -22,6 +22,7 @@ class Instance:
 class Engine(Protocol):
     """A model file that is open. `errors` are what `run` raises for input that it cannot take."""
 
+    title: str  # the library and its version, for people
     signature: Signature
     errors: tuple[type[Exception], ...]
 

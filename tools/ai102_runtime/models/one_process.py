@@ -1,4 +1,4 @@
-"""Triton model: all steps of an ensemble in this process, its network on ONNX Runtime.
+"""Triton model: all steps of an ensemble in this process, its network on the engine judged fastest here.
 
 On a CPU each hop between the models of an ensemble costs more than a small step does; here a tensor is handed on by
 reference. The steps before the network take each request by itself, the others all of them at once.
@@ -16,7 +16,7 @@ import triton_python_backend_utils as pb_utils
 from ai102_runtime import steps
 from ai102_runtime.engine.batch import Array, Call, answers
 from ai102_runtime.engine.engine import Instance
-from ai102_runtime.onnx.engine import opened
+from ai102_runtime.onnx import judged
 from ai102_runtime.steps.step import Step
 
 
@@ -39,7 +39,8 @@ class TritonPythonModel:
         self.carried = tuple(dict.fromkeys(outer for outer in (*consumed, *self.outputs) if outer not in produced))
         self.can_join = int(config["max_batch_size"]) > 0
         file = version / network["model"] / "model.onnx"
-        self.engine = opened(file, config, Instance())
+        self.engine = judged.opened(file, config, Instance(), pb_utils.Logger.log_warn)
+        pb_utils.Logger.log_info(f"{args['model_name']}: computed by {self.engine.title}")
         for sizes in network["warm"]:
             arrays = {name: np.zeros(dims, dtype) for name, (dtype, dims) in sizes.items()}
             self.engine.run(list(self.network_outputs), arrays)

@@ -24,6 +24,7 @@ from ai102_runtime.onnx.session_setup import (
 class OnnxRuntime:
     """An open session."""
 
+    title = f"ONNX Runtime {ort.__version__}"
     errors: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError, TypeError, MemoryError)
 
     def __init__(self, session: ort.InferenceSession, run_options: ort.RunOptions) -> None:

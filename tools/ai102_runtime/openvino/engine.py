@@ -33,6 +33,7 @@ class ShapesError(ValueError):
 class OpenVino:
     """A compiled model."""
 
+    title = f"OpenVINO {version()}"
     errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError, MemoryError)
 
     def __init__(self, compiled: Any, shapes: Any) -> None:
@@ -88,17 +89,26 @@ def opened(path: Path, config: Config, instance: Instance) -> OpenVino:
             return _earlier(core, earlier, settings)
         except (RuntimeError, OSError):
             compiled_cache.discard(earlier)  # not whole, or of another processor
+    engine = _compiled(core, path, settings, config)
+    if folder is not None:
+        _keep(folder, key, engine)
+    return engine
+
+
+def compiled(path: Path, config: Config) -> OpenVino:
+    """As `opened`, and nothing is kept."""
+    return _compiled(ov.Core(), path, settings_from_config(config), config)
+
+
+def _compiled(core: Any, path: Path, settings: Settings, config: Config) -> OpenVino:
     model = read_model(core, path, settings, config)
     signature_from_model(model)  # before the time to compile is spent
     try:
-        compiled = core.compile_model(model, "CPU", dict(settings.properties))
+        compiled_model = core.compile_model(model, "CPU", dict(settings.properties))
     except RuntimeError as err:
         shown = "/".join(path.parts[-2:])
         raise ModelRefusedError(f"{shown} cannot be compiled by OpenVINO {version()}: {plain_reason(err)}") from None
-    shapes = without_weights(model)
-    if folder is not None:
-        _keep(folder, key, compiled, shapes)
-    return OpenVino(compiled, shapes)
+    return OpenVino(compiled_model, without_weights(model))
 
 
 def signature_from_file(path: Path, config: Config) -> Signature:
@@ -115,14 +125,13 @@ def _key(core: Any, path: Path, settings: Settings, config: Config) -> str:
 def _earlier(core: Any, place: Path, settings: Settings) -> OpenVino:
     add_extension(core, settings)
     shapes = core.read_model(place / SHAPES)
-    compiled = core.import_model((place / BLOB).read_bytes(), "CPU", dict(settings.properties))
-    return OpenVino(compiled, shapes)
+    return OpenVino(core.import_model((place / BLOB).read_bytes(), "CPU", dict(settings.properties)), shapes)
 
 
-def _keep(folder: Path, key: str, compiled: Any, shapes: Any) -> None:
+def _keep(folder: Path, key: str, engine: OpenVino) -> None:
     def write(place: Path) -> None:
-        (place / BLOB).write_bytes(compiled.export_model().getvalue())
-        ov.serialize(shapes, place / SHAPES)
+        (place / BLOB).write_bytes(engine.compiled.export_model().getvalue())
+        ov.serialize(engine.shapes, place / SHAPES)
 
     try:
         compiled_cache.put(folder, key, write)

@@ -48,7 +48,7 @@ def export(subject: Subject, samples: Samples | None, file: Path) -> None:
         with report.step(f"{name}: weights") as progress:
             module = source.module(progress)
         with report.step(f"{name}: export to ONNX"):
-            tensors = _parity_inputs(network, samples, source.tokenizer_file)
+            tensors = parity_inputs(network, samples, source.tokenizer_file)
             return {"max_abs_difference": onnx_from_torch(module, network, tensors, temporary)}
 
     if artifact.make(file, made_from(network, source, samples), write):
@@ -61,7 +61,7 @@ def export(subject: Subject, samples: Samples | None, file: Path) -> None:
         report.say(f"{name}: {file.name} {artifact.megabytes(file)}{parity}")
 
 
-def _parity_inputs(network: Network, samples: Samples | None, tokenizer_file: Path | None) -> dict[str, NDArray[Any]]:
+def parity_inputs(network: Network, samples: Samples | None, tokenizer_file: Path | None) -> dict[str, NDArray[Any]]:
     if samples is None:
         return examples_for(network, tokenizer_file, PARITY_SAMPLES)
     return tensors_of_items(network, samples.items[:PARITY_SAMPLES], tokenizer_file)

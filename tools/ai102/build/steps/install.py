@@ -13,6 +13,7 @@ from ai102.build.contract_inputs import contract_inputs
 from ai102.build.subject import Subject
 from ai102.build.versions import Builds, incoming
 from ai102.contract import Precision
+from ai102_runtime.onnx.judged import record_of
 
 
 def made_from(subject: Subject, facts: Mapping[str, object]) -> dict[str, str]:
@@ -22,11 +23,18 @@ def made_from(subject: Subject, facts: Mapping[str, object]) -> dict[str, str]:
 
 
 def install(
-    subject: Subject, builds: Builds, number: int, precision: Precision, file: Path, facts: Mapping[str, object]
+    subject: Subject,
+    builds: Builds,
+    number: int,
+    precision: Precision,
+    file: Path,
+    record: Path | None,
+    facts: Mapping[str, object],
 ) -> bool:
-    """Serve `file` as MODEL of that precision; `facts` go into its manifest. Returns whether MODEL is served.
+    """Serve `file` as MODEL of that precision, with the `record` of the engine that was chosen for it, if any.
 
-    It is not where a rollback took this very build out. A new build is version `number`.
+    `facts` go into its manifest. Returns whether MODEL is served. It is not where a rollback took this very build out.
+    A new build is version `number`.
     """
     name, network, report = subject.name, subject.network, subject.report
     model = f"{name}_{precision}"
@@ -36,11 +44,24 @@ def install(
         return False
     with incoming(folder) as place:
         changed = onnxruntime.install(file, network, place, made_from(subject, facts), facts)
+        _install_record(record, record_of(place / "model.onnx"))
     if changed:
         served = facts.get("precision", precision)
-        note = "" if served == precision else f", the {served} graph ({facts['reason']})"
+        note = "" if served == precision else f", the {served} graph ({facts['reason'] or 'faster in its engine'})"
         report.say(f"{name}: {subject.shown(folder)}/model.onnx {artifact.megabytes(file)}{note}")
     return True
+
+
+def _install_record(record: Path | None, place: Path) -> None:
+    if record is None:
+        artifact.remove(place)
+        return
+    text = record.read_text(encoding="utf-8")
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    artifact.make(place, {"choice": artifact.sha256_of_text(text)}, write)
 
 
 def install_warmup(subject: Subject, builds: Builds, precision: Precision, items: tuple[bytes, ...]) -> None:

@@ -14,10 +14,11 @@ from ai102.code_hash import inputs_of_code
 from ai102.contract import Network
 from ai102.errors import BudgetError
 from ai102.int8 import gate
-from ai102.int8.for_onnxruntime import int8_from_ranges, this_cpu
+from ai102.int8.for_onnxruntime import int8_from_ranges
 from ai102.int8.judge import Verdict
 from ai102.int8.ranges import Ranges
 from ai102.samples.read import Samples
+from ai102_runtime.engine.cpu import this_cpu
 
 if TYPE_CHECKING:
     from ai102.int8.recipes import ChosenRecipe

@@ -1,0 +1,163 @@
+"""The engine that serves a network on this kind of CPU: those that keep to the accuracy, timed against each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai102 import artifact
+from ai102.build import warmup
+from ai102.build.contract_inputs import contract_inputs
+from ai102.build.steps.export import parity_inputs
+from ai102.build.subject import Subject
+from ai102.code_hash import inputs_of_code
+from ai102.configs.serving_config import warm_lengths
+from ai102.contract import Network, Precision
+from ai102.errors import BudgetError, UserError
+from ai102.host.cpu import cpu_name
+from ai102.int8 import engines, judge
+from ai102.int8.engines import TITLES, Candidate, openvino_run
+from ai102.samples.read import Samples
+from ai102.weights.export import MAX_ABS_DIFFERENCE
+from ai102_runtime.engine.cpu import this_cpu
+
+
+@dataclass(frozen=True)
+class Files:
+    """The network's files, by precision, and the one that ONNX Runtime is faster with."""
+
+    by_precision: Mapping[Precision, Path]
+    usual: Precision
+
+
+def made_from(network: Network, files: Files, calibration: Samples | None, test: Samples | None) -> dict[str, str]:
+    return {
+        **{f"{precision} file": artifact.sha256_of_file(file) for precision, file in files.by_precision.items()},
+        "faster in ONNX Runtime": files.usual,
+        "calibration split": calibration.sha256 if calibration else "",
+        "test split": test.sha256 if test else "",
+        "cpu": this_cpu(),
+        **contract_inputs("choose engine", network),
+        **inputs_of_code(__name__),
+    }
+
+
+def choose(
+    subject: Subject, files: Files, calibration: Samples | None, test: Samples | None, served_as: str, file: Path
+) -> None:
+    """Write `file`, {kind of CPU: engine}; its manifest says what was tried, how fast each was and on which CPU.
+
+    Only what passes its check in that engine is timed. Raises BudgetError where the contract asks for OpenVINO and
+    nothing passes.
+    """
+    name, network, report = subject.name, subject.network, subject.report
+    usual = Candidate("onnxruntime", files.usual)
+
+    def write(temporary: Path) -> Mapping[str, object]:
+        others = [Candidate("openvino", precision) for precision in files.by_precision]
+        with report.step(f"{name}: judge {served_as} in OpenVINO"):
+            checks = {other: _checked(subject, files, calibration, test, other.precision) for other in others}
+        passed = [other for other in others if not checks[other].refusal]
+        if network.engine == "openvino" and not passed:
+            reasons = "; ".join(f"{other}: {check.refusal}" for other, check in checks.items())
+            raise BudgetError(f'{name}: engine = "openvino", and it does not pass: {reasons}')
+        if network.engine == "fastest":
+            passed = [usual, *passed]
+        with report.step(f"{name}: time {', '.join(map(str, passed))}"):
+            times = _times(subject, files, calibration, passed)
+        ratios = engines.speeds(times, passed[0])
+        chosen = engines.fastest(ratios, passed[0])
+        temporary.write_text(json.dumps({this_cpu(): chosen.engine}) + "\n", encoding="utf-8")
+        return {
+            "engine": chosen.engine,
+            "precision": chosen.precision,
+            "cpu": this_cpu(),
+            "cpu_name": cpu_name(),
+            "threads": network.instances.threads,
+            "tried": [
+                {"engine": one.engine, "precision": one.precision}
+                | (checks[one]._asdict() if one in checks else {})
+                | ({"ms": times[one], "ratio": float(f"{ratios[one]:.4g}")} if one in times else {})
+                for one in dict.fromkeys([*passed, *others])
+            ],
+        }
+
+    if artifact.make(file, made_from(network, files, calibration, test), write):
+        report.say(f"{name}: {served_as} runs on {_sentence(artifact.facts_of(file))}")
+
+
+def _sentence(facts: Mapping[str, Any]) -> str:
+    """What was chosen, and beside it what was tried."""
+    tried = [
+        f"{TITLES[one['engine']]} {one['precision'].upper()} "
+        + (f"{one['ratio']:.2f}x" if "ratio" in one else f"does not pass: {one['refusal']}")
+        for one in facts["tried"]
+    ]
+    return f"{TITLES[facts['engine']]} in {facts['precision'].upper()} on {facts['cpu']} ({', '.join(tried)})"
+
+
+class Check(NamedTuple):
+    """How near OpenVINO's answers are, and why it must not serve the file, empty where it may."""
+
+    accuracy: str
+    refusal: str
+
+
+def _checked(
+    subject: Subject, files: Files, calibration: Samples | None, test: Samples | None, precision: Precision
+) -> Check:
+    """OpenVINO's answers against those of FP32 in ONNX Runtime.
+
+    INT8 is judged as in ONNX Runtime; FP32 may differ from ONNX Runtime as an export may from PyTorch.
+    """
+    network, file, fp32 = subject.network, files.by_precision[precision], files.by_precision["fp32"]
+    try:
+        run, reference = openvino_run(file, network), judge.session_run(fp32, network)
+        if precision == "fp32":
+            tensors = parity_inputs(network, calibration, subject.tokenizer_file)
+            return _compared(run(tensors), reference(tensors))
+        assert test is not None
+        expected, answers = (
+            judge.outputs(one, network, test.items, subject.tokenizer_file) for one in (reference, run)
+        )
+    except UserError as err:
+        return Check("", str(err))
+    verdict = judge.compare(network, test, expected, answers)
+    return Check(verdict.summary, "; ".join(verdict.complaints))
+
+
+def _compared(answers: NDArray[np.float32], expected: NDArray[np.float32]) -> Check:
+    difference = float(np.abs(answers.astype(np.float64) - expected).max())
+    sentence = f"differs from ONNX Runtime by at most {difference:.1e} (allowed {MAX_ABS_DIFFERENCE:.0e})"
+    return Check(sentence, "" if difference <= MAX_ABS_DIFFERENCE else sentence)
+
+
+def _times(
+    subject: Subject, files: Files, calibration: Samples | None, candidates: list[Candidate]
+) -> dict[Candidate, dict[str, float]]:
+    network, threads = subject.network, subject.network.instances.threads
+    runs = {
+        one: (judge.session_run if one.engine == "onnxruntime" else openvino_run)(
+            files.by_precision[one.precision], network, threads=threads
+        )
+        for one in candidates
+    }
+    return engines.milliseconds(runs, _shapes(subject, calibration))
+
+
+def _shapes(subject: Subject, calibration: Samples | None) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
+    """Every padded length at every batch size, named and with inputs; the smallest first."""
+    network = subject.network
+    for length in warm_lengths(network):
+        items = calibration.items[:16] if calibration else ()
+        sample = warmup.sample_of_length(network, items, subject.tokenizer_file, length)
+        for batch in engines.batch_sizes(network):
+            tensors = {name: array if batch is None else np.stack([array] * batch) for name, array in sample.items()}
+            words = ([f"batch {batch}"] if batch else []) + ([f"length {length}"] if network.text else [])
+            yield ", ".join(words) or "one sample", tensors
