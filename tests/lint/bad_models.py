@@ -233,6 +233,10 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
         {"config.pbtxt": OPENVINO, "1/model.xml": "<net>", "1/model.bin": b""},
         {"config.pbtxt": OPENVINO, "1/model.xml": "<nett/>", "1/model.bin": b""},
     ],
+    "MR315": [
+        {**onnx(ONNX), "1/model.engines.json": text}
+        for text in ("", "{", '["openvino"]', '{"x86": "tensorrt"}', '{"x86": ["openvino"]}')
+    ],
     "MR401": [
         python(batching("preferred_batch_size: [ 16 ] max_queue_delay_microseconds: 100")),
         python(PLAIN + sequence("oldest { preferred_batch_size: [ 0 ] }")),

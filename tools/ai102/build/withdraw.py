@@ -9,7 +9,7 @@ from ai102.build import in_one_process
 from ai102.build.workspace import Workspace
 from ai102.contract import Contract
 from ai102.progress import Reporter
-from ai102_runtime.onnx.judged import record_of
+from ai102_runtime.engine.record import record_of
 
 
 def withdraw_int8(workspace: Workspace, name: str, report: Reporter) -> None:

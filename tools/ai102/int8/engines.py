@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ai102.contract import Network, Precision
 from ai102.errors import UserError
 from ai102.int8.judge import Run
+from ai102_runtime.engine.record import EngineName
 from ai102_runtime.engine.signature import ModelRefusedError
-from ai102_runtime.onnx.judged import EngineName
 
 TITLES: Mapping[EngineName, str] = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 ROUNDS = 5

@@ -76,6 +76,16 @@ KINDS: Mapping[str, Kind] = {
         put("1/model.onnx", b""),
         most=9,
     ),
+    "choice_of_engine": kind(
+        "onnx",
+        put("1/model.engines.json", "{}"),
+        put("1/model.engines.json", '{"x86-vnni": "openvino", "x86": "openvino", "arm": "onnxruntime"}'),
+        put("1/model.engines.json", '{"x86-vnni": "tensorrt"}'),
+        put("1/model.engines.json", '["openvino"]'),
+        put("1/model.engines.json", "{"),
+        put("1/model.engines.json", ""),
+        most=6,
+    ),
     "default_model_filename": kind(
         "onnx plain tensorrt_plan",
         *adds(

@@ -13,7 +13,7 @@ from ai102.build.contract_inputs import contract_inputs
 from ai102.build.subject import Subject
 from ai102.build.versions import Builds, incoming
 from ai102.contract import Precision
-from ai102_runtime.onnx.judged import record_of
+from ai102_runtime.engine.record import record_of
 
 
 def made_from(subject: Subject, facts: Mapping[str, object]) -> dict[str, str]:

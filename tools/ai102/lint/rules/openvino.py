@@ -1,4 +1,4 @@
-"""MR3xx: a model of the OpenVINO backend, its parameters and its files."""
+"""MR3xx: a model of the OpenVINO backend, its parameters and its files; a choice of engine beside an ONNX file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from ai102.lint.backends import served
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
 from ai102.lint.paths import is_file
+from ai102_runtime.engine.record import judged_engine, record_of
+from ai102_runtime.engine.signature import ModelRefusedError
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -29,6 +31,14 @@ CODES: tuple[Code, ...] = (
         "OpenVINO file that is not whole",
         "A model of OpenVINO is an .xml file, whose outermost element is net, and the weights in a .bin file of "
         "the same name beside it. The backend refuses one without the other.",
+    ),
+    Code(
+        "MR315",
+        "error",
+        "choice of engine that cannot be read",
+        "model.engines.json beside an ONNX file holds {kind of CPU: engine}: onnxruntime or openvino for x86-vnni, x86 "
+        "and arm. A build writes it. Our ONNX Runtime backend refuses another content at load; without the file, it "
+        "computes by ONNX Runtime.",
     ),
 )
 
@@ -50,6 +60,8 @@ ALLOWED = {
 
 def check(model: Model, repository: Repository) -> Iterator[Finding]:
     _, backend, file = served(model)
+    if repository.check_files and backend == "onnxruntime":
+        yield from _records(model, file)
     if backend != "openvino":
         return
     if model.config is not None:
@@ -59,6 +71,17 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
             path = model.file(version, file)
             if is_file(path):
                 yield from _files(model, path)
+
+
+def _records(model: Model, file: str) -> Iterator[Finding]:
+    for version in model.loaded_versions:
+        path = model.file(version, file)
+        try:
+            judged_engine(path, "")
+        except ModelRefusedError:
+            shown = record_of(path).relative_to(model.folder).as_posix()
+            advice = "build the model again, or take the file out for ONNX Runtime"
+            yield model.finding("MR315", "", f"{shown} is not a choice of engines", advice)
 
 
 def _parameters(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
