@@ -24,6 +24,13 @@ def facts(**changes: Any) -> dict[str, Any]:
         "serves_int8": True,
         "verdict": "top-1 FP32 99 %, INT8 98 %",
         "cards": [{"title": "size", "value": "1 MB", "note": "FP32 4 MB"}],
+        "engines": {
+            "caption": "OpenVINO INT8 serves it",
+            "columns": ["ONNX Runtime INT8", "OpenVINO INT8", "OpenVINO FP32"],
+            "rows": [{"shape": "batch 8", "ms": [2.0, 1.0, None]}],
+            "ratios": [1.0, 2.0, None],
+            "checks": [{"engine": "OpenVINO FP32", "accuracy": "differs by 1", "passed": False}],
+        },
         "sensitivity": {"caption": "Loss", "bars": [{"name": "up", "alone": 0.25, "spared": 0.1}]},
         "spreads": [spread],
         "layers": [{"name": "up", "operator": "MatMul", "on": {"ONNX Runtime": "INT8", "TensorRT": "float"}}],
@@ -60,6 +67,9 @@ class Links(HTMLParser):
     ("changes", "words"),
     [
         ({}, "INT8 is served"),
+        ({}, "<td>2.00x</td><td>-</td>"),
+        ({}, "OpenVINO FP32 does not pass: differs by 1"),
+        ({"engines": None}, "INT8 is served"),
         ({"serves_int8": False}, "FP32 is served"),
         ({"sensitivity": None}, "Not measured: run <code>ai102 quantize pets --search</code>"),
         ({"sensitivity": {"caption": "", "bars": [{"name": "up", "alone": 0.0, "spared": -0.1}]}}, "INT8 is served"),

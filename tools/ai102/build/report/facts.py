@@ -15,6 +15,7 @@ from ai102 import artifact
 from ai102.build.report.tensors import worst_spreads
 from ai102.contract import Network
 from ai102.host.cpu import cpu_name
+from ai102.int8.engines import Candidate
 from ai102.int8.ranges import Ranges
 from ai102.samples.read import batches_of_items
 from ai102.weights.graph import clean_graph, weighted_layers
@@ -33,6 +34,7 @@ class Files:
     int8: Path
     tensorrt: Path
     sensitivity: Path
+    engine: Path | None  # None: the contract leaves no choice
 
 
 def gather(
@@ -57,7 +59,9 @@ def gather(
         "ONNX Runtime": set(judged["float_layers"]),
         "TensorRT": set(tensorrt["float_layers"]),
     }
-    if judged["served_precision"] == "fp32":
+    chosen: Mapping[str, Any] = artifact.facts_of(files.engine) if files.engine else {}
+    served = chosen.get("precision", judged["served_precision"])
+    if served == "fp32":
         floats["ONNX Runtime"] = {layer.name for layer in layers}
     return {
         "network": name,
@@ -65,9 +69,10 @@ def gather(
         "source": network.source,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.platform()},
-        "serves_int8": judged["served_precision"] == "int8",
+        "serves_int8": served == "int8",
         "verdict": "; ".join(str(judged[key]) for key in ("summary", "reason") if judged[key]),
         "cards": _cards(files, judged),
+        "engines": _engines(chosen) if chosen else None,
         "sensitivity": _sensitivity(files.sensitivity),
         "spreads": [asdict(spread) | {"outlier_ratio": spread.outlier_ratio} for spread in spreads],
         "layers": [
@@ -126,6 +131,25 @@ def _cards(files: Files, judged: Mapping[str, Any]) -> list[dict[str, str]]:
             },
         ]
     return cards
+
+
+def _engines(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What was timed in which engine, the first being what the others are compared with."""
+    tried = [Candidate(one["engine"], one["precision"]) for one in chosen["tried"]]
+    shapes = list(dict.fromkeys(shape for one in chosen["tried"] for shape in one.get("ms", ())))
+    return {
+        "caption": f"{Candidate(chosen['engine'], chosen['precision'])} serves it on CPUs of the kind {chosen['cpu']}; "
+        f"milliseconds a batch on {chosen['cpu_name']}, {chosen['threads']} thread(s). "
+        "A CPU of another kind computes by ONNX Runtime.",
+        "columns": [str(one) for one in tried],
+        "rows": [{"shape": shape, "ms": [one.get("ms", {}).get(shape) for one in chosen["tried"]]} for shape in shapes],
+        "ratios": [one.get("ratio") for one in chosen["tried"]],
+        "checks": [
+            {"engine": str(name), "accuracy": one["refusal"] or one["accuracy"], "passed": not one["refusal"]}
+            for name, one in zip(tried, chosen["tried"], strict=True)
+            if "refusal" in one
+        ],
+    }
 
 
 def _recipe(table: Mapping[str, Any]) -> str:

@@ -33,11 +33,12 @@ def write(workspace: Workspace, name: str, report: Reporter) -> Path:
             order.int8(),
             order.tensorrt(),
             recipes.sensitivity(order.bench(), recipe, report),
+            order.chosen_engine("int8"),
         )
         folder = workspace.root / "calibration" / "reports"
         page = folder / f"{name}.html"
         made_from = {
-            **{step: artifact.sha256_of_manifest(file) for step, file in asdict(files).items()},
+            **{step: artifact.sha256_of_manifest(file) if file else "" for step, file in asdict(files).items()},
             "template": artifact.sha256_of_file(TEMPLATE),
             **inputs_of_code("ai102.build.report.facts", "ai102.build.report.page"),
         }
