@@ -43,7 +43,7 @@ class Row:
     accuracy: str = ""
     budget_met: bool | None = None  # None where there is no budget
     is_judged_anew: bool = True  # False where models.toml was changed since the INT8 model was judged
-    engines: tuple[str, ...] = ()  # targets that the served version holds an engine for
+    engines: tuple[str, ...] = ()  # what computes the served version: TensorRT, or the engine chosen for the CPU
     config_is_fresh: bool = True
     server: str = ""  # the server's word, such as READY; empty where none was asked
 
@@ -95,8 +95,14 @@ def _build_facts(builds: Builds, model: str, network: Network) -> Mapping[str, A
         "precision": facts.get("precision", ""),
         "accuracy": facts.get("summary", ""),
         "budget_met": _keeps_to(network.budget, facts) if network.budget and facts.get("precision") == "int8" else None,
-        "engines": tuple(dict.fromkeys(TARGETS[file.suffix] for file in engines)),
+        "engines": tuple(dict.fromkeys(_engine(file) for file in engines)),
     }
+
+
+def _engine(file: Path) -> str:
+    """What computes it: the target that it was built for, or what was chosen on the CPU of the build."""
+    chosen: Any = artifact.facts_of(file).get("engine", {})
+    return str(chosen.get("engine", TARGETS[file.suffix]))
 
 
 def _keeps_to(budget: Budget, facts: Mapping[str, Any]) -> bool:
