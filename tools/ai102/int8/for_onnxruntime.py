@@ -15,6 +15,7 @@ from ai102.artifact import replacing
 from ai102.contract import Recipe
 from ai102.int8.prepare import prepared_graph
 from ai102.int8.ranges import Ranges
+from ai102.int8.tables import shrink_tables
 from ai102_runtime.engine.cpu import Cpu, this_cpu
 
 
@@ -40,6 +41,7 @@ def int8_from_ranges(
     quantized = _with_qdq(given.model, given.tensors, nodes, cpu)
     _give_float_to_float(quantized, nodes)
     _keep_layer_norm_fast(quantized)
+    shrink_tables(quantized)
     with replacing(out_file) as temporary:
         onnx.save(quantized, temporary)
     return Int8Graph(cpu, tuple(layer.name for layer in given.layers), tuple(layer.name for layer in given.kept))
