@@ -36,7 +36,7 @@ from loadtest.int8_speed import machine
 TABLE_WIDTH = 150
 QUICK_WORKS = ("image", "text", "tensor")
 SERVED = ("numpy", "onnxruntime", "nvidia-pytriton", "tritonclient", "pillow", "tokenizers", "aiohttp", "grpcio")
-CONTESTANTS = {"triton": "Triton", "loop": "session loop", **{peer.distribution: peer.name for peer in PEERS}}
+CONTESTANTS = {"triton": "Triton", "loop": "session loop", **{peer.key: peer.name for peer in PEERS}}
 
 
 def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def main(
         tries_variants=not quick,
         with_triton="triton" in names,
         with_loop="loop" in names,
-        peers=tuple(peer for peer in PEERS if peer.distribution in names),
+        peers=tuple(peer for peer in PEERS if peer.key in names),
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))

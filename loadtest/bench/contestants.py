@@ -95,11 +95,12 @@ def is_same(actual: Any, expected: Any) -> bool:
     return bool(actual @ expected > MIN_COSINE * np.linalg.norm(actual) * np.linalg.norm(expected))
 
 
-def expected_of(work: Work) -> list[Any]:
-    """The session's answers to the first samples, computed with the peers' pipeline."""
+def expected_of(work: Work, engine: str) -> list[Any]:
+    """The engine's answers to the first samples, computed with the peers' pipeline."""
     from pipeline import Pipeline
 
-    values = [Pipeline(work.file).values([sample])[0] for sample in work.samples[:CHECKED]]
+    pipeline = Pipeline(work.file, engine)
+    values = [pipeline.values([sample])[0] for sample in work.samples[:CHECKED]]
     return [value["label"] if work.kind == "image" else value for value in values]
 
 

@@ -80,7 +80,9 @@ class TritonHost(Host):
 class _ScriptHost(Host):
     """One script of peers/ in its own process session, configured by environment variables."""
 
-    def __init__(self, python: Path, script: str, work: Work, core: int, variant: str, log: IO[bytes], **pipes: Any):
+    def __init__(
+        self, python: Path, script: str, work: Work, core: int, variant: str, engine: str, log: IO[bytes], **pipes: Any
+    ):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
         port = _free_port()
@@ -91,6 +93,7 @@ class _ScriptHost(Host):
             "BENCH_WORK": str(work.file),
             "BENCH_PORT": str(port),
             "BENCH_VARIANT": variant,
+            "BENCH_ENGINE": engine,
             "BENCH_FOLDER": str(self.folder),
             processes.MARK: self.mark,
             "OMP_NUM_THREADS": "1",
@@ -129,9 +132,11 @@ class PeerHost(_ScriptHost):
     """A server of another framework; its log is in build/bench/works/WORK."""
 
     def __init__(self, peer: Peer, variant: str, python: Path, work: Work, core: int) -> None:
-        self.log_file = work.file.parent / f"{peer.distribution}-{variant}.log"
+        self.log_file = work.file.parent / f"{peer.key}-{variant}.log"
         with self.log_file.open("wb") as log:
-            super().__init__(python, peer.script, work, core, variant, log, stdin=subprocess.DEVNULL, stdout=log)
+            super().__init__(
+                python, peer.script, work, core, variant, peer.engine(work), log, stdin=subprocess.DEVNULL, stdout=log
+            )
 
     def check_alive(self) -> None:
         if self.process.poll() is not None:
@@ -146,7 +151,7 @@ class LoopHost(_ScriptHost):
     def __init__(self, work: Work, core: int) -> None:
         with (work.file.parent / "session_loop.log").open("wb") as log:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            super().__init__(Path(sys.executable), "session_loop.py", work, core, "", log, **pipes)
+            super().__init__(Path(sys.executable), "session_loop.py", work, core, "", work.engine, log, **pipes)
         try:
             self._line()
         except BaseException:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ai102.progress import Reporter
+from loadtest.bench.goals import CHOSEN
 from loadtest.bench.load import Answer, HttpRequest
 from loadtest.bench.works import BENCH, Work
 
@@ -35,6 +36,18 @@ class Peer:
     variants: tuple[str, ...]
     distribution: str
     requests: Callable[[Work, str], list[HttpRequest]]
+    has_chosen_engine: bool = False  # else ONNX Runtime, as its users write it
+
+    @property
+    def key(self) -> str:
+        """What --only calls it."""
+        return f"{self.distribution}-chosen" if self.has_chosen_engine else self.distribution
+
+    def engine(self, work: Work) -> str:
+        """Raises CannotRunError where the row would repeat another one."""
+        if self.has_chosen_engine and work.engine == "onnxruntime":
+            raise CannotRunError("the chosen engine is ONNX Runtime")
+        return work.engine if self.has_chosen_engine else "onnxruntime"
 
 
 def raw_requests(work: Work, variant: str) -> list[HttpRequest]:
@@ -64,6 +77,7 @@ def _form(field: str, data: bytes) -> HttpRequest:
 
 PEERS = (
     Peer("FastAPI", "fastapi_peer.py", ("inline", "threadpool"), "fastapi", raw_requests),
+    Peer(CHOSEN, "fastapi_peer.py", ("inline", "threadpool"), "fastapi", raw_requests, has_chosen_engine=True),
     Peer("LitServe", "litserve_peer.py", ("batched", "plain"), "litserve", raw_requests),
     Peer("BentoML", "bentoml_peer.py", ("plain", "batched"), "bentoml", bentoml_requests),
     Peer("Ray Serve", "ray_peer.py", ("batched", "plain"), "ray", raw_requests),
@@ -95,7 +109,7 @@ def python_of_peers(report: Reporter) -> Path:
 
 
 def versions_of_peers(python: Path, peers: Sequence[Peer]) -> Mapping[str, str]:
-    names = [*(peer.distribution for peer in peers), "uvicorn", "onnxruntime"]
+    names = [*(peer.distribution for peer in peers), "uvicorn", "onnxruntime", "openvino"]
     code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
     installed: dict[str, str] = json.loads(_run([str(python), "-c", code]))
     return installed

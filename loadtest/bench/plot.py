@@ -14,6 +14,7 @@ COLOURS = {
     "Triton gRPC": "#2171b5",
     "Triton shared memory": "#08306b",
     "FastAPI": "#fd8d3c",
+    "FastAPI, chosen engine": "#fdd0a2",
     "LitServe": "#e6550d",
     "BentoML": "#c994c7",
     "Ray Serve": "#ce1256",

@@ -50,17 +50,17 @@ def run(work: Work, settings: Settings, python: Path | str, report: Reporter) ->
     rows: dict[str, ServerRow] = {}
     contestants: list[Contestant | LoopContestant] = []
     with ExitStack() as hosts:
-        expected = expected_of(work)
         if settings.with_loop:
             contestants += _loops(work, settings, hosts, rows)
         if settings.with_triton:
             report.say(f"{work.name}: Triton")
-            contestants += _triton(work, settings, hosts, expected, rows)
+            contestants += _triton(work, settings, hosts, expected_of(work, work.engine), rows)
         for peer in settings.peers:
             report.say(f"{work.name}: {peer.name}")
             try:
                 if isinstance(python, str):
                     raise CannotRunError(python)
+                expected = expected_of(work, peer.engine(work))
                 contestants.append(_best_variant(peer, work, settings, python, hosts, expected, rows))
             except CannotRunError as err:
                 rows[peer.name] = ServerRow(server=peer.name, not_measured=str(err))

@@ -23,6 +23,8 @@ from ai102.configs import configure
 from ai102.errors import UserError
 from ai102.progress import Reporter
 from ai102.samples.read import read_samples, tensors_of_items
+from ai102_runtime.engine.cpu import this_cpu
+from ai102_runtime.engine.record import judged_engine
 from loadtest.bench.goals import ENSEMBLES, LARGE_DECODE, LARGE_ENSEMBLE, STEPS
 from loadtest.bench.model import ONE_MS, write_one_ms
 
@@ -50,6 +52,11 @@ class Work:
     max_batch_size: int
     steps: tuple[str, ...] = field(default=())  # further models to measure
     class_count: int = 0  # for Triton's classification extension
+
+    @property
+    def engine(self) -> str:
+        """The engine that Triton's backend computes the model by on this CPU."""
+        return judged_engine(Path(json.loads(self.file.read_text(encoding="utf-8"))["model"]), this_cpu())
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ Session options and transforms (`ai102_runtime.transforms`) are those of Triton'
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,38 @@ def session_of(model: str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-class Pipeline:
-    """The work that `file`, written by loadtest.bench.works, describes."""
+class OpenVinoSession:
+    """OpenVINO with the interface of ONNX Runtime's session; a thread has an inference request of its own."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, model: str) -> None:
+        from ai102_runtime.openvino.library import ov
+
+        # As in Triton's models: FP32 where the file has floats, one thread.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+        self.compiled = ov.Core().compile_model(model, "CPU", settings)
+        self.of_thread = threading.local()
+
+    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[NDArray[Any]]:
+        request = getattr(self.of_thread, "request", None)
+        if request is None:
+            request = self.of_thread.request = self.compiled.create_infer_request()
+        request.infer(feeds, share_inputs=True, share_outputs=True)
+        return [request.get_tensor(output).data.copy() for output in outputs]
+
+
+class Pipeline:
+    """The work that `file`, written by loadtest.bench.works, describes.
+
+    `engine` is "onnxruntime" or "openvino"; left out, the environment says it.
+    """
+
+    def __init__(self, file: Path, engine: str = "") -> None:
         self.work: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         self.kind: str = self.work["kind"]
         self.media_type = "application/json" if self.kind == "image" else "application/octet-stream"
         self.max_batch_size: int = self.work["max_batch_size"]
-        self.session = session_of(self.work["model"])
+        engine = engine or os.environ.get("BENCH_ENGINE", "onnxruntime")
+        self.session = (OpenVinoSession if engine == "openvino" else session_of)(self.work["model"])
         if self.kind == "image":
             self.labels = [label.encode() for label in self.work["labels"]]
         if self.kind == "text":

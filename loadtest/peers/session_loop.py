@@ -1,6 +1,7 @@
 """The session in a loop, without a server: an upper limit. A line on stdin starts a round, a line on stdout reports it.
 
-For a tensor only `InferenceSession.run` is timed; for an image or a text pre- and postprocessing are timed too.
+The engine is the one that Triton computes by. For a tensor only the run of its session is timed; for an image or a text
+pre- and postprocessing are timed too.
 """
 
 from __future__ import annotations
