@@ -70,7 +70,9 @@ def rotate(stack: Stack, load: Driven) -> float:
     stack.kubectl("rollout", "restart", "deployment/triton")
     stack.roll_out("triton")
     # Callers seal with the new key once every replica opens it; one that ends answers until it has gone.
-    until(lambda: not stack.ending("triton"), "every replica without the new key has gone", SECRETS_WITHIN_S, load.check)
+    until(
+        lambda: not stack.ending("triton"), "every replica without the new key has gone", SECRETS_WITHIN_S, load.check
+    )
     stack.hand_out_keys()
     until(
         lambda: _show_the_new_certificate(stack),
