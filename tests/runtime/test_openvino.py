@@ -136,7 +136,7 @@ def test_shapes_that_do_not_go_together_are_refused_before_they_are_run(
     opened = engine.opened(file, config(), Instance())
     feeds = {name: np.ones(shape, np.float32) for name, shape in (("a", a), ("b", b)) if shape is not None}
     for _ in range(2):
-        with pytest.raises(engine.ShapesError, match=reason) as caught:
+        with pytest.raises(engine.InputsError, match=reason) as caught:
             opened.run(["sum"], feeds)
         assert opened.is_clients_fault(caught.value)
 
@@ -161,9 +161,29 @@ def test_shapes_inside_the_graph_are_checked_without_its_weights(tmp_path: Path,
     (tmp_path / "model.onnx").write_bytes(product.SerializeToString())
     opened = engine.opened(tmp_path / "model.onnx", config(), Instance())
     assert opened.run(["y"], {"x": np.ones((2, 100), np.float32)})[0].shape == (2, 50)
-    with pytest.raises(engine.ShapesError):
+    with pytest.raises(engine.InputsError):
         opened.run(["y"], {"x": np.ones((2, 99), np.float32)})
     assert [tensor.name for tensor in opened.signature.inputs] == ["x"]
+
+
+@pytest.mark.parametrize("width", [1, 50])  # the larger table is no part of the copy without weights
+def test_an_index_beyond_its_table_is_refused_as_onnx_runtime_does(tmp_path: Path, cache: Path, width: int) -> None:
+    table = np.arange(100 * width, dtype=np.float32).reshape(100, width)
+    lookup = model(
+        [node("Gather", ["table", "ids"], ["y"])],
+        [tensor("ids", "INT64", ["n"])],
+        [tensor("y", "FP32", ["n", width])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    (tmp_path / "model.onnx").write_bytes(lookup.SerializeToString())
+    for _ in range(2):  # compiled, and as it was compiled before
+        opened = engine.opened(tmp_path / "model.onnx", config(), Instance())
+        for ids in ([0, 99], [-100, -1], []):
+            assert np.array_equal(opened.run(["y"], {"ids": np.array(ids, np.int64)})[0], table[ids])
+        for ids in ([0, 100], [-101, 5]):
+            with pytest.raises(engine.InputsError, match=r"input 'ids' has -?10[01], out of data bounds") as caught:
+                opened.run(["y"], {"ids": np.array(ids, np.int64)})
+            assert opened.is_clients_fault(caught.value)
 
 
 def test_the_known_shapes_are_bounded(file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

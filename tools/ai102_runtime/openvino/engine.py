@@ -13,6 +13,7 @@ from ai102_runtime.openvino import compiled_cache
 from ai102_runtime.openvino.library import ov
 from ai102_runtime.openvino.model_file import (
     add_extension,
+    bounds_of_indices,
     plain_reason,
     read_model,
     signature_from_model,
@@ -26,8 +27,8 @@ BLOB, SHAPES = "model.blob", "shapes.xml"
 PROCESSOR = ("FULL_DEVICE_NAME", "DEVICE_ARCHITECTURE", "OPTIMIZATION_CAPABILITIES")
 
 
-class ShapesError(ValueError):
-    """Inputs whose shapes do not go together."""
+class InputsError(ValueError):
+    """Inputs that the model cannot take: shapes that do not go together, an index beyond its table."""
 
 
 class OpenVino:
@@ -42,11 +43,13 @@ class OpenVino:
         self.request = compiled.create_infer_request()
         self.signature: Signature = signature_from_model(shapes)
         self.shapes = shapes
+        self.bounds = bounds_of_indices(shapes)
         self.known_shapes: OrderedDict[tuple[Any, ...], None] = OrderedDict()
         self.outputs = {name: port for port in compiled.outputs for name in port.names}
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Array]:
         self._check_shapes(feeds)
+        self._check_indices(feeds)
         self.request.infer(feeds, share_inputs=True, share_outputs=True)
         # Copied, since the next run writes into the same memory.
         return [self.request.get_tensor(self.outputs[name]).data.copy() for name in names]
@@ -55,7 +58,7 @@ class OpenVino:
         return plain_reason(error)
 
     def is_clients_fault(self, error: Exception) -> bool:
-        return isinstance(error, ShapesError)
+        return isinstance(error, InputsError)
 
     def _check_shapes(self, feeds: Mapping[str, Array]) -> None:
         """The CPU plugin reads beyond a tensor whose shape does not go with another's, so each shape is tried once."""
@@ -64,14 +67,24 @@ class OpenVino:
             self.known_shapes.move_to_end(shapes)
             return
         if missing := {tensor.name for tensor in self.signature.inputs} - feeds.keys():
-            raise ShapesError(f"input {min(missing)!r} is missing")
+            raise InputsError(f"input {min(missing)!r} is missing")
         try:
             self.shapes.reshape({name: list(shape) for name, shape in shapes})
         except RuntimeError as err:
-            raise ShapesError(plain_reason(err)) from None
+            raise InputsError(plain_reason(err)) from None
         self.known_shapes[shapes] = None
         if len(self.known_shapes) > MOST_KNOWN_SHAPES:
             self.known_shapes.popitem(last=False)
+
+    def _check_indices(self, feeds: Mapping[str, Array]) -> None:
+        """The CPU plugin takes zeros for a row that a table does not have."""
+        for name, rows in self.bounds.items():
+            array = feeds[name]
+            for index in (array.min(), array.max()) if array.size else ():
+                if not -rows <= index < rows:
+                    raise InputsError(
+                        f"input {name!r} has {index}, out of data bounds, which are {-rows} and {rows - 1}"
+                    )
 
 
 def opened(path: Path, config: Config, instance: Instance) -> OpenVino:

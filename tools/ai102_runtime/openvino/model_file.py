@@ -118,6 +118,31 @@ def without_weights(model: Any) -> Any:
     return light
 
 
+def bounds_of_indices(model: Any) -> dict[str, int]:
+    """By input: the rows of the smallest table that its values are looked up in as they are."""
+    bounds: dict[str, int] = {}
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Gather" or (source := _given(node.input_value(1))) is None:
+            continue
+        axis, shape = node.input_value(2).get_node(), node.input_value(0).get_partial_shape()
+        if axis.get_type_name() != "Constant" or shape.rank.is_dynamic:
+            continue
+        rows = shape[int(axis.get_data().item())]
+        if rows.is_static:
+            name = source.output(0).any_name
+            bounds[name] = min(rows.get_length(), bounds.get(name, rows.get_length()))
+    return bounds
+
+
+def _given(value: Any) -> Any:
+    """The input of the model that a value is, but for its shape and type; None when it is computed."""
+    node = value.get_node()
+    while node.get_type_name() in ("Convert", "Reshape", "Squeeze", "Unsqueeze"):
+        node = node.input_value(0).get_node()
+    is_input = node.get_type_name() == "Parameter" and not node.friendly_name.startswith(WEIGHT)
+    return node if is_input else None
+
+
 def plain_reason(err: Exception) -> str:
     """The core of one of OpenVINO's messages: one line without checks, source places and folders."""
     lines = [line.strip() for line in str(err).splitlines()]
