@@ -18,6 +18,7 @@ from ai102.images.docker import Docker
 from ai102.images.layout import Image
 from ai102.images.registry import DOCKER_CERTIFICATES, opened_registry
 from tests.containers.conftest import LOGS, ROOT, note, wait_until
+from tests.parts_of import program_or_skip
 from tests.ports import free_port
 
 USER, PASSWORD = "ann", "right-password"
@@ -45,9 +46,9 @@ class PrivateRegistry:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRegistry]:
-    for program, package in (("docker-registry", "docker-registry"), ("htpasswd", "apache2-utils")):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing: apt-get install {package}")
+    program = program_or_skip("docker-registry")
+    if shutil.which("htpasswd") is None:
+        pytest.skip("htpasswd is missing: apt-get install apache2-utils")
     folder = tmp_path_factory.mktemp("registry")
     address = f"127.0.0.1:{free_port()}"
     certs.make(folder / "certs")
@@ -59,7 +60,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRegist
     shutil.copy2(folder / "certs" / "ca.pem", trusted / "ca.crt")
     LOGS.mkdir(parents=True, exist_ok=True)
     with (LOGS / "registry.log").open("wb") as log:
-        process = subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log)
+        process = subprocess.Popen([program, "serve", folder / "config.yml"], stdout=log, stderr=log)
     try:
         host, _, port = address.partition(":")
         wait_until(lambda: _listens(host, int(port)), "the registry listens", 20)
