@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from ai102.errors import UserError
@@ -49,19 +50,20 @@ def run(work: Work, settings: Settings, python: Path | str, report: Reporter) ->
     """`python` is the peers' interpreter, or the reason why there is none."""
     rows: dict[str, ServerRow] = {}
     contestants: list[Contestant | LoopContestant] = []
+    expected = cache(partial(expected_of, work))
     with ExitStack() as hosts:
         if settings.with_loop:
             contestants += _loops(work, settings, hosts, rows)
         if settings.with_triton:
             report.say(f"{work.name}: Triton")
-            contestants += _triton(work, settings, hosts, expected_of(work, work.engine), rows)
+            contestants += _triton(work, settings, hosts, expected(work.engine), rows)
         for peer in settings.peers:
             report.say(f"{work.name}: {peer.name}")
             try:
                 if isinstance(python, str):
                     raise CannotRunError(python)
-                expected = expected_of(work, peer.engine(work))
-                contestants.append(_best_variant(peer, work, settings, python, hosts, expected, rows))
+                answers = expected(peer.engine(work))
+                contestants.append(_best_variant(peer, work, settings, python, hosts, answers, rows))
             except CannotRunError as err:
                 rows[peer.name] = ServerRow(server=peer.name, not_measured=str(err))
         rounds_of = _rounds(work.name, contestants, settings, report)

@@ -7,6 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+# For a model whose requests Triton is to join.
+JOINED = "max_batch_size: 8 dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 400000 }\n"
+
 
 def parameters(values: Mapping[str, str]) -> str:
     return "".join(f'parameters {{ key: "{k}" value {{ string_value: "{v}" }} }}\n' for k, v in values.items())

@@ -1,7 +1,7 @@
 """Small ONNX models, written in a line each, that the tests give to a real server."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -83,3 +83,12 @@ def external(value: float) -> dict[str, bytes]:
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="weights.bin")
     return {"model.onnx": onnx_model.SerializeToString(), "weights.bin": struct.pack("<f", value)}
+
+
+def every_type(types: Mapping[str, str]) -> onnx.ModelProto:
+    """Each input comes back as it is. `types`: Triton's type, and what its tensors are called."""
+    return model(
+        [node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in types.values()],
+        [tensor(f"in_{name}", triton, ["n", 2]) for triton, name in types.items()],
+        [tensor(f"out_{name}", triton, ["n", 2]) for triton, name in types.items()],
+    )

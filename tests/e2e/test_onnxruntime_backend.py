@@ -15,14 +15,13 @@ from tritonclient.utils import InferenceServerException
 
 from tests.servers import Server
 
-from .callers import Caller, parameters, together
+from .callers import JOINED, Caller, parameters, together
 from .conftest import Files, StartServer
-from .onnx_files import ONNX_FROM_TRITON, addition, constant, external, identity, model, node, plus, tensor
+from .onnx_files import ONNX_FROM_TRITON, addition, constant, every_type, external, identity, model, node, plus, tensor
 
 pytestmark = pytest.mark.e2e
 
 ONE_INSTANCE = 'platform: "onnxruntime_onnx"\ninstance_group { kind: KIND_CPU count: 1 }\n'
-JOINED = "max_batch_size: 8 dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 400000 }\n"
 TYPES = {name: name.lower() for name in ONNX_FROM_TRITON if name != "BF16"}
 SCALAR = 'input { name: "x" data_type: TYPE_FP32 dims: 1 } output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
 EVERY_PARAMETER = {
@@ -35,14 +34,6 @@ EVERY_PARAMETER = {
     "session.use_device_allocator_for_initializers": "1",
     "unknown_to_us": "ignored",
 }
-
-
-def every_type() -> onnx.ModelProto:
-    return model(
-        [node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in TYPES.values()],
-        [tensor(f"in_{name}", triton, ["n", 2]) for triton, name in TYPES.items()],
-        [tensor(f"out_{name}", triton, ["n", 2]) for triton, name in TYPES.items()],
-    )
 
 
 def lookup() -> onnx.ModelProto:
@@ -67,7 +58,7 @@ def with_default() -> onnx.ModelProto:
 
 
 MODELS: dict[str, Files] = {
-    "types": {"1/model.onnx": every_type(), "config.pbtxt": ONE_INSTANCE},
+    "types": {"1/model.onnx": every_type(TYPES), "config.pbtxt": ONE_INSTANCE},
     "no_config": {"1/model.onnx": identity()},
     "bf16": {"1/model.onnx": identity("BF16"), "config.pbtxt": ONE_INSTANCE + JOINED},
     "addition": {"1/model.onnx": addition(), "config.pbtxt": ONE_INSTANCE + JOINED},

@@ -18,9 +18,9 @@ from ai102.serve.server import Server
 from ai102_runtime.openvino.library import ov
 from ai102_runtime.transforms.images import pixels_from_image
 
-from .callers import Caller, parameters, together
+from .callers import JOINED, Caller, parameters, together
 from .conftest import Files, StartServer
-from .onnx_files import ONNX_FROM_TRITON, addition, external, identity, model, node, plus, tensor
+from .onnx_files import ONNX_FROM_TRITON, addition, every_type, external, identity, plus
 
 pytestmark = pytest.mark.e2e
 
@@ -28,7 +28,6 @@ ROOT = Path(__file__).parent.parent.parent
 CONTRACT = contract.load(ROOT / "models.toml")
 ONE_INSTANCE = "instance_group { kind: KIND_CPU count: 1 }\n"
 ONNX = 'backend: "openvino" default_model_filename: "model.onnx"\n' + ONE_INSTANCE
-JOINED = "max_batch_size: 8 dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 400000 }\n"
 TYPES = {name: name.lower() for name in ONNX_FROM_TRITON if name not in ("BF16", "FP64", "BYTES")}
 ENGINES = {
     "onnxruntime": 'platform: "onnxruntime_onnx"\n' + ONE_INSTANCE + parameters({"intra_op_thread_count": "1"}),
@@ -48,14 +47,6 @@ EVERY_PARAMETER = {
 }
 
 
-def every_type() -> onnx.ModelProto:
-    return model(
-        [node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in TYPES.values()],
-        [tensor(f"in_{name}", triton, ["n", 2]) for triton, name in TYPES.items()],
-        [tensor(f"out_{name}", triton, ["n", 2]) for triton, name in TYPES.items()],
-    )
-
-
 def as_ir(onnx_model: onnx.ModelProto, folder: Path, layout: str = "") -> dict[str, bytes]:
     """OpenVINO's own files of the model."""
     converted = ov.Core().read_model(onnx_model.SerializeToString())
@@ -67,7 +58,7 @@ def as_ir(onnx_model: onnx.ModelProto, folder: Path, layout: str = "") -> dict[s
 
 def good(folder: Path) -> dict[str, Files]:
     return {
-        "types": {"1/model.onnx": every_type(), "config.pbtxt": ONNX},
+        "types": {"1/model.onnx": every_type(TYPES), "config.pbtxt": ONNX},
         "no_config": as_ir(plus(4), folder),
         "layout": as_ir(plus(5), folder, "N?"),
         "addition": {"1/model.onnx": addition(), "config.pbtxt": ONNX + JOINED},

@@ -6,12 +6,12 @@ every machine, and NVIDIA's own backend too.
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ai102_runtime.engine.signature import ModelRefusedError
 
 EngineName = Literal["onnxruntime", "openvino"]
-ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 def record_of(model_file: Path) -> Path:

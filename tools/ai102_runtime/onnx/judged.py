@@ -9,6 +9,7 @@ from ai102_runtime.engine.engine import Config, Engine, Instance
 from ai102_runtime.engine.record import judged_engine
 from ai102_runtime.engine.signature import ModelRefusedError
 from ai102_runtime.onnx import engine as onnxruntime
+from ai102_runtime.openvino.settings import instances_of
 
 
 def opened(path: Path, config: Config, instance: Instance, warn: Callable[[str], None]) -> Engine:
@@ -32,6 +33,5 @@ def openvino_config(config: Config) -> Mapping[str, Any]:
     parameters = dict(config.get("parameters", {}))
     threads = parameters.get("intra_op_thread_count", {}).get("string_value", "").strip()
     if threads.isdecimal() and int(threads) > 0:
-        instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", []))
-        parameters["INFERENCE_NUM_THREADS"] = {"string_value": str(int(threads) * max(instances, 1))}
+        parameters["INFERENCE_NUM_THREADS"] = {"string_value": str(int(threads) * instances_of(config))}
     return {**config, "parameters": parameters}

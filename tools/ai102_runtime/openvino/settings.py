@@ -49,8 +49,12 @@ def settings_from_config(config: Mapping[str, Any]) -> Settings:
 
 def threads_of_instance(config: Mapping[str, Any], threads: int) -> int:
     """Its share: the instances of a model share INFERENCE_NUM_THREADS, as in Triton's own backend."""
-    instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", []))
-    return max((threads or len(os.sched_getaffinity(0))) // max(instances, 1), 1)
+    return max((threads or len(os.sched_getaffinity(0))) // instances_of(config), 1)
+
+
+def instances_of(config: Mapping[str, Any]) -> int:
+    """How many a model has, at least one."""
+    return max(sum(int(group.get("count", 1)) for group in config.get("instance_group", [])), 1)
 
 
 def _check_choices(parameters: Mapping[str, str]) -> None:

@@ -95,7 +95,7 @@ def choose(
 def _sentence(facts: Mapping[str, Any]) -> str:
     """What was chosen, and beside it what was tried."""
     tried = [
-        f"{TITLES[one['engine']]} {one['precision'].upper()} "
+        f"{Candidate(one['engine'], one['precision'])} "
         + (f"{one['ratio']:.2f}x" if "ratio" in one else f"does not pass: {one['refusal']}")
         for one in facts["tried"]
     ]
