@@ -24,7 +24,7 @@ from ai102.errors import UserError
 from ai102.progress import Reporter
 from ai102.samples.read import read_samples, tensors_of_items
 from ai102_runtime.engine.cpu import this_cpu
-from ai102_runtime.engine.record import judged_engine
+from ai102_runtime.engine.record import judged_choice
 from loadtest.bench.goals import ENSEMBLES, LARGE_DECODE, LARGE_ENSEMBLE, STEPS
 from loadtest.bench.model import ONE_MS, write_one_ms
 
@@ -56,7 +56,7 @@ class Work:
     @property
     def engine(self) -> str:
         """The engine that Triton's backend computes the model by on this CPU."""
-        return judged_engine(Path(json.loads(self.file.read_text(encoding="utf-8"))["model"]), this_cpu())
+        return judged_choice(Path(json.loads(self.file.read_text(encoding="utf-8"))["model"]), this_cpu()).engine
 
     @property
     def models(self) -> tuple[str, ...]:

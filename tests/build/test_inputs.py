@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from ai102.build.contract_inputs import SERVING, contract_inputs
+from ai102.build.served_files import ServedFiles
 from ai102.build.steps import calibrate, choose_engine, export, install, quantize, quantize_for_tensorrt
 from ai102.build.subject import Subject
 from ai102.contract import Network
@@ -152,8 +153,10 @@ def inputs_of_steps(network: Network, files: tuple[Path, Path]) -> dict[str, dic
         CALIBRATE: calibrate.made_from(network, files[0], samples, chosen.recipe),
         QUANTIZE: quantize.made_from(network, *files, samples, samples, chosen),
         TENSORRT: quantize_for_tensorrt.made_from(network, *files, samples, chosen.recipe),
-        ENGINE: choose_engine.made_from(network, choose_engine.Files({"fp32": files[0]}, "fp32"), samples, samples),
-        INSTALL: install.made_from(Subject("net", network, source, None, Path()), {}),  # type: ignore[arg-type]
+        ENGINE: choose_engine.made_from(
+            network, choose_engine.Files({"fp32": files[0]}, "fp32"), samples, samples, None
+        ),
+        INSTALL: install.made_from(Subject("net", network, source, None, Path()), {}, ServedFiles({})),  # type: ignore[arg-type]
     }
 
 

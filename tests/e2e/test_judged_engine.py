@@ -26,7 +26,11 @@ ROOT = Path(__file__).parent.parent.parent
 REPOSITORY = ROOT / "model_repository"
 CONTRACT = contract.load(ROOT / "models.toml")
 NETWORK, INSIDE = "minilm_int8", "embed_text/1/minilm_int8"
-RECORDS = {"onnxruntime": {}, "openvino": {this_cpu(): "openvino"}, "elsewhere": {"another kind": "openvino"}}
+RECORDS = {
+    "onnxruntime": {},
+    "openvino": {this_cpu(): {"engine": "openvino", "file": "model.onnx"}},
+    "elsewhere": {"another kind": {"engine": "openvino", "file": "model.onnx"}},
+}
 
 
 def of_reference(model: str, record: Any) -> dict[str, Any]:
@@ -101,3 +105,44 @@ def test_a_record_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     server = Server(repository, http_port=0, grpc_port=0, metrics_port=0)
     with pytest.raises(UserError, match=r"model 'bad' was not loaded: 1/model\.engines\.json is not a record"), server:
         pass
+
+
+@pytest.fixture(scope="module")
+def on_x86(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, list[str]]]:
+    """The committed models as a CPU without VNNI serves them, and `unjudged` with a record that lacks that kind."""
+    log: list[str] = []
+    unjudged = {"arm": RECORDS["openvino"][this_cpu()]}
+    unjudged |= {"otherwise": {"engine": "onnxruntime", "file": "../../minilm_fp32/1/model.onnx"}}
+    models: dict[str, Files] = {"unjudged": of_reference(NETWORK, unjudged)}
+    for model, folder in (("minilm_fp32", "1"), (NETWORK, "1"), ("embed_text", "1/minilm_int8")):
+        record = json.loads((REPOSITORY / model / folder / "model.engines.json").read_text(encoding="utf-8"))
+        models[model] = of_reference(model, record)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("AI102_CPU_KIND", "x86")
+        repository = write_repository(tmp_path_factory.mktemp("x86"), models)
+        server = Server(repository, http_port=0, grpc_port=0, metrics_port=0, log=log.append)
+        with server, Client(f"grpc://{server.grpc_url}") as client:
+            yield client, log
+
+
+def test_a_cpu_without_vnni_computes_the_file_that_was_judged_for_it(
+    client: Client, on_x86: tuple[Client, list[str]]
+) -> None:
+    x86, log = on_x86
+    texts = {"text": bytes_array([text.encode() for text in TEXTS])}
+    answers = x86.infer("embed_text", texts)["sentence_embedding"]
+    mean, least = cosine_stats(embeddings(client, "openvino"), answers)
+    assert mean >= 0.99
+    assert least >= 0.97
+    if this_cpu() == "x86-vnni":
+        assert not np.array_equal(answers, embeddings(client, "onnxruntime")), "the file for VNNI was computed"
+        assert any("embed_text: computed by ONNX Runtime" in line and "model.x86.onnx" in line for line in log)
+
+
+def test_a_cpu_that_nobody_judged_computes_fp32(on_x86: tuple[Client, list[str]]) -> None:
+    x86, log = on_x86
+    given = tokens(x86)
+    answers = [x86.infer(model, given)["sentence_embedding"] for model in ("unjudged", "minilm_fp32")]
+    np.testing.assert_array_equal(*answers)
+    assert any("nobody judged 1/model.onnx on this kind of CPU, x86" in line for line in log)

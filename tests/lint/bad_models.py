@@ -235,7 +235,16 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
     ],
     "MR315": [
         {**onnx(ONNX), "1/model.engines.json": text}
-        for text in ("", "{", '["openvino"]', '{"x86": "tensorrt"}', '{"x86": ["openvino"]}')
+        for text in (
+            "",
+            "{",
+            '["openvino"]',
+            '{"x86": "openvino"}',
+            '{"x86": {"engine": "tensorrt", "file": "model.onnx"}}',
+            '{"x86": {"engine": "openvino", "file": "/model.onnx"}}',
+            '{"x86": {"engine": "openvino", "file": "model.x86.onnx"}}',
+            '{"otherwise": {"engine": "onnxruntime", "file": "../../absent/1/model.onnx"}}',
+        )
     ],
     "MR401": [
         python(batching("preferred_batch_size: [ 16 ] max_queue_delay_microseconds: 100")),

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from ai102 import artifact
+from ai102.build.served_files import others_in
 from ai102.build.workspace import Workspace
 from ai102.contract import network_step
 
-FILES = ("model.onnx", "model.engines.json", "tokenizer.json")
+RECORD = "model.engines.json"
+FILES = ("model.onnx", RECORD, "tokenizer.json")
 
 
 def ensembles_of(workspace: Workspace, network: str) -> list[str]:
@@ -47,16 +49,21 @@ def place_of(workspace: Workspace, ensemble: str, model: str) -> Path:
 
 
 def _copy(build: Path, place: Path) -> bool:
-    changed = False
-    for file in (build / name for name in FILES):
-        if file.is_file():
-            made_from = {"build": artifact.sha256_of_file(file)}
-            changed |= artifact.make(place / file.name, made_from, partial(_write, file))
-        else:
-            changed |= artifact.remove(place / file.name)
-    return changed
+    files = [build / name for name in FILES if (build / name).is_file()] + others_in(build)
+    kept = {file.name for file in files}
+    stale = [file for file in (*(place / name for name in FILES), *others_in(place)) if file.name not in kept]
+    changed = [artifact.remove(file) for file in stale]
+    for file in files:
+        made_from = {"build": artifact.sha256_of_file(file)}
+        changed.append(artifact.make(place / file.name, made_from, partial(_write, file)))
+    return any(changed)
 
 
 def _write(file: Path, temporary: Path) -> dict[str, object]:
-    shutil.copyfile(file, temporary)
+    if file.name == RECORD:
+        # Paths to other models of the repository start a folder deeper here.
+        text = file.read_text(encoding="utf-8").replace('"../', '"../../')
+        temporary.write_text(text, encoding="utf-8")
+    else:
+        shutil.copyfile(file, temporary)
     return {"version": file.parent.name}

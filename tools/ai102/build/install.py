@@ -15,13 +15,13 @@ from ai102_runtime.data_types import BY_NAME
 def install(
     onnx_file: Path,
     network: Network,
-    version_folder: Path,
+    place: Path,
     made_from: Mapping[str, str],
     facts: Mapping[str, object],
 ) -> bool:
-    """Put `onnx_file` into `version_folder` as model.onnx, with a manifest beside it; returns whether it changed.
+    """Put `onnx_file` at `place`, with a manifest beside it; returns whether it changed.
 
-    The manifest (model.onnx.made.json) holds the file's sha256, ONNX Runtime's version, `facts`, and `made_from`:
+    The manifest (NAME.made.json) holds the file's sha256, ONNX Runtime's version, `facts`, and `made_from`:
     what they and the tensors of the contract follow from. Raises UserError when ONNX Runtime cannot load the file or
     its tensors are not those of the contract.
     """
@@ -37,7 +37,7 @@ def install(
         "target": "onnxruntime",
         "onnxruntime": str(onnxruntime.__version__),
     }
-    return artifact.make(version_folder / "model.onnx", {**own, **made_from}, write)
+    return artifact.make(place, {**own, **made_from}, write)
 
 
 def _check(onnx_file: Path, network: Network) -> None:

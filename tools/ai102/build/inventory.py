@@ -10,6 +10,7 @@ from typing import Any
 from ai102 import artifact
 from ai102.build import plans
 from ai102.build.judged import is_judged_by
+from ai102.build.served_files import others_in
 from ai102.build.versions import Builds
 from ai102.build.workspace import Workspace
 from ai102.client import Client
@@ -85,7 +86,8 @@ def _build_facts(builds: Builds, model: str, network: Network) -> Mapping[str, A
     if not installed:
         return row
     newest = builds.newest(model)
-    engines = [file for file in sorted(newest.iterdir()) if file.suffix in TARGETS]
+    others = others_in(newest)
+    engines = [file for file in sorted(newest.iterdir()) if file.suffix in TARGETS and file not in others]
     if not engines:
         return row
     facts = artifact.facts_of(engines[0])

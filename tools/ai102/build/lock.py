@@ -14,8 +14,9 @@ from ai102.build.workspace import Workspace, root_of
 
 # Where a build writes, and so where a killed one leaves temporary folders; sets of samples may be large and are not.
 PLACES = (
-    ".", "build/*", "build/*/*", "build/*/withdrawn/*", "calibration/ranges", "calibration/recipes",
-    "calibration/reports", "model_repository", "model_repository/*", "model_repository/*/*", "model_repository/*/*/*",
+    ".", "build/*", "build/*/*", "build/*/withdrawn/*", "calibration/engines", "calibration/ranges",
+    "calibration/recipes", "calibration/reports", "model_repository", "model_repository/*", "model_repository/*/*",
+    "model_repository/*/*/*",
 )  # fmt: skip
 # Folders whose lock this thread holds: a build is made of builds of single steps.
 _held = threading.local()

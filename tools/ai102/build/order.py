@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ai102 import artifact
 from ai102.build import in_one_process
 from ai102.build.contract_inputs import contract_inputs
+from ai102.build.served_files import OWN, ServedFiles, file_for
 from ai102.build.subject import Subject
 from ai102.build.withdraw import withdraw_int8
 from ai102.build.workspace import Workspace
 from ai102.configs import configure
 from ai102.contract import Precision, Recipe
 from ai102.errors import BudgetError, UserError
+from ai102.int8 import kept_choices
 from ai102.progress import Reporter
 from ai102.samples.read import Samples, calibration_and_test
+from ai102_runtime.engine.cpu import COMPUTES, Cpu, this_cpu
+from ai102_runtime.engine.record import OTHERWISE, Choice, EngineName
 
 if TYPE_CHECKING:
     from ai102.build.steps.quantize import OverBudgetError
+    from ai102.int8.kept_choices import KeptChoice
     from ai102.int8.recipes import ChosenRecipe
     from ai102.int8.trial import Bench
 
@@ -35,6 +40,7 @@ class Order:
     workspace: Workspace
     name: str
     report: Reporter
+    measures: bool = False  # the engines anew, whatever choice is kept
 
     @cached_property
     def subject(self) -> Subject:
@@ -94,9 +100,9 @@ class Order:
         return file
 
     def chosen_engine(self, precision: Precision) -> Path | None:
-        """The record of the engine that serves the network's model of that precision; None for ONNX Runtime always.
+        """What serves the network's model of that precision on this kind of CPU; None for ONNX Runtime always.
 
-        Raises BudgetError where the contract asks for an engine that does not pass.
+        The manifest of the file says more. Raises BudgetError where the contract asks for an engine that does not pass.
         """
         from ai102.build.steps import choose_engine
 
@@ -108,16 +114,55 @@ class Order:
         if precision == "int8":
             files["int8"] = self.int8()
             usual = "fp32" if artifact.facts_of(files["int8"])["served_precision"] == "fp32" else "int8"
-        record = self.workspace.build(self.name) / f"{precision}.engines.json"
+        file = self.workspace.build(self.name) / f"{precision}.engine.json"
         calibration, test = self.splits if network.calibration_set else (None, None)
         given = choose_engine.Files(files, usual)
-        choose_engine.choose(self.subject, given, calibration, test, f"{self.name}_{precision}", record)
-        return record
+        kept = None if self.measures else self._kept(this_cpu(), precision)
+        choose_engine.choose(self.subject, given, calibration, test, f"{self.name}_{precision}", kept, file)
+        return file
+
+    def keep_choices(self) -> None:
+        """Write what was measured into the file that is committed."""
+        from ai102.build.steps.choose_engine import kept_from
+
+        file = self.workspace.engines_file(self.name)
+        chosen = {precision: self.chosen_engine(precision) for precision in self.subject.network.precisions}
+        measured = {
+            precision: kept_from(artifact.facts_of(record), self.fp32) for precision, record in chosen.items() if record
+        }
+        kept_choices.keep(file, this_cpu(), measured)
+        self.report.say(f"{self.name}: wrote calibration/engines/{file.name} for {this_cpu()}")
+
+    def for_other_cpus(self) -> dict[Cpu, tuple[EngineName, Path]]:
+        """The engine and the file of each other kind of CPU whose INT8 file can be judged here.
+
+        Such a kind has a choice that was measured on it, or a recipe of its own, which ONNX Runtime computes then.
+        """
+        from ai102.build.steps import quantize_for_cpu
+
+        network, files = self.subject.network, dict[Cpu, tuple[EngineName, Path]]()
+        for cpu in COMPUTES[this_cpu()]:
+            kept = self._kept(cpu, "int8")
+            is_known = kept is not None or self.workspace.has_own_recipe(self.name, cpu)
+            engine: EngineName = kept.engine if kept and network.engine in ("fastest", kept.engine) else "onnxruntime"
+            if cpu == this_cpu() or not is_known:
+                continue
+            if kept and kept.precision == "fp32":
+                files[cpu] = engine, self.fp32
+                continue
+            chosen = self.recipe(cpu)
+            ranges, file = self.ranges(chosen.recipe), self.workspace.build(self.name) / f"int8.{cpu}.onnx"
+            if quantize_for_cpu.quantize(self.subject, self.fp32, ranges, self.splits[1], chosen, cpu, engine, file):
+                files[cpu] = engine, file
+        return files
+
+    def _kept(self, cpu: Cpu, precision: Precision) -> KeptChoice | None:
+        file = self.workspace.engines_file(self.name)
+        return kept_choices.kept_for(file, cpu, precision, artifact.sha256_of_file(self.fp32))
 
     def recipe(self, kind: str | None = None) -> ChosenRecipe:
         """How the network is quantized for a kind of CPU, by default this one, or for "tensorrt"."""
         from ai102.int8 import recipes
-        from ai102_runtime.engine.cpu import this_cpu
 
         file = self.workspace.recipe_file(self.name, kind or this_cpu())
         return recipes.recipe_of(self.workspace.network(self.name), file)
@@ -148,17 +193,17 @@ class Order:
         network, builds = self.subject.network, self.workspace.builds(self.name)
         number = builds.next_number()
         for precision in network.precisions:
-            file = self._file_of(precision)
-            facts = artifact.facts_of(file)
+            facts = artifact.facts_of(self._file_of(precision))
             record = self.chosen_engine(precision)
-            served = facts.get("served_precision", precision)
+            engine: EngineName = "onnxruntime"
+            served_precision = facts.get("served_precision", precision)
             if record:
-                engine = artifact.facts_of(record)
-                served, facts = engine["precision"], {**facts, "engine": engine}
-            if served != precision:
-                file = self.fp32
-            facts = {**facts, "precision": served}
-            if install.install(self.subject, builds, number, precision, file, record, facts):
+                chosen: Any = artifact.facts_of(record)
+                served_precision, engine = chosen["precision"], chosen["engine"]
+                facts = {**facts, "engine": chosen}
+            facts = {**facts, "precision": served_precision}
+            served = self._served_files(precision, served_precision, engine)
+            if install.install(self.subject, builds, number, precision, served, facts):
                 install.install_warmup(self.subject, builds, precision, self._warm_items())
         if tokenizer := self.subject.tokenizer_file:
             install.install_tokenizer(self.subject, builds, number, tokenizer, self._tokenizer_code())
@@ -168,6 +213,21 @@ class Order:
             self.report.say(
                 f"{self.name}: removed {self.subject.shown(folder)}, versions.keep is {network.versions.keep}"
             )
+
+    def _served_files(self, precision: Precision, served: object, engine: EngineName) -> ServedFiles:
+        """INT8 is served on kinds of CPU that it was judged for; the others compute the FP32 model's file."""
+        files = {OWN: self.fp32 if served == "fp32" else self._file_of(precision)}
+        own = Choice(engine, OWN)
+        if precision == "fp32":
+            return ServedFiles(files, {this_cpu(): own} if self.subject.network.engine != "onnxruntime" else {})
+        # A kind that computes this one's file to the same values.
+        choices: dict[str, Choice] = {cpu: own for cpu, computed in COMPUTES.items() if this_cpu() in computed}
+        for cpu, (other_engine, file) in self.for_other_cpus().items():
+            files[file_for(cpu)] = file
+            choices[cpu] = Choice(other_engine, file_for(cpu))
+        fp32 = self.workspace.builds(self.name).newest(f"{self.name}_fp32")
+        elsewhere = OWN if served == "fp32" else f"../../{fp32.parent.name}/{fp32.name}/{OWN}"
+        return ServedFiles(files, choices | {OTHERWISE: Choice("onnxruntime", elsewhere)})
 
     @property
     def _calibration(self) -> Samples | None:

@@ -72,7 +72,12 @@ def quantize(workspace: Workspace, name: str, report: Reporter) -> Path:
         return Order(workspace, name, report).int8()
 
 
-def engine(workspace: Workspace, name: str, report: Reporter) -> None:
-    """Everything the network's models in model_repository need to start; a new build is a new version."""
+def engine(workspace: Workspace, name: str, report: Reporter, *, measure: bool = False) -> None:
+    """Everything the network's models in model_repository need to start; a new build is a new version.
+
+    `measure`: the engines are timed, and the choice is kept in calibration/engines/NET.toml.
+    """
     with building(workspace.root, report.say):
+        if measure:
+            Order(workspace, name, report, measures=True).keep_choices()
         Order(workspace, name, report).install()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ai102 import artifact
 from ai102.build import in_one_process
+from ai102.build.served_files import OWN, others_in
 from ai102.build.workspace import Workspace
 from ai102.contract import Contract
 from ai102.progress import Reporter
@@ -28,8 +29,9 @@ def withdraw_int8(workspace: Workspace, name: str, report: Reporter) -> None:
 
 def _remove_model(version_folder: Path) -> bool:
     """Whether there was one."""
-    artifact.remove(record_of(version_folder / "model.onnx"))
-    return artifact.remove(version_folder / "model.onnx")
+    for file in (*others_in(version_folder), record_of(version_folder / OWN)):
+        artifact.remove(file)
+    return artifact.remove(version_folder / OWN)
 
 
 def _ensembles_with(contract: Contract, model: str) -> list[str]:

@@ -55,6 +55,15 @@ class Workspace:
         own = folder / f"{name}.{kind}.toml"
         return own if own.is_file() else folder / f"{name}.toml"
 
+    def has_own_recipe(self, name: str, kind: str) -> bool:
+        """Whether a recipe was found for that very kind of CPU beside another kind's, and the contract has none."""
+        is_own = self.recipe_file(name, kind).name == f"{name}.{kind}.toml"
+        return is_own and self.network(name).quantization is None
+
+    def engines_file(self, name: str) -> Path:
+        """Where the engine that was measured to be the fastest is kept, by kind of CPU."""
+        return self.home / "calibration" / "engines" / f"{name}.toml"
+
     def build(self, name: str) -> Path:
         return self.root / "build" / name
 

@@ -40,6 +40,9 @@ def build(
     onnx: Annotated[
         Path | None, typer.Option(help="Build only the TensorRT plan, from this ONNX file; skip the other steps.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time the engines and keep the choice: calibration/engines/NET.toml.")
+    ] = False,
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Run every step from weights to model_repository: export, calibrate, quantize, configure, TensorRT plans."""
@@ -63,7 +66,7 @@ def build(
         from ai102.configs import configure
 
         for name in names:
-            verbs.engine(workspace, name, screen)
+            verbs.engine(workspace, name, screen, measure=measure)
             if chosen == "tensorrt" and "int8" in workspace.network(name).precisions:
                 file = plans.quantize(workspace, name, screen)
                 plans.build(workspace, name, file, screen, per_compute_capability=per_compute_capability)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from ai102.agreement.mutations.edits import Kind, add, adds, both, drop, kind, move, put, swap, swaps
 from ai102.agreement.mutations.seeds import MODEL_PY
 
+ON_OPENVINO = '{"engine": "openvino", "file": "model.onnx"}'
+
 
 def warmup(value: str, batch_size: str = "batch_size: 1", name: str = "w", key: str = "x") -> str:
     return f'model_warmup {{ name: "{name}" {batch_size} inputs {{ key: "{key}" value {{ {value} }} }} }}'
@@ -79,12 +81,13 @@ KINDS: Mapping[str, Kind] = {
     "choice_of_engine": kind(
         "onnx",
         put("1/model.engines.json", "{}"),
-        put("1/model.engines.json", '{"x86-vnni": "openvino", "x86": "openvino", "arm": "onnxruntime"}'),
-        put("1/model.engines.json", '{"x86-vnni": "tensorrt"}'),
+        put("1/model.engines.json", f'{{"x86-vnni": {ON_OPENVINO}, "x86": {ON_OPENVINO}, "otherwise": {ON_OPENVINO}}}'),
+        put("1/model.engines.json", '{"otherwise": {"engine": "onnxruntime", "file": "../../absent/1/model.onnx"}}'),
+        put("1/model.engines.json", '{"x86-vnni": {"engine": "tensorrt", "file": "model.onnx"}}'),
         put("1/model.engines.json", '["openvino"]'),
         put("1/model.engines.json", "{"),
         put("1/model.engines.json", ""),
-        most=6,
+        most=7,
     ),
     "default_model_filename": kind(
         "onnx plain tensorrt_plan",

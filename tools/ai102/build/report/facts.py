@@ -140,7 +140,7 @@ def _engines(chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "caption": f"{Candidate(chosen['engine'], chosen['precision'])} serves it on CPUs of the kind {chosen['cpu']}; "
         f"milliseconds a batch on {chosen['cpu_name']}, {chosen['threads']} thread(s). "
-        "A CPU of another kind computes by ONNX Runtime.",
+        "model.engines.json says what serves CPUs of other kinds.",
         "columns": [str(one) for one in tried],
         "rows": [{"shape": shape, "ms": [one.get("ms", {}).get(shape) for one in chosen["tried"]]} for shape in shapes],
         "ratios": [one.get("ratio") for one in chosen["tried"]],

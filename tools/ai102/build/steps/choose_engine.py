@@ -23,6 +23,7 @@ from ai102.errors import BudgetError, UserError
 from ai102.host.cpu import cpu_name
 from ai102.int8 import engines, judge
 from ai102.int8.engines import TITLES, Candidate, openvino_run
+from ai102.int8.kept_choices import KeptChoice
 from ai102.samples.read import Samples
 from ai102.weights.export import MAX_ABS_DIFFERENCE
 from ai102_runtime.engine.cpu import this_cpu
@@ -36,34 +37,47 @@ class Files:
     usual: Precision
 
 
-def made_from(network: Network, files: Files, calibration: Samples | None, test: Samples | None) -> dict[str, str]:
+def made_from(
+    network: Network, files: Files, calibration: Samples | None, test: Samples | None, kept: KeptChoice | None
+) -> dict[str, str]:
     return {
         **{f"{precision} file": artifact.sha256_of_file(file) for precision, file in files.by_precision.items()},
         "faster in ONNX Runtime": files.usual,
         "calibration split": calibration.sha256 if calibration else "",
         "test split": test.sha256 if test else "",
         "cpu": this_cpu(),
+        "kept choice": kept.model_dump_json() if kept else "",
         **contract_inputs("choose engine", network),
         **inputs_of_code(__name__),
     }
 
 
 def choose(
-    subject: Subject, files: Files, calibration: Samples | None, test: Samples | None, served_as: str, file: Path
+    subject: Subject,
+    files: Files,
+    calibration: Samples | None,
+    test: Samples | None,
+    served_as: str,
+    kept: KeptChoice | None,
+    file: Path,
 ) -> None:
-    """Write `file`, {kind of CPU: engine}; its manifest says what was tried, how fast each was and on which CPU.
+    """Write `file`, the choice for this kind of CPU; its manifest says what was tried, how fast each was, and where.
 
-    Only what passes its check in that engine is timed. Raises BudgetError where the contract asks for OpenVINO and
-    nothing passes.
+    `kept` is taken as it was measured, if it passes its check here. Else all that passes is timed. Raises BudgetError
+    where the contract asks for OpenVINO and nothing passes.
     """
     name, network, report = subject.name, subject.network, subject.report
     usual = Candidate("onnxruntime", files.usual)
+    if kept and network.engine not in ("fastest", kept.engine):
+        kept = None
 
-    def write(temporary: Path) -> Mapping[str, object]:
-        others = [Candidate("openvino", precision) for precision in files.by_precision]
+    def checks_of(candidates: list[Candidate]) -> dict[Candidate, Check]:
         with report.step(f"{name}: judge {served_as} in OpenVINO"):
-            checks = {other: _checked(subject, files, calibration, test, other.precision) for other in others}
-        passed = [other for other in others if not checks[other].refusal]
+            return {one: _checked(subject, files, calibration, test, one.precision) for one in candidates}
+
+    def timed() -> tuple[Candidate, dict[str, object]]:
+        checks = checks_of([Candidate("openvino", precision) for precision in files.by_precision])
+        passed = [other for other, check in checks.items() if not check.refusal]
         if network.engine == "openvino" and not passed:
             reasons = "; ".join(f"{other}: {check.refusal}" for other, check in checks.items())
             raise BudgetError(f'{name}: engine = "openvino", and it does not pass: {reasons}')
@@ -72,24 +86,49 @@ def choose(
         with report.step(f"{name}: time {', '.join(map(str, passed))}"):
             times = _times(subject, files, calibration, passed)
         ratios = engines.speeds(times, passed[0])
-        chosen = engines.fastest(ratios, passed[0])
-        temporary.write_text(json.dumps({this_cpu(): chosen.engine}) + "\n", encoding="utf-8")
-        return {
-            "engine": chosen.engine,
-            "precision": chosen.precision,
-            "cpu": this_cpu(),
-            "cpu_name": cpu_name(),
-            "threads": network.instances.threads,
-            "tried": [
-                {"engine": one.engine, "precision": one.precision}
-                | (checks[one]._asdict() if one in checks else {})
-                | ({"ms": times[one], "ratio": float(f"{ratios[one]:.4g}")} if one in times else {})
-                for one in dict.fromkeys([*passed, *others])
-            ],
-        }
+        tried = [
+            {"engine": one.engine, "precision": one.precision}
+            | (checks[one]._asdict() if one in checks else {})
+            | ({"ms": times[one], "ratio": float(f"{ratios[one]:.4g}")} if one in times else {})
+            for one in dict.fromkeys([*passed, *checks])
+        ]
+        facts = {"cpu_name": cpu_name(), "threads": network.instances.threads, "tried": tried}
+        return engines.fastest(ratios, passed[0]), facts
 
-    if artifact.make(file, made_from(network, files, calibration, test), write):
+    def taken(kept: KeptChoice) -> tuple[Candidate, dict[str, object]] | None:
+        checks = checks_of([kept.candidate]) if kept.engine == "openvino" else {}
+        if refusal := next((check.refusal for check in checks.values() if check.refusal), ""):
+            report.say(f"{name}: {kept.candidate}, the choice kept for {served_as}, does not pass: {refusal}")
+            return None
+        tried = [
+            {"engine": one.engine, "precision": one.precision, "ratio": ratio}
+            | (checks[one]._asdict() if one in checks else {})
+            for one, ratio in kept.by_candidate.items()
+        ]
+        return kept.candidate, {"cpu_name": kept.cpu_name, "threads": kept.threads, "tried": tried}
+
+    def write(temporary: Path) -> Mapping[str, object]:
+        chosen, facts = (kept and taken(kept)) or timed()
+        own = {"engine": chosen.engine, "precision": chosen.precision, "cpu": this_cpu()}
+        temporary.write_text(json.dumps(own) + "\n", encoding="utf-8")
+        return own | facts
+
+    if artifact.make(file, made_from(network, files, calibration, test, kept), write):
         report.say(f"{name}: {served_as} runs on {_sentence(artifact.facts_of(file))}")
+
+
+def kept_from(facts: Mapping[str, Any], fp32: Path) -> KeptChoice:
+    """What `choose` measured, to be kept."""
+    ratios = {f"{one['engine']} {one['precision']}": one["ratio"] for one in facts["tried"] if "ratio" in one}
+    return KeptChoice(
+        engine=facts["engine"],
+        precision=facts["precision"],
+        ratios=ratios,
+        cpu_name=facts["cpu_name"],
+        threads=facts["threads"],
+        onnx_sha256=artifact.sha256_of_file(fp32),
+        versions=artifact.versions("onnxruntime", "openvino"),
+    )
 
 
 def _sentence(facts: Mapping[str, Any]) -> str:
@@ -99,7 +138,8 @@ def _sentence(facts: Mapping[str, Any]) -> str:
         + (f"{one['ratio']:.2f}x" if "ratio" in one else f"does not pass: {one['refusal']}")
         for one in facts["tried"]
     ]
-    return f"{TITLES[facts['engine']]} in {facts['precision'].upper()} on {facts['cpu']} ({', '.join(tried)})"
+    chosen = f"{TITLES[facts['engine']]} in {facts['precision'].upper()} on {facts['cpu']}"
+    return f"{chosen} ({', '.join(tried)}; {facts['cpu_name']})"
 
 
 class Check(NamedTuple):

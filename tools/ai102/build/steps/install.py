@@ -10,16 +10,17 @@ from ai102 import artifact
 from ai102.build import install as onnxruntime
 from ai102.build import warmup
 from ai102.build.contract_inputs import contract_inputs
+from ai102.build.served_files import OWN, ServedFiles, others_in
 from ai102.build.subject import Subject
 from ai102.build.versions import Builds, incoming
 from ai102.contract import Precision
 from ai102_runtime.engine.record import record_of
 
 
-def made_from(subject: Subject, facts: Mapping[str, object]) -> dict[str, str]:
+def made_from(subject: Subject, facts: Mapping[str, object], served: ServedFiles) -> dict[str, str]:
     """What a served file is made from beside the file itself: its manifest shall never tell of another judgement."""
     reported = artifact.sha256_of_text(repr(sorted(facts.items())))
-    return {"facts": reported, **contract_inputs("install", subject.network)}
+    return {"facts": reported, "build": served.identity, **contract_inputs("install", subject.network)}
 
 
 def install(
@@ -27,36 +28,39 @@ def install(
     builds: Builds,
     number: int,
     precision: Precision,
-    file: Path,
-    record: Path | None,
+    served: ServedFiles,
     facts: Mapping[str, object],
 ) -> bool:
-    """Serve `file` as MODEL of that precision, with the `record` of the engine that was chosen for it, if any.
+    """Serve the files as MODEL of that precision, with the record of the engine and the file of each kind of CPU.
 
-    `facts` go into its manifest. Returns whether MODEL is served. It is not where a rollback took this very build out.
-    A new build is version `number`.
+    `facts` go into the manifest of this kind's file. Returns whether MODEL is served. It is not where a rollback took
+    this very build out. A new build, be it by its record alone, is version `number`.
     """
     name, network, report = subject.name, subject.network, subject.report
     model = f"{name}_{precision}"
-    folder = builds.folder_for(model, "model.onnx", artifact.sha256_of_file(file), number)
+    folder = builds.folder_for(model, OWN, served.identity, number)
     if folder is None:
         say_rolled_back(subject, model)
         return False
     with incoming(folder) as place:
-        changed = onnxruntime.install(file, network, place, made_from(subject, facts), facts)
-        _install_record(record, record_of(place / "model.onnx"))
+        others = {file: source for file, source in served.files.items() if file != OWN}
+        for file, source in others.items():
+            onnxruntime.install(source, network, place / file, {}, artifact.facts_of(source))
+        for stale in [file for file in others_in(place) if file.name not in others]:
+            artifact.remove(stale)
+        _install_record(served.record, record_of(place / OWN))
+        changed = onnxruntime.install(served.files[OWN], network, place / OWN, made_from(subject, facts, served), facts)
     if changed:
-        served = facts.get("precision", precision)
-        note = "" if served == precision else f", the {served} graph ({facts['reason'] or 'faster in its engine'})"
-        report.say(f"{name}: {subject.shown(folder)}/model.onnx {artifact.megabytes(file)}{note}")
+        is_other = facts["precision"] != precision
+        note = f", the {facts['precision']} graph ({facts['reason'] or 'faster in its engine'})" if is_other else ""
+        report.say(f"{name}: {subject.shown(folder)}/{OWN} {artifact.megabytes(served.files[OWN])}{note}")
     return True
 
 
-def _install_record(record: Path | None, place: Path) -> None:
-    if record is None:
+def _install_record(text: str | None, place: Path) -> None:
+    if text is None:
         artifact.remove(place)
         return
-    text = record.read_text(encoding="utf-8")
 
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")

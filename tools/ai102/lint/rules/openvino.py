@@ -13,7 +13,7 @@ from ai102.lint.backends import served
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
 from ai102.lint.paths import is_file
-from ai102_runtime.engine.record import judged_engine, record_of
+from ai102_runtime.engine.record import choices_for, record_of
 from ai102_runtime.engine.signature import ModelRefusedError
 
 CODES: tuple[Code, ...] = (
@@ -36,9 +36,10 @@ CODES: tuple[Code, ...] = (
         "MR315",
         "error",
         "choice of engine that cannot be read",
-        "model.engines.json beside an ONNX file holds {kind of CPU: engine}: onnxruntime or openvino for x86-vnni, x86 "
-        "and arm. A build writes it. Our ONNX Runtime backend refuses another content at load; without the file, it "
-        "computes by ONNX Runtime.",
+        'model.engines.json beside an ONNX file holds {kind of CPU: {"engine": ENGINE, "file": FILE}}: onnxruntime or '
+        "openvino for x86-vnni, x86, arm and otherwise, and a file beside it or of another model of the repository. A "
+        "build writes it. Our ONNX Runtime backend refuses another content at load, and a file that is missing. "
+        "Without the record, it computes by ONNX Runtime.",
     ),
 )
 
@@ -76,12 +77,17 @@ def check(model: Model, repository: Repository) -> Iterator[Finding]:
 def _records(model: Model, file: str) -> Iterator[Finding]:
     for version in model.loaded_versions:
         path = model.file(version, file)
+        shown = record_of(path).relative_to(model.folder).as_posix()
         try:
-            judged_engine(path, "")
+            choices = choices_for(path)
         except ModelRefusedError:
-            shown = record_of(path).relative_to(model.folder).as_posix()
             advice = "build the model again, or take the file out for ONNX Runtime"
             yield model.finding("MR315", "", f"{shown} is not a choice of engines", advice)
+            continue
+        for cpu, choice in choices.items():
+            if choice.file != path.name and not is_file(path.parent / choice.file):
+                words = f"{shown} names {choice.file} for {cpu}, which is not there"
+                yield model.finding("MR315", "", words, "build the model again, or copy that file too")
 
 
 def _parameters(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
