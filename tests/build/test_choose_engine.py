@@ -32,6 +32,7 @@ def served(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         return {one: dict.fromkeys(titles, 1.0 if one.engine == "openvino" else 2.0) for one in runs}
 
     monkeypatch.setattr(engines, "milliseconds", timed)
+    monkeypatch.setattr(engines, "has_bf16", lambda: False)
     return with_network(workspace, quantization=Recipe(smoothing=0.5))
 
 
@@ -48,9 +49,9 @@ def refuse(file: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO cannot open files of that name, or answers wrongly."""
     usual = choose_engine.openvino_run
 
-    def run(onnx_file: Path, network: Any, *, threads: int = 0) -> Any:
+    def run(onnx_file: Path, network: Any, **options: Any) -> Any:
         if onnx_file.name != file:
-            return usual(onnx_file, network, threads=threads)
+            return usual(onnx_file, network, **options)
         if why == "wrong":
             return lambda tensors: np.eye(10, dtype=np.float32)[[0] * len(tensors["pixels"])]
         raise UserError(why)
@@ -72,7 +73,7 @@ def test_the_fastest_engine_is_written_beside_the_file_with_all_that_was_tried(
         assert facts["engine"]["cpu"] == this_cpu()
         assert facts["engine"]["cpu_name"]
     assert (
-        "hard_int8 runs on OpenVINO in FP32" in listener.said or "hard_int8 runs on OpenVINO in INT8" in listener.said
+        "hard_int8 runs on OpenVINO FP32 on" in listener.said or "hard_int8 runs on OpenVINO INT8 on" in listener.said
     )
 
 
@@ -214,3 +215,20 @@ def test_choices_that_cannot_be_read_are_one_line(served: Workspace, text: str) 
     file.write_text(text)
     with pytest.raises(UserError, match=r"hard\.toml: not choices of engines .*`ai102 engine hard --measure`"):
         kept_choices.load(file)
+
+
+def test_bf16_serves_where_it_is_the_fastest_and_keeps_to_the_budget(
+    served: Workspace, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(runs: Any, shapes: Any) -> dict[Candidate, dict[str, float]]:
+        titles = [title for title, _ in shapes]
+        return {one: dict.fromkeys(titles, 1.0 if one.is_bf16 else 2.0) for one in runs}
+
+    monkeypatch.setattr(engines, "milliseconds", timed)
+    monkeypatch.setattr(engines, "has_bf16", lambda: True)
+    verbs.engine(served, "hard", listener)
+    assert own_engine(served, "hard_int8") == "openvino-bf16"
+    assert "hard_int8 runs on OpenVINO BF16 on" in listener.said
+    assert own_engine(served, "hard_fp32") == "onnxruntime", "nothing but FP32 serves the FP32 model"
+    int8, fp32 = (record(served, f"hard_{form}").with_name("model.onnx") for form in ("int8", "fp32"))
+    assert int8.read_bytes() == fp32.read_bytes()

@@ -47,6 +47,7 @@ def engine_and_warnings(file: Path, kind: str = "CPU") -> tuple[str, list[str]]:
         ({ANOTHER: OV}, "ONNX Runtime"),
         ({this_cpu(): ORT, ANOTHER: OV, "otherwise": OV}, "ONNX Runtime"),
         ({this_cpu(): OV, "otherwise": ORT}, "OpenVINO"),
+        ({this_cpu(): {**OV, "engine": "openvino-bf16"}}, "OpenVINO"),
         ({ANOTHER: ORT, "otherwise": OV}, "OpenVINO"),
     ],
 )
@@ -143,3 +144,5 @@ def test_each_instance_gets_the_threads_that_it_has_in_onnx_runtime(
     }
     given = judged.openvino_config(config)["parameters"].get("INFERENCE_NUM_THREADS")
     assert given == (None if total is None else {"string_value": total})
+    assert "HINT_BF16" not in judged.openvino_config(config)["parameters"]
+    assert judged.openvino_config(config, "openvino-bf16")["parameters"]["HINT_BF16"] == {"string_value": "YES"}

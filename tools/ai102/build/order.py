@@ -144,7 +144,8 @@ class Order:
         for cpu in COMPUTES[this_cpu()]:
             kept = self._kept(cpu, "int8")
             is_known = kept is not None or self.workspace.has_own_recipe(self.name, cpu)
-            engine: EngineName = kept.engine if kept and network.engine in ("fastest", kept.engine) else "onnxruntime"
+            is_allowed = kept is not None and network.engine in ("fastest", kept.candidate.library)
+            engine: EngineName = kept.engine if kept and is_allowed else "onnxruntime"
             if cpu == this_cpu() or not is_known:
                 continue
             if kept and kept.precision == "fp32":

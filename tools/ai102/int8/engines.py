@@ -17,7 +17,9 @@ from ai102.int8.judge import Run
 from ai102_runtime.engine.record import EngineName
 from ai102_runtime.engine.signature import ModelRefusedError
 
-TITLES: Mapping[EngineName, str] = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+TITLES: Mapping[EngineName, str] = {
+    "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "openvino-bf16": "OpenVINO BF16",
+}  # fmt: skip
 ROUNDS = 5
 # Below this, a round is several calls: a clock and a scheduler have their grain.
 MIN_ROUND_S = 0.005
@@ -36,15 +38,34 @@ class Candidate(NamedTuple):
     precision: Precision
 
     def __str__(self) -> str:
-        return f"{TITLES[self.engine]} {self.precision.upper()}"
+        return TITLES[self.engine] if self.is_bf16 else f"{TITLES[self.engine]} {self.precision.upper()}"
+
+    @property
+    def is_bf16(self) -> bool:
+        return self.engine == "openvino-bf16"
+
+    @property
+    def library(self) -> str:
+        """As the contract's key `engine` names it."""
+        return self.engine.removesuffix("-bf16")
 
 
-def openvino_run(onnx_file: Path, network: Network, *, threads: int = 0) -> Run:
+def has_bf16() -> bool:
+    """Whether OpenVINO computes bf16 by this CPU's own instructions."""
+    try:
+        from ai102_runtime.openvino.library import ov
+    except ModelRefusedError:
+        return False
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def openvino_run(onnx_file: Path, network: Network, *, threads: int = 0, is_bf16: bool = False) -> Run:
     """A Run by OpenVINO as the server runs it; `threads` 0: as many as there are cores.
 
     Raises UserError where OpenVINO is not installed or does not take the file.
     """
-    config = {"parameters": {"INFERENCE_NUM_THREADS": {"string_value": str(threads)}}}
+    parameters = {"INFERENCE_NUM_THREADS": {"string_value": str(threads)}}
+    config = {"parameters": parameters | ({"HINT_BF16": {"string_value": "YES"}} if is_bf16 else {})}
     try:
         from ai102_runtime.openvino.engine import compiled
 

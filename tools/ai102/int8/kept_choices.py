@@ -20,7 +20,7 @@ from ai102.int8.engines import Candidate
 from ai102_runtime.engine.cpu import Cpu
 from ai102_runtime.engine.record import EngineName
 
-CandidateName = Annotated[str, StringConstraints(pattern=r"^(onnxruntime|openvino) (fp32|int8)$")]
+CandidateName = Annotated[str, StringConstraints(pattern=r"^(onnxruntime|openvino|openvino-bf16) (fp32|int8)$")]
 ABOUT = "Measured by `ai102 engine {name} --measure`: the engine of each model, by kind of CPU."
 
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from ai102_runtime.engine.signature import ModelRefusedError
 
-EngineName = Literal["onnxruntime", "openvino"]
+# openvino-bf16: OpenVINO rounds an FP32 file's values to bf16 as it computes.
+EngineName = Literal["onnxruntime", "openvino", "openvino-bf16"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 OTHERWISE = "otherwise"
 # Beside the record, or of another model of the repository.

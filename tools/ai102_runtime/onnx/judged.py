@@ -6,7 +6,7 @@ from typing import Any
 
 from ai102_runtime.engine.cpu import served_cpu
 from ai102_runtime.engine.engine import Config, Engine, Instance
-from ai102_runtime.engine.record import Choice, choices_for, judged_choice
+from ai102_runtime.engine.record import Choice, EngineName, choices_for, judged_choice
 from ai102_runtime.engine.signature import ModelRefusedError
 from ai102_runtime.onnx import engine as onnxruntime
 from ai102_runtime.openvino.settings import instances_of
@@ -33,20 +33,22 @@ def opened(path: Path, config: Config, instance: Instance, warn: Callable[[str],
 
 
 def _opened(choice: Choice, file: Path, config: Config, instance: Instance, warn: Callable[[str], None]) -> Engine:
-    if choice.engine == "openvino":
+    if choice.engine != "onnxruntime":
         try:
             from ai102_runtime.openvino import engine as openvino
 
-            return openvino.opened(file, openvino_config(config), instance)
+            return openvino.opened(file, openvino_config(config, choice.engine), instance)
         except ModelRefusedError as err:
             warn(f"computed by ONNX Runtime, and OpenVINO was judged faster on this kind of CPU: {err}")
     return onnxruntime.opened(file, config, instance)
 
 
-def openvino_config(config: Config) -> Mapping[str, Any]:
+def openvino_config(config: Config, engine: EngineName = "openvino") -> Mapping[str, Any]:
     """The config with ONNX Runtime's number of threads, which is an instance's, as OpenVINO's, which all share."""
     parameters = dict(config.get("parameters", {}))
     threads = parameters.get("intra_op_thread_count", {}).get("string_value", "").strip()
     if threads.isdecimal() and int(threads) > 0:
         parameters["INFERENCE_NUM_THREADS"] = {"string_value": str(int(threads) * instances_of(config))}
+    if engine == "openvino-bf16":
+        parameters["HINT_BF16"] = {"string_value": "YES"}
     return {**config, "parameters": parameters}

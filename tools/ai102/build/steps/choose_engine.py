@@ -22,7 +22,8 @@ from ai102.contract import Network, Precision
 from ai102.errors import BudgetError, UserError
 from ai102.host.cpu import cpu_name
 from ai102.int8 import engines, judge
-from ai102.int8.engines import TITLES, Candidate, openvino_run
+from ai102.int8.engines import Candidate, openvino_run
+from ai102.int8.judge import Run
 from ai102.int8.kept_choices import KeptChoice
 from ai102.samples.read import Samples
 from ai102.weights.export import MAX_ABS_DIFFERENCE
@@ -68,15 +69,18 @@ def choose(
     """
     name, network, report = subject.name, subject.network, subject.report
     usual = Candidate("onnxruntime", files.usual)
-    if kept and network.engine not in ("fastest", kept.engine):
+    if kept and network.engine not in ("fastest", kept.candidate.library):
         kept = None
 
     def checks_of(candidates: list[Candidate]) -> dict[Candidate, Check]:
         with report.step(f"{name}: judge {served_as} in OpenVINO"):
-            return {one: _checked(subject, files, calibration, test, one.precision) for one in candidates}
+            return {one: _checked(subject, files, calibration, test, one) for one in candidates}
 
     def timed() -> tuple[Candidate, dict[str, object]]:
-        checks = checks_of([Candidate("openvino", precision) for precision in files.by_precision])
+        others = [Candidate("openvino", precision) for precision in files.by_precision]
+        if test is not None and "int8" in files.by_precision and engines.has_bf16():
+            others.append(Candidate("openvino-bf16", "fp32"))
+        checks = checks_of(others)
         passed = [other for other, check in checks.items() if not check.refusal]
         if network.engine == "openvino" and not passed:
             reasons = "; ".join(f"{other}: {check.refusal}" for other, check in checks.items())
@@ -96,7 +100,7 @@ def choose(
         return engines.fastest(ratios, passed[0]), facts
 
     def taken(kept: KeptChoice) -> tuple[Candidate, dict[str, object]] | None:
-        checks = checks_of([kept.candidate]) if kept.engine == "openvino" else {}
+        checks = checks_of([kept.candidate]) if kept.engine != "onnxruntime" else {}
         if refusal := next((check.refusal for check in checks.values() if check.refusal), ""):
             report.say(f"{name}: {kept.candidate}, the choice kept for {served_as}, does not pass: {refusal}")
             return None
@@ -138,8 +142,8 @@ def _sentence(facts: Mapping[str, Any]) -> str:
         + (f"{one['ratio']:.2f}x" if "ratio" in one else f"does not pass: {one['refusal']}")
         for one in facts["tried"]
     ]
-    chosen = f"{TITLES[facts['engine']]} in {facts['precision'].upper()} on {facts['cpu']}"
-    return f"{chosen} ({', '.join(tried)}; {facts['cpu_name']})"
+    chosen = Candidate(facts["engine"], facts["precision"])
+    return f"{chosen} on {facts['cpu']} ({', '.join(tried)}; {facts['cpu_name']})"
 
 
 class Check(NamedTuple):
@@ -150,16 +154,16 @@ class Check(NamedTuple):
 
 
 def _checked(
-    subject: Subject, files: Files, calibration: Samples | None, test: Samples | None, precision: Precision
+    subject: Subject, files: Files, calibration: Samples | None, test: Samples | None, candidate: Candidate
 ) -> Check:
     """OpenVINO's answers against those of FP32 in ONNX Runtime.
 
-    INT8 is judged as in ONNX Runtime; FP32 may differ from ONNX Runtime as an export may from PyTorch.
+    INT8 and bf16 keep to the budget; FP32 may differ from ONNX Runtime as an export may from PyTorch.
     """
-    network, file, fp32 = subject.network, files.by_precision[precision], files.by_precision["fp32"]
+    network, file, fp32 = subject.network, files.by_precision[candidate.precision], files.by_precision["fp32"]
     try:
-        run, reference = openvino_run(file, network), judge.session_run(fp32, network)
-        if precision == "fp32":
+        run, reference = openvino_run(file, network, is_bf16=candidate.is_bf16), judge.session_run(fp32, network)
+        if candidate.precision == "fp32" and not candidate.is_bf16:
             tensors = parity_inputs(network, calibration, subject.tokenizer_file)
             return _compared(run(tensors), reference(tensors))
         assert test is not None
@@ -182,12 +186,14 @@ def _times(
     subject: Subject, files: Files, calibration: Samples | None, candidates: list[Candidate]
 ) -> dict[Candidate, dict[str, float]]:
     network, threads = subject.network, subject.network.instances.threads
-    runs = {
-        one: (judge.session_run if one.engine == "onnxruntime" else openvino_run)(
-            files.by_precision[one.precision], network, threads=threads
-        )
-        for one in candidates
-    }
+
+    def run_of(one: Candidate) -> Run:
+        file = files.by_precision[one.precision]
+        if one.engine == "onnxruntime":
+            return judge.session_run(file, network, threads=threads)
+        return openvino_run(file, network, threads=threads, is_bf16=one.is_bf16)
+
+    runs = {one: run_of(one) for one in candidates}
     return engines.milliseconds(runs, _shapes(subject, calibration))
 
 
