@@ -190,9 +190,8 @@ def test_a_kept_choice_that_does_not_pass_here_is_said_and_measured_anew(
 ) -> None:
     verbs.engine(served, "hard", listener, measure=True)
     chosen = Candidate(*served_by(served))
-    two_threads = served.network("hard").instances.model_copy(update={"threads": 2})
     refuse(f"{chosen.precision}.onnx", "wrong", monkeypatch)
-    verbs.engine(with_network(served, instances=two_threads), "hard", again := Listener())
+    verbs.engine(with_network(served, labels=tuple("abcdefghij")), "hard", again := Listener())
     assert f"{chosen}, the choice kept for hard_int8, does not pass" in again.said
     assert served_by(served) != chosen
 
@@ -202,10 +201,17 @@ def served_by(workspace: Workspace) -> tuple[Any, Any]:
     return facts["engine"]["engine"], facts["engine"]["precision"]
 
 
-def test_a_choice_for_another_file_is_not_taken(served: Workspace, listener: Listener) -> None:
+def test_a_choice_for_another_file_or_number_of_threads_is_not_taken(served: Workspace, listener: Listener) -> None:
     verbs.engine(served, "hard", listener, measure=True)
     file = served.engines_file("hard")
-    assert kept_choices.kept_for(file, this_cpu(), "int8", "another file's hash") is None
+    (kept, *_) = kept_choices.load(file)[this_cpu()].values()
+
+    def taken(onnx_sha256: str, threads: int) -> object:
+        return kept_choices.kept_for(file, this_cpu(), "fp32", onnx_sha256=onnx_sha256, threads=threads)
+
+    assert taken(kept.onnx_sha256, kept.threads) == kept
+    assert taken(kept.onnx_sha256, kept.threads + 1) is None
+    assert taken("another file's hash", kept.threads) is None
 
 
 @pytest.mark.parametrize("text", ["[", "[x86.int8]\nengine = 'tensorrt'", "[sparc.int8]"])

@@ -159,7 +159,8 @@ class Order:
 
     def _kept(self, cpu: Cpu, precision: Precision) -> KeptChoice | None:
         file = self.workspace.engines_file(self.name)
-        return kept_choices.kept_for(file, cpu, precision, artifact.sha256_of_file(self.fp32))
+        threads, sha256 = self.subject.network.instances.threads, artifact.sha256_of_file(self.fp32)
+        return kept_choices.kept_for(file, cpu, precision, onnx_sha256=sha256, threads=threads)
 
     def recipe(self, kind: str | None = None) -> ChosenRecipe:
         """How the network is quantized for a kind of CPU, by default this one, or for "tensorrt"."""

@@ -63,10 +63,11 @@ def load(file: Path) -> dict[Cpu, dict[Precision, KeptChoice]]:
         raise UserError(f"{file}: not choices of engines ({str(err).splitlines()[0]}); {advice}") from err
 
 
-def kept_for(file: Path, cpu: Cpu, precision: Precision, onnx_sha256: str) -> KeptChoice | None:
-    """The choice for a model of that precision, if one was kept for this very FP32 file."""
+def kept_for(file: Path, cpu: Cpu, precision: Precision, *, onnx_sha256: str, threads: int) -> KeptChoice | None:
+    """The choice for a model of that precision, if one was kept for this very FP32 file and number of threads."""
     choice = load(file).get(cpu, {}).get(precision)
-    return choice if choice is not None and choice.onnx_sha256 == onnx_sha256 else None
+    is_same = choice is not None and (choice.onnx_sha256, choice.threads) == (onnx_sha256, threads)
+    return choice if is_same else None
 
 
 def keep(file: Path, cpu: Cpu, by_precision: Mapping[Precision, KeptChoice]) -> None:

@@ -37,7 +37,7 @@ CODES: tuple[Code, ...] = (
         "error",
         "choice of engine that cannot be read",
         'model.engines.json beside an ONNX file holds {kind of CPU: {"engine": ENGINE, "file": FILE}}: onnxruntime, '
-        "openvino or openvino-bf16 for x86-vnni, x86, arm and otherwise, and a file beside it or of another model of the repository. A "
+        "openvino or openvino-bf16 for x86-vnni, x86, arm and otherwise, and a file beside it or of another model. A "
         "build writes it. Our ONNX Runtime backend refuses another content at load, and a file that is missing. "
         "Without the record, it computes by ONNX Runtime.",
     ),
