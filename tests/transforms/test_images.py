@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from ai102.contract import Network
 from ai102_runtime.transforms.images import pixels_from_image
@@ -208,6 +209,18 @@ def test_a_jpeg_of_many_scans_is_refused() -> None:
     start = jpeg.index(b"\xff\xda")
     with pytest.raises(ValueError, match="the JPEG image has more than 32 scans"):
         pixels_from_image(jpeg[:start] + jpeg[start:-2] * 10 + jpeg[-2:], **GREY)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_an_orientation_in_xmp_is_undone_as_pillow_does(format: str) -> None:
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    more: dict[str, Any] = {"pnginfo": text} if format == "PNG" else {"xmp": xmp.encode()}
+    stored = encoded(Image.fromarray(ramp()), format, **more)
+    upright = ImageOps.exif_transpose(Image.open(BytesIO(stored)))
+    assert np.array_equal(pixels_from_image(stored, **GREY), np.asarray(upright)[None])
+    assert not np.array_equal(np.asarray(upright), np.asarray(Image.open(BytesIO(stored))))
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
