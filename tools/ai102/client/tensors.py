@@ -16,7 +16,7 @@ Arrays = Mapping[str, NDArray[Any]]
 NUMPY_TYPES: Mapping[str, np.dtype[Any]] = {
     kind.name: np.dtype(kind.numpy_name) for kind in DATA_TYPES if kind.numpy_name and kind.element_bytes
 }
-_NAMES = {dtype: name for name, dtype in NUMPY_TYPES.items()}
+_NAMES = {dtype.newbyteorder("<"): name for name, dtype in NUMPY_TYPES.items()}
 
 
 class Raw(NamedTuple):
@@ -32,13 +32,14 @@ def raw_from_array(name: str, array: NDArray[Any]) -> Raw:
     """Texts, bytes and objects become BYTES. Raises BadRequestError for a type that Triton does not have."""
     if array.dtype.kind in "OSU":
         return Raw(name, "BYTES", array.shape, _packed(name, array))
-    datatype = _NAMES.get(array.dtype.newbyteorder("="))
+    little_endian = array.dtype if array.dtype in _NAMES else array.dtype.newbyteorder("<")
+    datatype = _NAMES.get(little_endian)
     if datatype is None and array.dtype.name == "bfloat16":  # of the package ml_dtypes, a part of JAX and others
         return Raw(name, "BF16", array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     if datatype is None:
         raise BadRequestError(f"{name} is an array of {array.dtype}, which Triton does not have: convert it")
-    plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return Raw(name, datatype, array.shape, plain.reshape(-1).view(np.uint8).data if plain.size else b"")
+    plain = np.ascontiguousarray(array, little_endian)
+    return Raw(name, datatype, array.shape, plain.data.cast("B") if plain.size else b"")
 
 
 def array_from_raw(raw: Raw) -> NDArray[Any]:
