@@ -1,7 +1,6 @@
 """Retries, the deadline over them, and the way from one server to another, on a clock of the test's own."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -276,7 +275,7 @@ def test_a_busy_server_is_not_taken_for_a_dead_one() -> None:
 def test_steps_with_changed_attempts_go_on_pause_and_end_as_they_would_unchanged() -> None:
     balancer = Balancer(("a:1",), lambda: 0.0)
     steps = exchange(ASK, balancer, Retry(), Deadline.after(9.0, 0.0), "http://a:1", lambda: 1.0)
-    changed = with_attempts(steps, lambda attempt: replace(attempt, address="b:1"))
+    changed = with_attempts(steps, lambda attempt: attempt._replace(address="b:1"))
     first = next(changed)
     assert isinstance(first, Attempt)
     assert (first.address, changed.throw(BUSY)) == ("b:1", Pause(0.05))

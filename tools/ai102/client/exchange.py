@@ -27,8 +27,7 @@ CONNECT_TIMEOUT_S = 3.0
 SILENT_HOST_S = 3.0
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """Send the call to the address and wait for `timeout_s` at most."""
 
     address: str
@@ -153,7 +152,7 @@ def _limit(call: Call, balancer: Balancer, address: str, tried: Sequence[str], l
     A share is for a server that has not answered since it last failed, while there are others to ask. A server that
     does answer gets all of the time: to cut its slow calls short would send each of them to every server.
     """
-    if not call.is_safe_to_repeat or balancer.has_answered(address):
+    if balancer.has_answered(address) or not call.is_safe_to_repeat:
         return left
     others = balancer.awake({address, *tried})
     return left / (1 + len(others))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ai102.client import tensors
 from ai102.client.addresses import Balancer, is_here, target_from_url
-from ai102.client.calls import Answer, Call, Describe, Description, Infer, Load
+from ai102.client.calls import Answer, Call, Describe, Description, Infer, Load, with_headers
 from ai102.client.errors import (  # fmt: skip
     BadAnswerError,
     BadRequestError,
@@ -97,7 +97,7 @@ class Session:
 
     def call(self, call: Call, timeout_s: float | None = None) -> Steps:
         """One call, tried as often as is safe."""
-        return self._ask(replace(call, headers=self.headers), self.deadline(timeout_s))
+        return self._ask(with_headers(call, self.headers), self.deadline(timeout_s))
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         return Deadline.after(self.timeout_s if timeout_s is None else timeout_s, self.balancer.clock())
@@ -134,11 +134,12 @@ class Session:
             if not isinstance(value, str | int | float):
                 raise BadRequestError(f"{model}: parameter {key} is {value!r}: send a string, a number or a boolean")
         deadline = deadline or self.deadline(timeout_s)
-        batches = yield from self._batches(model, inputs, headers, deadline)
+        rows = tensors.rows_of(inputs) or 0
+        batches = [inputs] if rows < 2 else (yield from self._batches(model, inputs, rows, headers, deadline))
         answers = []
         for position, batch in enumerate(batches):
             identity = f"{request_id}.{position}" if request_id and len(batches) > 1 else request_id
-            raws = tuple(tensors.raw_from_array(name, array) for name, array in batch.items())
+            raws = [tensors.raw_from_array(name, array) for name, array in batch.items()]
             call = Infer(
                 model, raws, tuple(outputs), version, identity, headers, parameters or {}, class_count=class_count
             )
@@ -152,11 +153,8 @@ class Session:
             answers.append(arrays)
         return answers[0] if len(answers) == 1 else tensors.joined(answers)
 
-    def _batches(self, model: str, inputs: Arrays, headers: Mapping[str, str], deadline: Deadline) -> Steps:
+    def _batches(self, model: str, inputs: Arrays, rows: int, headers: Mapping[str, str], deadline: Deadline) -> Steps:
         """The inputs, cut where they hold more rows than the model takes at once."""
-        rows = tensors.rows_of(inputs)
-        if rows is None or rows < 2:
-            return [inputs]
         try:
             size = (yield from self._describe(model, headers, deadline)).max_batch_size
         except (NoServerError, DeadlineError, ModelNotFoundError):

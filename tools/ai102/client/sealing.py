@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ai102.client.calls import Answer, Infer
@@ -52,7 +51,7 @@ class Sealed:
         return self._opened(answer)
 
     def _sealed(self, attempt: Attempt) -> Attempt:
-        return replace(attempt, call=self._request())
+        return attempt._replace(call=self._request())
 
     def _request(self) -> Infer:
         from ai102_runtime.seal import envelope, tensors
@@ -66,7 +65,7 @@ class Sealed:
             raise BadRequestError(f"{model}: {err.detail}", "", model) from err
         self._head = sealed.head
         raw = raw_from_array(ENVELOPE, bytes_array([sealed.envelope]))
-        return replace(self.call, model=model, tensors=(raw,), outputs=(ENVELOPE,))
+        return self.call._replace(model=model, tensors=(raw,), outputs=(ENVELOPE,))
 
     def _opened(self, answer: Answer) -> Answer:
         from ai102_runtime.seal import envelope, tensors

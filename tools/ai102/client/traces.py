@@ -7,10 +7,10 @@ call is a client span in it, or begins a trace, and the server gets the span as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from ai102.client.calls import with_headers
 from ai102.client.errors import InferenceError
 from ai102.client.exchange import Attempt, Steps, with_attempts
 
@@ -79,9 +79,8 @@ def _marked(steps: Steps, ours: Mapping[str, str], span: Span) -> Steps:
 def _with_headers(attempt: Attempt, ours: Mapping[str, str]) -> Attempt:
     if not ours:
         return attempt
-    call: Any = attempt.call
-    kept = {name: value for name, value in call.headers.items() if name.lower() not in NAMES}
-    return replace(attempt, call=replace(call, headers={**kept, **ours}))
+    kept = {name: value for name, value in attempt.call.headers.items() if name.lower() not in NAMES}
+    return attempt._replace(call=with_headers(attempt.call, {**kept, **ours}))
 
 
 def _parent_in(options: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ai102.client.calls import Answer, Infer, Region, Register, Unregister
@@ -51,9 +51,9 @@ class Memory:
     def infer(self, call: Infer, deadline: Deadline) -> Steps:
         """The Answer with all its bytes, or None for the caller to send the call on the wire."""
         segments = self.segments
-        if segments.abandoned and self.clock() >= self._next_sweep:
+        if segments.abandoned_count and self.clock() >= self._next_sweep:
             yield from self._sweep(call.headers, deadline)
-        if segments.is_retired or self._is_overdrawn(call):
+        if segments.is_retired or (segments.abandoned_count and self._is_overdrawn(call)):
             return None
         least = 1 if self.is_insisted else WORTH_IT_BYTES
         inputs = [raw for raw in call.tensors if len(raw.data) >= least]
@@ -88,7 +88,7 @@ class Memory:
         return answer
 
     def _is_overdrawn(self, call: Infer) -> bool:
-        count = len(self.segments.abandoned)
+        count = self.segments.abandoned_count
         if count < MOST_ABANDONED:
             return False
         if self.is_insisted:
@@ -110,7 +110,7 @@ class Memory:
             inputs_at, end = segment.write(inputs)
             outputs_at = _places(segment, outputs, end)
             names = call.outputs or (tuple(self.segments.sizes_for(call)) if outputs_at else ())
-            through = replace(call, inputs_at=inputs_at, outputs_at=outputs_at, outputs=names)
+            through = call._replace(inputs_at=inputs_at, outputs_at=outputs_at, outputs=names)
             try:
                 answer: Answer = yield from self.ask(through, deadline, note=note)
             except SharedMemoryError as err:
@@ -194,12 +194,12 @@ class Memory:
         """
         self.segments.retire()
         deadline = Deadline.after(CLOSE_S, self.clock())
-        while self.segments.abandoned and self.clock() < deadline.ends:
+        while self.segments.abandoned_count and self.clock() < deadline.ends:
             if not (yield from self._release(headers, deadline)):
                 return  # the server has ended, and its regions with it
-            if self.segments.abandoned and self.clock() < deadline.ends:
+            if self.segments.abandoned_count and self.clock() < deadline.ends:
                 yield Pause(0.02)
-        if count := len(self.segments.abandoned):
+        if count := self.segments.abandoned_count:
             words = f"{self.url}: the server may keep {count} shared-memory regions until it ends"
             warnings.warn(f"{words}: it did not let go of them within {CLOSE_S:g} s", ResourceWarning, stacklevel=2)
 
