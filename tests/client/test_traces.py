@@ -37,7 +37,6 @@ def tracer(monkeypatch: pytest.MonkeyPatch) -> trace.Tracer:
     finished = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(finished))
     tracer = provider.get_tracer("the program")
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     monkeypatch.setattr(traces, "TRACER", tracer)
     monkeypatch.setattr(tracer, "finished", finished, raising=False)
     return tracer

@@ -38,18 +38,13 @@ def traced(steps: Steps, verb: str, model: str, options: Mapping[str, Any]) -> S
     if not IS_INSTALLED:
         return steps
     parent = _parent_in(options)
-    return _traced(steps, verb, model, parent) if parent or _is_wanted() else steps
-
-
-def _is_wanted() -> bool:
-    """Whether a program has an SDK that makes spans, or a current span whose trace goes on."""
-    has_sdk = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-    return has_sdk or trace.get_current_span().get_span_context().is_valid
-
-
-def _traced(steps: Steps, verb: str, model: str, parent: Mapping[str, str]) -> Steps:
     context = W3C.extract(parent) if parent else None
+    # Without an SDK, TRACER returns the parent or the current span, which is invalid where there is none.
     span = TRACER.start_span(f"{verb} {model}".rstrip(), context, kind=trace.SpanKind.CLIENT)
+    return _traced(steps, span, model) if span.get_span_context().is_valid else steps
+
+
+def _traced(steps: Steps, span: Span, model: str) -> Steps:
     try:
         ours: dict[str, str] = {}
         W3C.inject(ours, trace.set_span_in_context(span))
