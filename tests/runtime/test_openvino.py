@@ -1,6 +1,8 @@
 """The OpenVINO engine without a server: its settings, its checks of shapes, its cache of compiled models."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,12 +92,13 @@ def test_the_second_opening_takes_the_compiled_model(file: Path, cache: Path, mo
     assert list(cache.iterdir()) == [entry]
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.5])
 @pytest.mark.parametrize("damage", ["model.blob", "shapes.xml"])
-def test_a_damaged_entry_is_replaced(file: Path, cache: Path, damage: str) -> None:
+def test_a_damaged_entry_is_replaced(file: Path, cache: Path, damage: str, kept: float) -> None:
     engine.opened(file, config(), Instance())
     (entry,) = cache.iterdir()
     whole = (entry / damage).read_bytes()
-    (entry / damage).write_bytes(whole[: len(whole) // 2])
+    (entry / damage).write_bytes(whole[: int(len(whole) * kept)])
     one = np.ones((1, 1), np.float32)
     assert engine.opened(file, config(), Instance()).run(["sum"], {"a": one, "b": one})[0].tolist() == [[2.0]]
     assert len((entry / damage).read_bytes()) > len(whole) * 0.9
@@ -107,6 +110,77 @@ def test_another_file_and_other_settings_have_entries_of_their_own(file: Path, c
     file.write_bytes(plus(3).SerializeToString())
     engine.opened(file, config(), Instance())
     assert len(list(cache.iterdir())) == 3
+
+
+def test_copies_of_a_file_have_one_entry_whatever_the_build_wrote_about_them(file: Path, cache: Path) -> None:
+    engine.opened(file, config(), Instance())
+    copy = file.parent.parent / "2" / file.name
+    copy.parent.mkdir()
+    copy.write_bytes(file.read_bytes())
+    copy.with_name("model.engines.json").write_text("{}")
+    copy.with_name("model.onnx.made.json").write_text("{}")
+    engine.opened(copy, config(), Instance())
+    assert len(list(cache.iterdir())) == 1
+    copy.with_name("weights").write_bytes(b"1")
+    engine.opened(copy, config(), Instance())
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_model_has_its_weights_in_the_mapped_entry_and_outlives_that_entry(file: Path, cache: Path) -> None:
+    table = np.arange(100_000, dtype=np.float32).reshape(1000, 100)
+    lookup = model(
+        [node("Gather", ["table", "ids"], ["y"])],
+        [tensor("ids", "INT64", ["n"])],
+        [tensor("y", "FP32", ["n", 100])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    file.write_bytes(lookup.SerializeToString())
+    for _ in range(2):  # compiled, and as it was compiled before
+        opened = engine.opened(file, config(), Instance())
+        (entry,) = cache.iterdir()
+        assert str(entry / "model.blob") in Path("/proc/self/maps").read_text()
+        ids = np.array([0, 7, 999], np.int64)
+        assert np.array_equal(opened.run(["y"], {"ids": ids})[0], table[ids])
+    compiled_cache.discard(entry)
+    assert np.array_equal(opened.run(["y"], {"ids": ids})[0], table[ids])
+
+
+def test_what_cannot_be_opened_again_is_computed_as_it_was_compiled(
+    file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(place: Path, key: str, write: Any) -> None:
+        (place / key).mkdir()
+        (place / key / "shapes.xml").write_text("<net")
+
+    monkeypatch.setattr(compiled_cache, "put", half)
+    one = np.ones((1, 1), np.float32)
+    assert engine.opened(file, config(), Instance()).run(["sum"], {"a": one, "b": one})[0].tolist() == [[2.0]]
+    assert not list(cache.iterdir())
+
+
+def test_freed_memory_is_given_back() -> None:
+    code = """
+from pathlib import Path
+from ai102_runtime.openvino.free_memory import give_back
+def mib(): return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+blocks = [bytes(64 << 10) + b"1" for _ in range(2000)]
+del blocks[:-1]  # the last one holds the end of the heap
+before = mib()
+give_back()
+print(before - mib())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 100
+
+
+def test_the_converter_of_models_is_not_imported_and_stays_importable() -> None:
+    code = """
+import sys, ai102_runtime.openvino.library
+assert not any(name.startswith(("openvino.tools.ovc", "telemetry")) for name in sys.modules)
+import openvino.tools.ovc
+assert sys.modules["openvino_telemetry"] is None
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_cache_keeps_its_size_by_removing_what_was_not_used_longest(

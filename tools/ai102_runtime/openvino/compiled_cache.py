@@ -7,9 +7,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ai102_runtime.engine.record import record_of
 from ai102_runtime.seal.private import NotPrivateError, private_folder
 
 MOST_BYTES = 1 << 30
+MANIFEST = ".made.json"
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path | None:
@@ -26,10 +28,16 @@ def cache_folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def key_from(path: Path, *others: str) -> str:
-    """Of all files beside the model file, by name and content, and of what else decides how it is compiled."""
+    """Of all files beside the model file, by name and content, and of what else decides how it is compiled.
+
+    Any of them may hold weights, but for what the build wrote about them. So copies of one file have one key.
+    """
     digest = hashlib.sha256("\0".join(others).encode())
     folder = path if path.is_dir() else path.parent
+    about = record_of(path)
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        if file == about or file.name.endswith(MANIFEST):
+            continue
         digest.update(f"\0{file.relative_to(folder)}\0".encode(errors="surrogateescape"))
         with file.open("rb") as content:
             while block := content.read(1 << 20):
@@ -53,11 +61,19 @@ def put(folder: Path, key: str, write: Callable[[Path], None]) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder))
     try:
         write(unfinished)
+        for file in unfinished.iterdir():
+            _to_disk(file)
         if not (folder / key).exists():
             unfinished.rename(folder / key)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     _remove_oldest(folder, key)
+
+
+def _to_disk(file: Path) -> None:
+    """Else the name may outlive a loss of power, and the content not."""
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
 
 
 def discard(place: Path) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ai102_runtime.engine.batch import Array
 from ai102_runtime.engine.engine import Config, EngineKind, Instance
 from ai102_runtime.engine.signature import ModelRefusedError, Signature
 from ai102_runtime.openvino import compiled_cache
+from ai102_runtime.openvino.free_memory import give_back
 from ai102_runtime.openvino.library import ov
 from ai102_runtime.openvino.model_file import (
     add_extension,
@@ -37,8 +40,8 @@ class OpenVino:
     title = f"OpenVINO {version()}"
     errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError, MemoryError)
 
-    def __init__(self, compiled: Any, shapes: Any) -> None:
-        """`shapes` is the model without its weights."""
+    def __init__(self, compiled: Any, shapes: Any, mapped: Array | None = None) -> None:
+        """`shapes` is the model without its weights, `mapped` the memory that `compiled` has its weights in."""
         self.compiled = compiled
         self.request = compiled.create_infer_request()
         self.signature: Signature = signature_from_model(shapes)
@@ -46,6 +49,7 @@ class OpenVino:
         self.bounds = bounds_of_indices(shapes)
         self.known_shapes: OrderedDict[tuple[Any, ...], None] = OrderedDict()
         self.outputs = {name: port for port in compiled.outputs for name in port.names}
+        self.mapped = mapped  # the last attribute, so that it goes after what reads it
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Array]:
         self._check_shapes(feeds)
@@ -97,15 +101,18 @@ def opened(path: Path, config: Config, instance: Instance) -> OpenVino:
     core = ov.Core()
     folder = compiled_cache.cache_folder(os.environ)
     key = _key(core, path, settings, config)
-    if (earlier := compiled_cache.entry(folder, key)) is not None:
-        try:
-            return _earlier(core, earlier, settings)
-        except (RuntimeError, OSError):
-            compiled_cache.discard(earlier)  # not whole, or of another processor
+    if (earlier := _earlier(core, folder, key, settings)) is not None:
+        return earlier
     engine = _compiled(core, path, settings, config)
-    if folder is not None:
-        _keep(folder, key, engine)
-    return engine
+    if folder is None:
+        return engine
+    _keep(folder, key, engine)
+    # From the first start on as at all others, with the weights in memory that processes share.
+    if (reopened := _earlier(ov.Core(), folder, key, settings)) is None:
+        return engine
+    del engine
+    give_back()
+    return reopened
 
 
 def compiled(path: Path, config: Config) -> OpenVino:
@@ -135,10 +142,20 @@ def _key(core: Any, path: Path, settings: Settings, config: Config) -> str:
     return compiled_cache.key_from(path, str(ov.get_version()), *processor, dims, properties, settings.extension)
 
 
-def _earlier(core: Any, place: Path, settings: Settings) -> OpenVino:
-    add_extension(core, settings)
-    shapes = core.read_model(place / SHAPES)
-    return OpenVino(core.import_model((place / BLOB).read_bytes(), "CPU", dict(settings.properties)), shapes)
+def _earlier(core: Any, folder: Path | None, key: str, settings: Settings) -> OpenVino | None:
+    """As it was compiled before. None where it was not, or what is kept cannot be opened."""
+    if (place := compiled_cache.entry(folder, key)) is None:
+        return None
+    try:
+        add_extension(core, settings)
+        shapes = core.read_model(place / SHAPES)
+        # Mapped and not read: weights are used where they lie, and all processes with this model share that memory.
+        mapped = np.memmap(place / BLOB, np.uint8, mode="c")  # OpenVINO takes no memory that it may not write
+        blob = ov.Tensor(mapped, shared_memory=True)
+        return OpenVino(core.import_model(blob, "CPU", dict(settings.properties)), shapes, mapped)
+    except (RuntimeError, ValueError, OSError):
+        compiled_cache.discard(place)  # not whole, or of another processor
+        return None
 
 
 def _keep(folder: Path, key: str, engine: OpenVino) -> None:
