@@ -15,6 +15,7 @@ from ai102_runtime.engine.engine import Instance
 from ai102_runtime.engine.signature import ModelRefusedError, Signature, TensorSpec, completion
 from ai102_runtime.openvino import compiled_cache, engine, model_file
 from ai102_runtime.openvino.settings import settings_from_config
+from ai102_runtime.seal import memory
 from tests.e2e.onnx_files import addition, model, node, plus, tensor
 
 
@@ -198,6 +199,19 @@ def test_without_a_place_for_a_cache_a_model_is_compiled(file: Path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
     one = np.ones((1, 1), np.float32)
     assert engine.opened(file, config(), Instance()).run(["sum"], {"a": one, "b": one})[0].tolist() == [[2.0]]
+
+
+@pytest.mark.parametrize(("of_model", "of_cache", "is_kept"), [("tmpfs", "ext4", False), ("tmpfs", "tmpfs", True)])
+def test_a_model_that_was_decrypted_into_memory_is_not_kept_on_a_disk(
+    file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, of_model: str, of_cache: str, is_kept: bool
+) -> None:
+    mounts = file.with_name("mountinfo")
+    places = (("/", "overlay"), (cache.parent, of_cache), (file.parent, of_model))
+    mounts.write_text("".join(f"1 1 0:1 / {place} rw - {kind} none rw\n" for place, kind in places))
+    monkeypatch.setattr(memory, "MOUNTS", mounts)
+    one = np.ones((1, 1), np.float32)
+    assert engine.opened(file, config(), Instance()).run(["sum"], {"a": one, "b": one})[0].tolist() == [[2.0]]
+    assert len(list(cache.iterdir())) == is_kept
 
 
 @pytest.mark.parametrize(

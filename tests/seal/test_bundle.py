@@ -18,9 +18,11 @@ from ai102.errors import UserError
 from ai102.seal import bundle, temporary
 from ai102.seal.bundle import MAGIC, Header, open_into, opened_in_memory, refuse_unsafe, seal
 from ai102.seal.stream import SealingWriter
-from ai102.seal.temporary import filesystem_of, temporary_folder
+from ai102.seal.temporary import temporary_folder
+from ai102_runtime.seal import memory
 from ai102_runtime.seal.envelope import Key
 from ai102_runtime.seal.keys import Keys
+from ai102_runtime.seal.memory import filesystem_of
 
 KEY = Key("k1", bytes(range(32)))
 RING = Keys({"k1": KEY}, "k1")
@@ -344,7 +346,7 @@ def test_in_memory_it_is_private_and_gone_afterwards(repository: Path, sealed: P
 def test_a_disk_is_not_memory(sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("22 1 0:1 / / rw - ext4 /dev/vda rw\n23 22 0:2 / /dev/shm rw - tmpfs shm rw\n")
-    monkeypatch.setattr(temporary, "MOUNTS", mounts)
+    monkeypatch.setattr(memory, "MOUNTS", mounts)
     with pytest.raises(UserError, match="is on ext4, not in memory"), opened_in_memory(sealed, RING, memory=tmp_path):
         pass
     with pytest.raises(UserError, match="no such folder"), opened_in_memory(sealed, RING, memory=tmp_path / "no"):

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ai102.errors import UserError
+from ai102_runtime.seal.memory import IN_MEMORY, filesystem_holding
 
 SHARED_MEMORY = Path("/dev/shm")
-IN_MEMORY = ("tmpfs", "ramfs")
 BLOCK_BYTES = 4096
-MOUNTS = Path("/proc/self/mountinfo")
 
 
 @contextmanager
@@ -52,20 +51,9 @@ def refuse_too_little_space(parent: Path, content_bytes: int, files: int, what: 
 
 def refuse_disk(folder: Path) -> None:
     """Raise UserError unless `folder` is in memory-backed storage."""
-    kind = filesystem_of(folder.resolve(), MOUNTS.read_text(encoding="utf-8"))
+    kind = filesystem_holding(folder)
     if kind not in IN_MEMORY:
         raise UserError(f"{folder} is on {kind}, not in memory: mount a tmpfs there (docker: --shm-size, --tmpfs)")
-
-
-def filesystem_of(path: Path, mountinfo: str) -> str:
-    """The type of the file system that holds the absolute `path`, from Linux's /proc/PID/mountinfo (proc(5))."""
-    best, kind = -1, "an unknown file system"
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        point = before.split(" ")[4].encode().decode("unicode_escape")  # a space is written \\040
-        if path.is_relative_to(point) and len(point) >= best:  # the last of several on one place is on top
-            best, kind = len(point), after.split(" ")[0]
-    return kind
 
 
 def _remove_abandoned(parent: Path, prefix: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ai102_runtime.engine.record import record_of
+from ai102_runtime.seal.memory import IN_MEMORY, filesystem_holding
 from ai102_runtime.seal.private import NotPrivateError, private_folder
 
 MOST_BYTES = 1 << 30
@@ -25,6 +26,11 @@ def cache_folder(environ: Mapping[str, str]) -> Path | None:
         return private_folder(home / "ai102" / "openvino")
     except (OSError, NotPrivateError):
         return None
+
+
+def may_hold(folder: Path, path: Path) -> bool:
+    """Not if the model file lies in memory and `folder` on a disk: what was decrypted there must not leave it."""
+    return filesystem_holding(path) not in IN_MEMORY or filesystem_holding(folder) in IN_MEMORY
 
 
 def key_from(path: Path, *others: str) -> str:
@@ -45,9 +51,9 @@ def key_from(path: Path, *others: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def entry(folder: Path | None, key: str) -> Path | None:
+def entry(folder: Path, key: str) -> Path | None:
     """The folder of that key, marked as used now."""
-    if folder is None or not (folder / key).is_dir():
+    if not (folder / key).is_dir():
         return None
     try:
         os.utime(folder / key)

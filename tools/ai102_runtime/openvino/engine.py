@@ -100,12 +100,12 @@ def opened(path: Path, config: Config, instance: Instance) -> OpenVino:
     settings = settings_from_config(config)
     core = ov.Core()
     folder = compiled_cache.cache_folder(os.environ)
+    if folder is None or not compiled_cache.may_hold(folder, path):
+        return _compiled(core, path, settings, config)
     key = _key(core, path, settings, config)
     if (earlier := _earlier(core, folder, key, settings)) is not None:
         return earlier
     engine = _compiled(core, path, settings, config)
-    if folder is None:
-        return engine
     _keep(folder, key, engine)
     # From the first start on as at all others, with the weights in memory that processes share.
     if (reopened := _earlier(ov.Core(), folder, key, settings)) is None:
@@ -142,7 +142,7 @@ def _key(core: Any, path: Path, settings: Settings, config: Config) -> str:
     return compiled_cache.key_from(path, str(ov.get_version()), *processor, dims, properties, settings.extension)
 
 
-def _earlier(core: Any, folder: Path | None, key: str, settings: Settings) -> OpenVino | None:
+def _earlier(core: Any, folder: Path, key: str, settings: Settings) -> OpenVino | None:
     """As it was compiled before. None where it was not, or what is kept cannot be opened."""
     if (place := compiled_cache.entry(folder, key)) is None:
         return None
