@@ -63,14 +63,17 @@ RUN apt-get update \
  && python3.11 -m compileall -q -x lib2to3 /usr/lib/python3.11 \
  && useradd --uid 1000 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin triton \
  && ln -s /opt/triton/pytriton/tritonserver/bin/tritonserver /usr/local/bin/tritonserver \
- && mkdir /models
+ && mkdir /models \
+ && install --directory --owner=1000 --group=1000 /var/cache/triton
 COPY --from=server /opt/triton /opt/triton
 COPY --from=server /opt/ai102 /opt/ai102
 COPY docker/start-tritonserver.sh /usr/local/bin/start-tritonserver
 COPY --from=ours /ours /opt/ai102/lib/python3.11/site-packages
+# Models as OpenVINO compiled them lie in the folder XDG_CACHE_HOME. With a volume there, a container's next start takes them.
 ENV PATH=/opt/ai102/bin:/usr/local/bin:/usr/bin:/bin \
     LD_PRELOAD=libtcmalloc_minimal.so.4 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    XDG_CACHE_HOME=/var/cache/triton
 USER 1000:1000
 EXPOSE 8000 8001 8002
 HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=3 \

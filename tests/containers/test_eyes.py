@@ -57,7 +57,7 @@ def stack(docker: Docker, images: dict[str, str], models: Image) -> Iterator[Sta
         finally:
             _keep_logs(docker)
             subprocess.run([*compose_command(docker, os.environ), "down", "--volumes", "--remove-orphans"], cwd=ROOT)
-            for kind in ("gateway", "issuer"):
+            for kind in ("gateway", "issuer", "compiled"):
                 docker.succeeds("volume", "rm", f"{PROJECT}-{kind}")
             env.unlink(missing_ok=True)
             if before is not None:

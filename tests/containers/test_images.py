@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ai102.compose.volumes import fill_models_volume
+from ai102.compose.stack import COMPILED_MODELS
+from ai102.compose.volumes import fill_models_volume, make_state_volume
 from ai102.images.docker import Docker
 from ai102.images.dockerfiles import GPU, RECIPES, build, build_command
 from ai102.images.layout import Image
 from ai102.images.sbom import packages_of_image
-from tests.containers.conftest import NETWORK, ROOT, inspected, note, wait_until
+from loadtest.engine_start import models_on_openvino
+from tests.containers.conftest import NETWORK, REPOSITORY, ROOT, inspected, note, wait_until
 
 MB = 1_000_000
 LARGEST_MB = {"server": 550, "gateway": 250, "gateway-nginx": 250, "api": 350}
@@ -93,6 +95,38 @@ def test_no_python_module_of_an_image_is_compiled_when_a_process_starts(
     loaded = re.findall(r"^# code object from '(.+)'$", text, re.M)
     assert any(path.endswith("/json/__pycache__/__init__.cpython-311.pyc") for path in loaded)
     assert [path for path in loaded if path.endswith(".py")] == []
+
+
+def test_compiled_models_stay_in_a_volume_for_the_next_container(
+    docker: Docker, images: dict[str, str], models_volume: str
+) -> None:
+    if not models_on_openvino(REPOSITORY):
+        pytest.skip("the build chose OpenVINO for no model on this kind of CPU")
+    name, place = f"ai102-test-compiled-{os.getpid()}", COMPILED_MODELS[1]
+    make_state_volume(docker, name, place, images["server"], 1000, 1000)
+    volumes = ["--volume", f"{models_volume}:/models:ro", "--volume", f"{name}:{place}", "--network", "none"]
+    try:
+        (first_s, first), (second_s, second) = (
+            start_with_compiled_models(docker, images["server"], *LOCKED, *NOEXEC_TMP, *volumes) for _ in range(2)
+        )
+    finally:
+        docker.run("volume", "rm", name)
+    note(f"the server is ready after {first_s:.1f} s, with compiled models after {second_s:.1f} s")
+    assert first == second != []
+
+
+def start_with_compiled_models(docker: Docker, image: str, *options: str) -> tuple[float, list[str]]:
+    """Seconds until all models are ready, and the compiled models that are kept then."""
+    with running(docker, image, *options) as container:
+        began = time.monotonic()
+        wait_until(lambda: is_ready(docker, container), "all models are ready", 120)
+        return time.monotonic() - began, docker.run(
+            "exec", container, "ls", f"{COMPILED_MODELS[1]}/ai102/openvino"
+        ).split()
+
+
+def is_ready(docker: Docker, container: str) -> bool:
+    return docker.succeeds("exec", container, "python3", "-m", "ai102_runtime.health", "models", "/models")
 
 
 def test_configs_that_lack_nothing_are_taken_as_they_are(
