@@ -37,6 +37,7 @@ TIME = r"^I\d{4} (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+) "
 BEGIN = re.compile(TIME + r'.*"TRITONBACKEND_ModelInstanceInitialize: (?P<model>\w+)_0_0 ')
 READY = re.compile(TIME + r".*\"successfully loaded '(?P<model>\w+)'")
 WHOLE = "the server"
+WIDTH = 110  # of the table, also where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     screen = Screen()
+    screen.console.width = max(screen.console.width, WIDTH)
     models = models_on_openvino(options.repository)
     if not models:
         raise SystemExit(f"{options.repository}: no model is computed by OpenVINO on a CPU of the kind {this_cpu()}")
@@ -159,7 +161,7 @@ def main() -> None:
             with screen.step(f"round {turn + 1} of {options.rounds}"):
                 for case, start in cases.items():
                     starts[case].append(start())
-    screen.console.print(table_of(starts, models), soft_wrap=True)
+    screen.console.print(table_of(starts, models))
     longer = [
         second.seconds[WHOLE] - other.seconds[WHOLE]
         for second, other in zip(starts[SECOND], starts[ONNXRUNTIME], strict=True)
