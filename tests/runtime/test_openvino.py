@@ -120,6 +120,7 @@ def test_copies_of_a_file_have_one_entry_whatever_the_build_wrote_about_them(fil
     copy.write_bytes(file.read_bytes())
     copy.with_name("model.engines.json").write_text("{}")
     copy.with_name("model.onnx.made.json").write_text("{}")
+    copy.with_name("model.x86.onnx").write_bytes(b"of another kind of CPU")
     engine.opened(copy, config(), Instance())
     assert len(list(cache.iterdir())) == 1
     copy.with_name("weights").write_bytes(b"1")

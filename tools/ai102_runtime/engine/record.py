@@ -16,6 +16,7 @@ from ai102_runtime.engine.signature import ModelRefusedError
 EngineName = Literal["onnxruntime", "openvino", "openvino-bf16"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 OTHERWISE = "otherwise"
+RECORD = ".engines.json"
 # Beside the record, or of another model of the repository.
 FILE = re.compile(r"(?:(?:\.\./)+[\w-][\w.-]*/[1-9]\d*/)?[\w-][\w.-]*", re.ASCII)
 
@@ -29,7 +30,7 @@ class Choice(NamedTuple):
 
 def record_of(model_file: Path) -> Path:
     """Where the choices for a model file stand."""
-    return model_file.parent / f"{model_file.stem}.engines.json"
+    return model_file.parent / f"{model_file.stem}{RECORD}"
 
 
 def choices_for(model_file: Path) -> dict[str, Choice]:

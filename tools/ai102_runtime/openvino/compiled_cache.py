@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ai102_runtime.engine.record import record_of
+from ai102_runtime.engine.record import RECORD
 from ai102_runtime.seal.memory import IN_MEMORY, filesystem_holding
 from ai102_runtime.seal.private import NotPrivateError, private_folder
 
@@ -36,13 +36,14 @@ def may_hold(folder: Path, path: Path) -> bool:
 def key_from(path: Path, *others: str) -> str:
     """Of all files beside the model file, by name and content, and of what else decides how it is compiled.
 
-    Any of them may hold weights, but for what the build wrote about them. So copies of one file have one key.
+    Any of them may hold weights, but for other ONNX files and what the build wrote about them. So copies of one file
+    have one key.
     """
     digest = hashlib.sha256("\0".join(others).encode())
     folder = path if path.is_dir() else path.parent
-    about = record_of(path)
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        if file == about or file.name.endswith(MANIFEST):
+        is_other = file != path and file.suffix == ".onnx" and not path.is_dir()
+        if is_other or file.name.endswith((MANIFEST, RECORD)):
             continue
         digest.update(f"\0{file.relative_to(folder)}\0".encode(errors="surrogateescape"))
         with file.open("rb") as content:
