@@ -123,8 +123,9 @@ bench: engine  ## compare with other servers and with no server; half an hour, o
 bench-client: engine  ## compare our client with bare tritonclient, shared memory with the network; some minutes
 	@$(BIN)/python -m loadtest.client_overhead $(ARGS)
 
-bench-int8: setup  ## compare INT8 with FP32 on one core, ResNet-50 too; some minutes
+bench-int8: setup  ## compare INT8 with FP32, and the engines, on one core, ResNet-50 too; some minutes
 	@$(BIN)/python -m loadtest.int8_speed
+	@$(BIN)/python -m loadtest.engine_speed
 
 report: setup  ## write calibration/reports/*.html: what quantization did to each network
 	@$(BIN)/ai102 report

@@ -66,7 +66,7 @@ def measure(contract: str, name: str, batch: int, screen: Screen) -> Row:
     items = read_samples(workspace.sets, network.calibration_set or name, "calibration").items[:batch]
     tensors = tensors_of_items(network, items, source.tokenizer_file)
     if network.text is not None:
-        tensors = _full(tensors)
+        tensors = full_rows(tensors)
     runs = [judge.session_run(file, network, threads=1) for file in (fp32, int8)]
     with screen.step(f"{name}: batch {batch}"):
         speed = stopwatch.compare(lambda: runs[0](tensors), lambda: runs[1](tensors), batch, rounds=ROUNDS)
@@ -74,7 +74,7 @@ def measure(contract: str, name: str, batch: int, screen: Screen) -> Row:
     return Row(name, batch, speed, {key: counts[key] for key in OPERATORS if counts[key]})
 
 
-def _full(tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def full_rows(tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Rows of TOKENS tokens without padding: the texts' own tokens, repeated."""
     rows = [ids[mask == 1] for ids, mask in zip(tensors["input_ids"], tensors["attention_mask"], strict=True)]
     ids = np.stack([np.resize(row, TOKENS) for row in rows])

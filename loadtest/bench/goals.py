@@ -51,6 +51,13 @@ def _against_peers(peer: str, at_least: float, text_at_least: float | None = Non
     )
 
 
+def _one_in_flight(work: str) -> tuple[Goal, ...]:
+    return tuple(
+        Goal(f"{work}, one in flight: {form} / FastAPI", work, (form, 1), ("FastAPI",), 1, at_least=at_least)
+        for form, at_least in ((HTTP, 0.95), (GRPC, None))
+    )
+
+
 def _ensemble(work: str, at_least: float | None) -> Goal:
     steps = tuple(step_name(model) for model in STEPS[work])
     name = f"{work}: pipeline in one process / its slowest step, at {SATURATED}"
@@ -70,13 +77,19 @@ GOALS = (
     ),
     Goal("ResNet-50 INT8: shared memory / gRPC, at 8", "resnet50_int8", (SHM, 8), (GRPC,), 8, at_least=1.0),
     Goal("ResNet-50 FP32: Triton gRPC at 8 / session loop", "resnet50_fp32", (GRPC, 8), (LOOP,), 1),
-    Goal("1-ms model: Triton gRPC at 32 / session loop", "one_ms", (GRPC, 32), (LOOP,), 1, at_least=0.92),
+    Goal("1-ms model: Triton gRPC at 32 / session loop", "one_ms", (GRPC, 32), (LOOP,), 1, at_least=0.95),
     Goal("1-ms model: Triton gRPC at 32 / session loop of 32", "one_ms", (GRPC, 32), (LOOP_BATCHED,), 32),
     *_against_peers("FastAPI", 1.65, 1.5),
     Goal(
         f"text to embedding at {SATURATED}: Triton gRPC / {CHOSEN}", "text",
         (GRPC, SATURATED), (CHOSEN,), SATURATED, at_least=1.1,
     ),
+    Goal(
+        f"text to embedding at {SATURATED}: Triton gRPC / session loop of {SATURATED}", "text",
+        (GRPC, SATURATED), (LOOP_BATCHED,), SATURATED, at_least=0.97,
+    ),
+    *_one_in_flight("image"),
+    *_one_in_flight("text"),
     *_against_peers("LitServe", 2.0),
     *_against_peers("BentoML", 1.5),
     *_against_peers("Ray Serve", 1.5),
