@@ -27,7 +27,7 @@ from ai102.cli.screen import Screen
 from ai102.host.cpu import cpu_name
 from ai102.serve.server import Server
 from ai102_runtime.engine.cpu import this_cpu
-from ai102_runtime.engine.record import judged_engine, record_of
+from ai102_runtime.engine.record import judged_choice, record_of
 
 ROOT = Path(__file__).parent.parent
 ONNXRUNTIME, FIRST, SECOND = "ONNX Runtime alone", "as built, nothing kept", "as built, second start"
@@ -107,7 +107,7 @@ def mib_by_model(group: int) -> dict[str, float]:
 
 def models_on_openvino(repository: Path) -> list[str]:
     """Those whose records choose it for this kind of CPU."""
-    files = [file for file in repository.rglob("model.onnx") if judged_engine(file, this_cpu()) == "openvino"]
+    files = [file for file in repository.rglob("model.onnx") if judged_choice(file, this_cpu()).engine == "openvino"]
     return sorted({file.relative_to(repository).parts[0] for file in files})
 
 

@@ -219,7 +219,7 @@ def test_choices_that_cannot_be_read_are_one_line(served: Workspace, text: str) 
     file = served.engines_file("hard")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
-    with pytest.raises(UserError, match=r"hard\.toml: not choices of engines .*`ai102 engine hard --measure`"):
+    with pytest.raises(UserError, match=r"hard\.toml: not choices of engines .*`ai102 engine build hard --measure`"):
         kept_choices.load(file)
 
 

@@ -21,7 +21,7 @@ from ai102_runtime.engine.cpu import Cpu
 from ai102_runtime.engine.record import EngineName
 
 CandidateName = Annotated[str, StringConstraints(pattern=r"^(onnxruntime|openvino|openvino-bf16) (fp32|int8)$")]
-ABOUT = "Measured by `ai102 engine {name} --measure`: the engine of each model, by kind of CPU."
+ABOUT = "Measured by `ai102 engine build {name} --measure`: the engine of each model, by kind of CPU."
 
 
 class KeptChoice(BaseModel):
@@ -59,7 +59,7 @@ def load(file: Path) -> dict[Cpu, dict[Precision, KeptChoice]]:
     try:
         return _File.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).root
     except (tomllib.TOMLDecodeError, ValidationError) as err:
-        advice = f"measure again: `ai102 engine {file.stem} --measure`"
+        advice = f"measure again: `ai102 engine build {file.stem} --measure`"
         raise UserError(f"{file}: not choices of engines ({str(err).splitlines()[0]}); {advice}") from err
 
 
