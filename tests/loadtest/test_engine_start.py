@@ -25,7 +25,9 @@ def test_the_copy_chooses_nothing_and_the_repository_stays(tmp_path: Path) -> No
     file = tmp_path / "repository" / "embed_text" / "1" / "minilm_int8" / "model.onnx"
     file.parent.mkdir(parents=True)
     file.touch()
-    file.with_name("model.engines.json").write_text(json.dumps({this_cpu(): "openvino"}))
+    file.with_name("model.engines.json").write_text(
+        json.dumps({this_cpu(): {"engine": "openvino", "file": "model.onnx"}})
+    )
     copy = copy_for_onnxruntime(tmp_path / "repository", tmp_path / "copy")
     assert models_on_openvino(copy) == []
     assert models_on_openvino(tmp_path / "repository") == ["embed_text"]
