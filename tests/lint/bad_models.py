@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from onnx import TensorProto, helper
 
+from ai102_runtime.engine.cpu import this_cpu
 from tests.e2e.conftest import Files
 from tests.e2e.onnx_files import identity
 
@@ -242,8 +243,15 @@ BAD: Mapping[str, Sequence[Files | Models]] = {
             '{"x86": "openvino"}',
             '{"x86": {"engine": "tensorrt", "file": "model.onnx"}}',
             '{"x86": {"engine": "openvino", "file": "/model.onnx"}}',
-            '{"x86": {"engine": "openvino", "file": "model.x86.onnx"}}',
             '{"otherwise": {"engine": "onnxruntime", "file": "../../absent/1/model.onnx"}}',
+        )
+    ],
+    "MR316": [
+        {**onnx(ONNX), "1/model.engines.json": text}
+        for text in (
+            '{"another kind": {"engine": "openvino", "file": "model.x86.onnx"}}',
+            f'{{"{this_cpu()}": {{"engine": "onnxruntime", "file": "model.onnx"}}, '
+            '"otherwise": {"engine": "onnxruntime", "file": "../../absent/1/model.onnx"}}',
         )
     ],
     "MR401": [

@@ -86,8 +86,7 @@ KINDS: Mapping[str, Kind] = {
         put("1/model.engines.json", '{"x86-vnni": {"engine": "tensorrt", "file": "model.onnx"}}'),
         put("1/model.engines.json", '["openvino"]'),
         put("1/model.engines.json", "{"),
-        put("1/model.engines.json", ""),
-        most=7,
+        most=6,
     ),
     "default_model_filename": kind(
         "onnx plain tensorrt_plan",

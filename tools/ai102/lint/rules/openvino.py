@@ -13,7 +13,8 @@ from ai102.lint.backends import served
 from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
 from ai102.lint.paths import is_file
-from ai102_runtime.engine.record import choices_for, record_of
+from ai102_runtime.engine.cpu import this_cpu
+from ai102_runtime.engine.record import choices_for, judged_choice, record_of
 from ai102_runtime.engine.signature import ModelRefusedError
 
 CODES: tuple[Code, ...] = (
@@ -38,8 +39,15 @@ CODES: tuple[Code, ...] = (
         "choice of engine that cannot be read",
         'model.engines.json beside an ONNX file holds {kind of CPU: {"engine": ENGINE, "file": FILE}}: onnxruntime, '
         "openvino or openvino-bf16 for x86-vnni, x86, arm and otherwise, and a file beside it or of another model. A "
-        "build writes it. Our ONNX Runtime backend refuses another content at load, and a file that is missing. "
-        "Without the record, it computes by ONNX Runtime.",
+        "build writes it. Our ONNX Runtime backend refuses another content at load, and a missing file where it is of "
+        "this machine's kind of CPU. Without the record, it computes by ONNX Runtime.",
+    ),
+    Code(
+        "MR316",
+        "warning",
+        "file for another kind of CPU that is not there",
+        "model.engines.json names a file for a kind of CPU other than this machine's, and it is missing: the model "
+        "loads here, and not on a machine of that kind.",
     ),
 )
 
@@ -84,10 +92,12 @@ def _records(model: Model, file: str) -> Iterator[Finding]:
             advice = "build the model again, or take the file out for ONNX Runtime"
             yield model.finding("MR315", "", f"{shown} is not a choice of engines", advice)
             continue
+        own = judged_choice(path, this_cpu())
         for cpu, choice in choices.items():
             if choice.file != path.name and not is_file(path.parent / choice.file):
                 words = f"{shown} names {choice.file} for {cpu}, which is not there"
-                yield model.finding("MR315", "", words, "build the model again, or copy that file too")
+                code = "MR315" if choice == own else "MR316"
+                yield model.finding(code, "", words, "build the model again, or copy that file too")
 
 
 def _parameters(model: Model, config: pb.ModelConfig) -> Iterator[Finding]:
