@@ -8,7 +8,6 @@ import pytest
 
 from ai102 import artifact
 from ai102.build import verbs
-from ai102.build.steps import choose_engine
 from ai102.build.workspace import Workspace
 from ai102.contract import Recipe
 from ai102.errors import BudgetError, UserError
@@ -47,7 +46,7 @@ def own_engine(workspace: Workspace, model: str) -> str:
 
 def refuse(file: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO cannot open files of that name, or answers wrongly."""
-    usual = choose_engine.openvino_run
+    usual = engines.openvino_run
 
     def run(onnx_file: Path, network: Any, **options: Any) -> Any:
         if onnx_file.name != file:
@@ -56,7 +55,7 @@ def refuse(file: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
             return lambda tensors: np.eye(10, dtype=np.float32)[[0] * len(tensors["pixels"])]
         raise UserError(why)
 
-    monkeypatch.setattr(choose_engine, "openvino_run", run)
+    monkeypatch.setattr(engines, "openvino_run", run)
 
 
 def test_the_fastest_engine_is_written_beside_the_file_with_all_that_was_tried(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ai102.contract import Network, Precision
 from ai102.errors import UserError
-from ai102.int8.judge import Run
+from ai102.int8.judge import Run, session_run
 from ai102_runtime.engine.record import EngineName
 from ai102_runtime.engine.signature import ModelRefusedError
 
@@ -57,6 +57,13 @@ def has_bf16() -> bool:
     except ModelRefusedError:
         return False
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def run_of(candidate: Candidate, onnx_file: Path, network: Network, *, threads: int = 0) -> Run:
+    """A Run of the file by the candidate's engine. Raises UserError as `openvino_run` does."""
+    if candidate.engine == "onnxruntime":
+        return session_run(onnx_file, network, threads=threads)
+    return openvino_run(onnx_file, network, threads=threads, is_bf16=candidate.is_bf16)
 
 
 def openvino_run(onnx_file: Path, network: Network, *, threads: int = 0, is_bf16: bool = False) -> Run:

@@ -22,8 +22,16 @@ def accuracy(
     as_written: bool = False,
 ) -> Verdict:
     """INT8 against FP32 and the labels, on all of `samples`; INT8 `as_written` where it is for another target."""
-    runs = (judge.session_run(fp32, network), judge.session_run(int8, network, as_written=as_written))
-    reference, candidate = (judge.outputs(run, network, samples.items, tokenizer_file) for run in runs)
+    run = judge.session_run(int8, network, as_written=as_written)
+    return accuracy_of_run(network, samples, fp32, run, tokenizer_file)
+
+
+def accuracy_of_run(
+    network: Network, samples: Samples, fp32: Path, run: judge.Run, tokenizer_file: Path | None
+) -> Verdict:
+    """As `accuracy`, of a file that is open in any engine."""
+    runs = (judge.session_run(fp32, network), run)
+    reference, candidate = (judge.outputs(one, network, samples.items, tokenizer_file) for one in runs)
     return judge.compare(network, samples, reference, candidate)
 
 

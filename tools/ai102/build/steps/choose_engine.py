@@ -21,9 +21,8 @@ from ai102.configs.serving_config import warm_lengths
 from ai102.contract import Network, Precision
 from ai102.errors import BudgetError, UserError
 from ai102.host.cpu import cpu_name
-from ai102.int8 import engines, judge
-from ai102.int8.engines import Candidate, openvino_run
-from ai102.int8.judge import Run
+from ai102.int8 import engines, gate, judge
+from ai102.int8.engines import Candidate
 from ai102.int8.kept_choices import KeptChoice
 from ai102.samples.read import Samples
 from ai102.weights.export import MAX_ABS_DIFFERENCE
@@ -160,19 +159,16 @@ def _checked(
 
     INT8 and bf16 keep to the budget; FP32 may differ from ONNX Runtime as an export may from PyTorch.
     """
-    network, file, fp32 = subject.network, files.by_precision[candidate.precision], files.by_precision["fp32"]
+    network, fp32 = subject.network, files.by_precision["fp32"]
     try:
-        run, reference = openvino_run(file, network, is_bf16=candidate.is_bf16), judge.session_run(fp32, network)
+        run = engines.run_of(candidate, files.by_precision[candidate.precision], network)
         if candidate.precision == "fp32" and not candidate.is_bf16:
             tensors = parity_inputs(network, calibration, subject.tokenizer_file)
-            return _compared(run(tensors), reference(tensors))
+            return _compared(run(tensors), judge.session_run(fp32, network)(tensors))
         assert test is not None
-        expected, answers = (
-            judge.outputs(one, network, test.items, subject.tokenizer_file) for one in (reference, run)
-        )
+        verdict = gate.accuracy_of_run(network, test, fp32, run, subject.tokenizer_file)
     except UserError as err:
         return Check("", str(err))
-    verdict = judge.compare(network, test, expected, answers)
     return Check(verdict.summary, "; ".join(verdict.complaints))
 
 
@@ -186,14 +182,7 @@ def _times(
     subject: Subject, files: Files, calibration: Samples | None, candidates: list[Candidate]
 ) -> dict[Candidate, dict[str, float]]:
     network, threads = subject.network, subject.network.instances.threads
-
-    def run_of(one: Candidate) -> Run:
-        file = files.by_precision[one.precision]
-        if one.engine == "onnxruntime":
-            return judge.session_run(file, network, threads=threads)
-        return openvino_run(file, network, threads=threads, is_bf16=one.is_bf16)
-
-    runs = {one: run_of(one) for one in candidates}
+    runs = {one: engines.run_of(one, files.by_precision[one.precision], network, threads=threads) for one in candidates}
     return engines.milliseconds(runs, _shapes(subject, calibration))
 
 

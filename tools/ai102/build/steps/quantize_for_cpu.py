@@ -12,8 +12,8 @@ from ai102.build.judged import JUDGED_AS, judged_as
 from ai102.build.subject import Subject
 from ai102.code_hash import inputs_of_code
 from ai102.contract import Network
-from ai102.int8 import judge
-from ai102.int8.engines import openvino_run
+from ai102.int8 import gate
+from ai102.int8.engines import Candidate, run_of
 from ai102.int8.for_onnxruntime import int8_from_ranges
 from ai102.int8.ranges import Ranges
 from ai102.samples.read import Samples
@@ -58,12 +58,8 @@ def quantize(
     def write(temporary: Path) -> Mapping[str, object]:
         with report.step(f"{name}: quantize and judge for {cpu}"):
             graph = int8_from_ranges(fp32, Ranges.load(ranges, fp32), chosen.recipe, temporary, cpu=cpu)
-            run_of = judge.session_run if engine == "onnxruntime" else openvino_run
-            reference, candidate = (
-                judge.outputs(run, network, test.items, subject.tokenizer_file)
-                for run in (judge.session_run(fp32, network), run_of(temporary, network))
-            )
-        verdict = judge.compare(network, test, reference, candidate)
+            run = run_of(Candidate(engine, "int8"), temporary, network)
+            verdict = gate.accuracy_of_run(network, test, fp32, run, subject.tokenizer_file)
         return {
             "summary": verdict.summary,
             "complaints": list(verdict.complaints),
