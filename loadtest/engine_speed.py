@@ -22,7 +22,7 @@ from ai102.build import verbs
 from ai102.build.workspace import Workspace
 from ai102.cli.screen import Screen
 from ai102.int8 import judge
-from ai102.int8.engines import Candidate, openvino_run
+from ai102.int8.engines import Candidate, run_of
 from ai102.samples.read import read_samples, tensors_of_items
 from loadtest.int8_speed import ROOT, full_rows, machine
 
@@ -49,15 +49,9 @@ def measured(name: str, screen: Screen) -> list[Row]:
     workspace = Workspace.of(ROOT / NETWORKS[name])
     verbs.engine(workspace, name, screen)
     network, source = workspace.network(name), workspace.source(name)
-    served: Any = artifact.facts_of(workspace.builds(name).newest(f"{name}_int8") / "model.onnx")
-    chosen = Candidate(served["engine"]["engine"], served["engine"]["precision"])
+    _, chosen = served(workspace, name)
     files = {"fp32": workspace.build(name) / "fp32.onnx", "int8": workspace.build(name) / "int8.onnx"}
-    runs = {
-        one: (judge.session_run if one.engine == "onnxruntime" else openvino_run)(
-            files[one.precision], network, threads=1
-        )
-        for one in CANDIDATES
-    }
+    runs = {one: run_of(one, files[one.precision], network, threads=1) for one in CANDIDATES}
     rows = []
     for batch in (size for size in BATCHES if size <= network.batching.max_batch_size):
         items = read_samples(workspace.sets, network.calibration_set or name, "calibration").items[:batch]
@@ -66,6 +60,13 @@ def measured(name: str, screen: Screen) -> list[Row]:
         with screen.step(f"{name}: batch {batch}"):
             rows.append(_row(name, batch, chosen, _rates(runs, tensors, batch)))
     return rows
+
+
+def served(workspace: Workspace, name: str) -> tuple[Path, Candidate]:
+    """The file of the network's INT8 model, and what the build chose for it."""
+    file = workspace.builds(name).newest(f"{name}_int8") / "model.onnx"
+    chosen: Any = artifact.facts_of(file)["engine"]
+    return file, Candidate(chosen["engine"], chosen["precision"])
 
 
 def _rates(
@@ -98,12 +99,13 @@ def _row(name: str, batch: int, chosen: Candidate, rates: dict[Candidate, NDArra
         batch,
         str(chosen),
         {str(one): round(rate, 1) for one, rate in medians.items()},
-        _quartiles(rates[chosen] / rates[fastest]),
-        _quartiles(rates[int8] / rates[fp32]),
+        quartiles(rates[chosen] / rates[fastest]),
+        quartiles(rates[int8] / rates[fp32]),
     )
 
 
-def _quartiles(ratios: NDArray[np.float64]) -> tuple[float, float, float]:
+def quartiles(ratios: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The lower one, the median and the upper one."""
     low, median, high = np.percentile(ratios, [25, 50, 75])
     return round(float(low), 3), round(float(median), 3), round(float(high), 3)
 

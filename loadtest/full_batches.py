@@ -7,7 +7,6 @@ runs the same batches in a loop on that core. Prints the ratio of the samples a 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +23,11 @@ from ai102.build.workspace import Workspace
 from ai102.cli.screen import Screen
 from ai102.client import Client
 from ai102.configs import configure
-from ai102.int8 import judge
-from ai102.int8.engines import Candidate, openvino_run
+from ai102.int8.engines import run_of
 from ai102.samples.read import read_samples, tensors_of_items
 from ai102.serve.server import Server
-from loadtest.bench.processes import on_core, pin_this_process
+from loadtest.bench.processes import pin_this_process, served_on
+from loadtest.engine_speed import quartiles, served
 from loadtest.int8_speed import ROOT, full_rows, machine
 
 ROUNDS, ROUND_S = 9, 2.0
@@ -57,27 +56,19 @@ def measured(contract: str, name: str, batch: int, screen: Screen) -> Row:
     tensors = tensors_of_items(network, items, source.tokenizer_file)
     tensors = full_rows(tensors) if network.text else tensors
     model = f"{name}_int8"
-    file = workspace.builds(name).newest(model) / "model.onnx"
-    facts: Any = artifact.facts_of(file)
-    chosen = Candidate(facts["engine"]["engine"], facts["engine"]["precision"])
-    run_of = judge.session_run if chosen.engine == "onnxruntime" else openvino_run
-    run = run_of(file, network, threads=1)
-    before = os.sched_getaffinity(0)
-    with on_core(SERVER_CORE):
-        server = Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, models=[model])
-        server.__enter__()
-    try:
-        with Client(f"grpc://{server.grpc_url}", shared_memory=False) as client, screen.step(f"{model}: batch {batch}"):
-            rounds = [
-                (_served(client, model, tensors, batch), _looped(lambda: run(tensors), batch))
-                for _ in range(ROUNDS + 1)
-            ][1:]  # the first one warms up
-    finally:
-        server.__exit__(None, None, None)
-        pin_this_process(before)
-    served, loop = np.array(rounds).T
-    low, median, high = (round(float(value), 3) for value in np.percentile(served / loop, [25, 50, 75]))
-    return Row(model, batch, str(chosen), float(np.median(served)), float(np.median(loop)), (low, median, high))
+    file, chosen = served(workspace, name)
+    run = run_of(chosen, file, network, threads=1)
+    server = Server(workspace.repository, http_port=0, grpc_port=0, metrics_port=0, models=[model])
+    with (
+        served_on(SERVER_CORE, server),
+        Client(f"grpc://{server.grpc_url}", shared_memory=False) as client,
+        screen.step(f"{model}: batch {batch}"),
+    ):
+        rounds = [
+            (_served(client, model, tensors, batch), _looped(lambda: run(tensors), batch)) for _ in range(ROUNDS + 1)
+        ][1:]  # the first one warms up
+    per_s, loop = np.array(rounds).T
+    return Row(model, batch, str(chosen), float(np.median(per_s)), float(np.median(loop)), quartiles(per_s / loop))
 
 
 def _served(client: Client, model: str, tensors: dict[str, NDArray[Any]], batch: int) -> float:

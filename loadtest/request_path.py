@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import tempfile
 import time
@@ -34,7 +33,7 @@ from ai102.cli.screen import Screen
 from ai102.host.cpu import cpu_name
 from ai102.serve.server import Server
 from loadtest.bench.model import write_one_ms
-from loadtest.bench.processes import on_core, pin_this_process
+from loadtest.bench.processes import pin_this_process, served_on
 from loadtest.bench.works import BENCH, MAKERS, ROOT, Arrays
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -252,18 +251,11 @@ def main() -> None:
         records = recording_repository(Path(folder))
         settings = ("mode=triton", f"triton,file={trace}", "rate=1", "level=TIMESTAMPS")
         arguments = [word for setting in settings for word in ("--trace-config", setting)]
-        before = os.sched_getaffinity(0)
-        with on_core(SERVER_CORE):
-            server = Server(
-                Path(folder) / "repository", http_port=0, grpc_port=0, metrics_port=0, extra_arguments=arguments
-            )
-            server.__enter__()
-        try:
+        repository = Path(folder) / "repository"
+        server = Server(repository, http_port=0, grpc_port=0, metrics_port=0, extra_arguments=arguments)
+        with served_on(SERVER_CORE, server):
             pin_this_process({CLIENT_CORE})
             client = asked(server, samples)
-        finally:
-            server.__exit__(None, None, None)
-            pin_this_process(before)
         python = {
             call["id"]: call for record in records.values() for call in json.loads(record.read_text(encoding="utf-8"))
         }

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from ai102.serve.server import Server
+
 # An environment variable that identifies all processes of a server, in every session.
 MARK = "BENCH_MARK"
 END_TIMEOUT_S = 15.0
@@ -23,6 +25,19 @@ def on_core(core: int) -> Iterator[None]:
     try:
         yield
     finally:
+        pin_this_process(before)
+
+
+@contextlib.contextmanager
+def served_on(core: int, server: Server) -> Iterator[Server]:
+    """The server on that core; afterwards this process has its cores of before, wherever it was pinned meanwhile."""
+    before = os.sched_getaffinity(0)
+    with on_core(core):
+        server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
         pin_this_process(before)
 
 

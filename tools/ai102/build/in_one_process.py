@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from ai102 import artifact
-from ai102.build.served_files import others_in
+from ai102.build.served_files import OWN, others_in
 from ai102.build.workspace import Workspace
 from ai102.contract import network_step
+from ai102_runtime.engine.record import record_of
 
-RECORD = "model.engines.json"
-FILES = ("model.onnx", RECORD, "tokenizer.json")
+RECORD = record_of(Path(OWN)).name
+FILES = (OWN, RECORD, "tokenizer.json")
 
 
 def ensembles_of(workspace: Workspace, network: str) -> list[str]:

@@ -7,6 +7,7 @@ backend too.
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -61,6 +62,10 @@ def _is_choice(value: Any) -> bool:
 
 
 def judged_choice(model_file: Path, cpu: str) -> Choice:
-    """The choice for that kind of CPU, else for kinds that nobody judged, else ONNX Runtime with the file itself."""
-    choices = choices_for(model_file)
+    """The choice for that kind of CPU. Raises ModelRefusedError as `choices_for` does."""
+    return choice_among(choices_for(model_file), model_file, cpu)
+
+
+def choice_among(choices: Mapping[str, Choice], model_file: Path, cpu: str) -> Choice:
+    """That of the kind of CPU, else of kinds that nobody judged, else ONNX Runtime with the file itself."""
     return choices.get(cpu) or choices.get(OTHERWISE) or Choice("onnxruntime", model_file.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ai102_runtime.engine.cpu import served_cpu
 from ai102_runtime.engine.engine import Config, Engine, Instance
-from ai102_runtime.engine.record import Choice, EngineName, choices_for, judged_choice
+from ai102_runtime.engine.record import Choice, EngineName, choice_among, choices_for
 from ai102_runtime.engine.signature import ModelRefusedError
 from ai102_runtime.onnx import engine as onnxruntime
 from ai102_runtime.openvino.settings import instances_of
@@ -22,7 +22,7 @@ def opened(path: Path, config: Config, instance: Instance, warn: Callable[[str],
     if instance.kind != "CPU":
         return onnxruntime.opened(path, config, instance)
     choices, cpu = choices_for(path), served_cpu()
-    choice = judged_choice(path, cpu)
+    choice = choice_among(choices, path, cpu)
     file = path if choice.file == path.name else path.parent / choice.file
     if choices and cpu not in choices and file != path:
         warn(f"computed from {choice.file}: nobody judged {'/'.join(path.parts[-2:])} on this kind of CPU, {cpu}")

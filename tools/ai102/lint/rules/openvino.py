@@ -14,7 +14,7 @@ from ai102.lint.finding import Code, Finding
 from ai102.lint.model import Model, Repository
 from ai102.lint.paths import is_file
 from ai102_runtime.engine.cpu import this_cpu
-from ai102_runtime.engine.record import choices_for, judged_choice, record_of
+from ai102_runtime.engine.record import choice_among, choices_for, record_of
 from ai102_runtime.engine.signature import ModelRefusedError
 
 CODES: tuple[Code, ...] = (
@@ -92,7 +92,7 @@ def _records(model: Model, file: str) -> Iterator[Finding]:
             advice = "build the model again, or take the file out for ONNX Runtime"
             yield model.finding("MR315", "", f"{shown} is not a choice of engines", advice)
             continue
-        own = judged_choice(path, this_cpu())
+        own = choice_among(choices, path, this_cpu())
         for cpu, choice in choices.items():
             if choice.file != path.name and not is_file(path.parent / choice.file):
                 words = f"{shown} names {choice.file} for {cpu}, which is not there"
