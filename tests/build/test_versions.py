@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,48 @@ def test_pruning_keeps_the_newest(builds: Builds) -> None:
         build(builds, net_fp32=f"a{number}", net_int8="b")
     assert [folder.name for folder in builds.prune(2)] == ["1", "2"]
     assert versions(builds) == {"net_fp32": [3, 4], "net_int8": [1]}
+
+
+def computes(builds: Builds, number: int, fp32: int) -> None:
+    """INT8 of that number names a version of FP32 for a kind of CPU that nobody judged."""
+    place = builds.repository / "net_int8" / str(number)
+    choice = {"engine": "onnxruntime", "file": f"../../net_fp32/{fp32}/model.onnx"}
+    (place / "model.engines.json").write_text(json.dumps({"otherwise": choice}))
+
+
+def test_pruning_spares_a_version_whose_file_another_model_computes(builds: Builds) -> None:
+    build(builds, net_fp32="a1", net_int8="b1")
+    computes(builds, 1, 1)
+    for number in range(2, 5):  # builds that were killed before their INT8 model was in its place
+        build(builds, net_fp32=f"a{number}", net_int8="b1")
+    assert [folder.name for folder in builds.prune(2)] == ["2"]
+    assert versions(builds) == {"net_fp32": [1, 3, 4], "net_int8": [1]}
+    for number in range(5, 7):
+        build(builds, net_fp32=f"a{number}", net_int8=f"b{number}")
+        computes(builds, number, number)
+    assert [(folder.parent.name, folder.name) for folder in builds.prune(2)] == [
+        ("net_int8", "1"),
+        ("net_fp32", "1"),
+        ("net_fp32", "3"),
+        ("net_fp32", "4"),
+    ], "INT8 goes first: at no moment does it name a file that is not there"
+
+
+def test_a_rolled_back_version_keeps_the_file_that_it_computes(builds: Builds) -> None:
+    build(builds, net_fp32="a1", net_int8="b1")
+    build(builds, net_fp32="a1", net_int8="b2")
+    computes(builds, 2, 1)
+    builds.roll_back()
+    build(builds, net_fp32="a3", net_int8="b3")
+    assert builds.prune(1) == [builds.repository / "net_int8" / "1"]
+    assert versions(builds) == {"net_fp32": [1, 3], "net_int8": [3]}
+
+
+def test_pruning_goes_on_beside_a_damaged_record(builds: Builds) -> None:
+    for number in range(1, 3):
+        build(builds, net_fp32=f"a{number}", net_int8=f"b{number}")
+        (builds.newest("net_int8") / "model.engines.json").write_text("{")
+    assert len(builds.prune(1)) == 2
 
 
 def test_pruning_spares_the_version_that_is_kept_in_git(builds: Builds) -> None:

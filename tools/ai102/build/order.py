@@ -227,9 +227,11 @@ class Order:
         for cpu, (other_engine, file) in self.for_other_cpus().items():
             files[file_for(cpu)] = file
             choices[cpu] = Choice(other_engine, file_for(cpu))
+        if served == "fp32":
+            return ServedFiles(files, choices | {OTHERWISE: Choice("onnxruntime", OWN)})
         fp32 = self.workspace.builds(self.name).newest(f"{self.name}_fp32")
-        elsewhere = OWN if served == "fp32" else f"../../{fp32.parent.name}/{fp32.name}/{OWN}"
-        return ServedFiles(files, choices | {OTHERWISE: Choice("onnxruntime", elsewhere)})
+        unjudged = f"../../{fp32.parent.name}/{fp32.name}/{OWN}"
+        return ServedFiles(files, choices | {OTHERWISE: Choice("onnxruntime", unjudged)}, {unjudged: self.fp32})
 
     @property
     def _calibration(self) -> Samples | None:

@@ -15,10 +15,14 @@ OWN = "model.onnx"
 
 @dataclass(frozen=True)
 class ServedFiles:
-    """`files` by their names there, OWN among them; `choices` by kind of CPU, empty where ONNX Runtime computes OWN."""
+    """`files` by their names there, OWN among them; `choices` by kind of CPU, empty where ONNX Runtime computes OWN.
 
-    files: Mapping[str, Path]
+    `elsewhere` are the files of other models that choices name, by the path in the choice.
+    """
+
+    files: dict[str, Path]
     choices: Mapping[str, Choice] = field(default_factory=dict)
+    elsewhere: dict[str, Path] = field(default_factory=dict)
 
     @property
     def record(self) -> str | None:
@@ -29,9 +33,10 @@ class ServedFiles:
 
     @property
     def identity(self) -> str:
-        """One hash of all: two builds are the same where it is the same."""
-        files = [(name, artifact.sha256_of_file(file)) for name, file in sorted(self.files.items())]
-        return artifact.sha256_of_text(repr((files, self.record)))
+        """One hash of all: two builds are the same where it is the same, whatever version holds a file elsewhere."""
+        contents = {name: artifact.sha256_of_file(file) for name, file in (self.files | self.elsewhere).items()}
+        choices = [(cpu, choice.engine, contents[choice.file]) for cpu, choice in sorted(self.choices.items())]
+        return artifact.sha256_of_text(repr((sorted((name, contents[name]) for name in self.files), choices)))
 
 
 def file_for(cpu: str) -> str:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ai102 import artifact
+from ai102.build.served_files import OWN
 from ai102.errors import UserError
+from ai102_runtime.engine.record import choices_for
+from ai102_runtime.engine.signature import ModelRefusedError
 
 # What a build puts into a version folder; a Python model's own code, which git keeps there, is none of it.
 BUILT = ("*.made.json", "model.onnx", "*.plan", "tokenizer.json")
@@ -21,7 +24,8 @@ class Builds:
     """All builds of one network's models; a number belongs to one build, whichever of the models it changed."""
 
     network: str
-    models: tuple[str, ...]  # those that are built; `repository`/MODEL/NUMBER holds a build
+    # Those that are built; `repository`/MODEL/NUMBER holds a build. A later one may compute an earlier one's file.
+    models: tuple[str, ...]
     repository: Path
     withdrawn: Path  # /MODEL/NUMBER holds one that a rollback took out
 
@@ -61,13 +65,21 @@ class Builds:
     def prune(self, keep: int) -> list[Path]:
         """Remove all but the newest `keep` builds of each model; returns the folders that were removed.
 
-        A folder with files that no build put there stays.
+        A folder stays where a build that stays names a file of it, and where no build put some of its files there.
         """
+        places = (self.installed, self.taken_out)
+        named = {
+            version
+            for model in self.models
+            for folders in places
+            for folder in list(folders(model).values())[-keep:]
+            for version in _named_by(folder)
+        }
         removed = []
-        for model in self.models:
-            for folders in (self.installed(model), self.taken_out(model)):
-                for folder in list(folders.values())[:-keep]:
-                    if _is_only_built(folder):
+        for model in reversed(self.models):
+            for folders in places:
+                for folder in list(folders(model).values())[:-keep]:
+                    if (model, folder.name) not in named and _is_only_built(folder):
                         _remove(folder)
                         removed.append(folder)
         return removed
@@ -80,7 +92,7 @@ class Builds:
         newest = max((number for model in self.models for number in self.installed(model)), default=None)
         if newest is None:
             raise UserError(f"{self.network} was never built: run `ai102 engine {self.network}`")
-        changed = [model for model in self.models if newest in self.installed(model)]
+        changed = [model for model in reversed(self.models) if newest in self.installed(model)]
         for model in changed:
             if len(self.installed(model)) == 1:
                 raise UserError(f"{model} has no build but version {newest}: there is nothing to roll back to")
@@ -125,6 +137,15 @@ def _numbered(model: Path) -> dict[int, Path]:
 
 def _is_built(folder: Path) -> bool:
     return any(next(folder.glob(pattern), None) for pattern in BUILT)
+
+
+def _named_by(folder: Path) -> set[tuple[str, str]]:
+    """The model and version of each file of another model that a build computes on some kind of CPU."""
+    try:
+        files = [Path(choice.file) for choice in choices_for(folder / OWN).values()]
+    except ModelRefusedError:  # the record is damaged; the next build writes it anew
+        return set()
+    return {(file.parts[-3], file.parts[-2]) for file in files if file.parent != Path()}
 
 
 def _inputs(file: Path) -> Sequence[str]:
