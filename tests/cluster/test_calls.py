@@ -13,11 +13,12 @@ import pytest
 from ai102.images.base import base_for
 from ai102.images.dockerfiles import RECIPES, build
 from k8s.local import namespaces
-from k8s.local.plan import NODES, ROOT, Plan
+from k8s.local.plan import ROOT, Plan
 from k8s.local.programs import Programs
 from tests.cluster.asking import pod_network
 from tests.cluster.calls import measuring, table
 from tests.cluster.calls.asking import BARE, GRPC, MODEL, OURS
+from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
 from tests.cluster.calls.scenarios import SCENARIOS
 from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
@@ -44,7 +45,8 @@ def stack(programs: Programs, cluster: Plan) -> Iterator[Stack]:
             build(docker, ROOT, RECIPES[name], base_for(docker, ROOT, note), "host")
         stack = Stack(cluster, programs.kubectl)
         stack.install()
-        yield stack
+        with balancing(cluster):
+            yield stack
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +61,8 @@ def capacity(stack: Stack, client: str) -> Iterator[float]:
 
 def test_one_kept_channel_is_balanced_over_all_replicas(stack: Stack, capacity: float) -> None:
     before = {pod.name: answered(stack, pod.name) for pod in stack.ready("triton")}
-    place = stack.place(hosts=[NODES[0].address])
     rate = measuring.USED * capacity
-    with driven(stack.plan, place, ways=(GRPC,), clients=1, rate=rate, least_calls=BALANCED_CALLS) as load:
+    with driven(stack.plan, stack.place(), ways=(GRPC,), clients=1, rate=rate, least_calls=BALANCED_CALLS) as load:
         load.wait_for_calls()
         calls = load.end()
     counts = {name: answered(stack, name) - count for name, count in before.items()}
@@ -77,7 +78,7 @@ def test_no_call_is_lost(
     scenario, has_all = SCENARIOS[number], request.config.getoption("--all-scenarios")
     if not (has_all or scenario.is_essential):
         pytest.skip('one of those that take long: make cluster-test ARGS="--all-scenarios"')
-    least = ALL_CALLS if has_all else ESSENTIAL_CALLS
+    least = request.config.getoption("--calls") or (ALL_CALLS if has_all else ESSENTIAL_CALLS)
     row = measuring.measured(stack, scenario, measuring.USED * capacity, least, client)
     table.keep(table.Entry(number, client, str(scenario.goal), row))
     assert row.calls >= least

@@ -13,12 +13,13 @@ from ai102.images.dockerfiles import RECIPES, reference_of
 from ai102.images.labels import version_of
 from ai102.parts import Cache, program
 from k8s.local import addons, api, images, registry, up
-from k8s.local.plan import NODES, ROOT, Plan
+from k8s.local.plan import ROOT, Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import workload
 from tests.cluster.asking import pod_network, status_of
 from tests.cluster.calls.asking import BARE, GRPC, WAYS
+from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
 from tests.cluster.calls.record import row_of
 from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
@@ -37,7 +38,7 @@ ROLLED_OUT_WITHIN_S = 400.0
 
 
 @pytest.fixture(scope="module")
-def meshed(cluster: Plan, programs: Programs, cache: Cache) -> Stack:
+def meshed(cluster: Plan, programs: Programs, cache: Cache) -> Iterator[Stack]:
     """Everything of overlay dev in the mesh, with three replicas, ready in the cluster."""
     chosen = addons.named(ADDONS)
     try:
@@ -57,7 +58,8 @@ def meshed(cluster: Plan, programs: Programs, cache: Cache) -> Stack:
     began = time.monotonic()
     stack.install()
     note(f"{time.monotonic() - began:5.1f} s  from images in Docker to overlay dev ready in the mesh")
-    return stack
+    with balancing(cluster):
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def test_the_gateway_sees_who_asks_it(meshed: Stack) -> None:
 
 def test_each_call_of_one_kept_channel_is_balanced(meshed: Stack) -> None:
     before = inferences(meshed)
-    place, rate = meshed.place(hosts=[NODES[0].address]), BALANCED_RATE
+    place, rate = meshed.place(), BALANCED_RATE
     ways, least = (GRPC,), BALANCED_CALLS
     with driven(meshed.plan, place, client=BARE, ways=ways, clients=1, rate=rate, least_calls=least) as load:
         load.wait_for_calls()
@@ -149,7 +151,7 @@ def test_the_mesh_refuses_who_has_no_certificate_of_it(meshed: Stack, stranger: 
 def test_a_rolling_restart_loses_no_call(meshed: Stack, deployment: str) -> None:
     meshed.wait_ready()
     before = {pod.name for pod in meshed.pods(deployment)}
-    place = meshed.place(hosts=[NODES[0].address])
+    place = meshed.place()
     with driven(meshed.plan, place, client=BARE, ways=(GRPC,), clients=1, rate=ROLLOUT_RATE) as load:
         began_s = time.monotonic()
         meshed.kubectl("rollout", "restart", f"deployment/{deployment}")

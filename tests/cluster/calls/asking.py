@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ MODEL, INPUT, OUTPUT = "embed_text", "text", "sentence_embedding"
 TEXT = "A man is eating food."
 # Of the right answer: batches of other sizes round otherwise.
 LEAST_COSINE = 0.99
-# The addresses of the gateway are behind a Service, which may still name a gateway that has just died: so a call goes
-# on asking for some seconds.
+# The load balancer may still send connections to a gateway that has just died: so a call goes on asking for a while.
 RETRY = Retry(tries=8, pause_s=0.1, longest_pause_s=1.0)
 
 _tries: ContextVar[list[int]] = ContextVar("tries")
@@ -32,9 +31,9 @@ _tries: ContextVar[list[int]] = ContextVar("tries")
 
 @dataclass(frozen=True)
 class Place:
-    """The gateway, and who asks it. `hosts`: addresses of the gateway; bare tritonclient takes the first alone."""
+    """Where the gateway is, and who asks it."""
 
-    hosts: tuple[str, ...]
+    host: str
     grpc_port: int
     rest_port: int
     ca_file: str
@@ -57,11 +56,9 @@ async def ways_to(place: Place, client: str, ways: Sequence[str], count: int) ->
     right = Right()
     async with AsyncExitStack() as stack:
         opened: list[tuple[str, Ask]] = []
-        for number in range(count):
+        for _ in range(count):
             for way in ways:
-                # Each client begins with another address.
-                turned = replace(place, hosts=(*place.hosts[number:], *place.hosts[:number]))
-                ask = _ours(turned, way, right) if client == OURS else _bare(turned, way, right)
+                ask = _ours(place, way, right) if client == OURS else _bare(place, way, right)
                 opened.append((way, await stack.enter_async_context(ask)))
         yield opened
 
@@ -98,7 +95,7 @@ class CountedSender:
 @asynccontextmanager
 async def _ours(place: Place, way: str, right: Right) -> AsyncIterator[Ask]:
     scheme, port = ("https", place.rest_port) if way == REST else ("grpcs", place.grpc_port)
-    url = f"{scheme}://{','.join(f'{host}:{port}' for host in place.hosts)}"
+    url = f"{scheme}://{place.host}:{port}"
     headers = {"authorization": f"Bearer {place.token}"}
     seal: Any = None
     if way == SEALED:
@@ -124,16 +121,15 @@ async def _ours(place: Place, way: str, right: Right) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def _bare(place: Place, way: str, right: Right) -> AsyncIterator[Ask]:
-    """As a program that knows tritonclient alone writes it: one address, no retry."""
+    """As a program that knows tritonclient alone writes it: no retry."""
     headers = {"authorization": f"Bearer {place.token}"}
     texts = np.array([[TEXT.encode()]], dtype=object)
-    host = place.hosts[0]
     if way == REST:
         import tritonclient.http as http
         import tritonclient.http.aio as http_aio
 
         context = ssl.create_default_context(cafile=place.ca_file)
-        client: Any = http_aio.InferenceServerClient(f"{host}:{place.rest_port}", ssl=True, ssl_context=context)
+        client: Any = http_aio.InferenceServerClient(f"{place.host}:{place.rest_port}", ssl=True, ssl_context=context)
         request: Any = http.InferInput(INPUT, [1, 1], "BYTES")
         request.set_data_from_numpy(texts)
         limits: dict[str, Any] = {}
@@ -141,7 +137,9 @@ async def _bare(place: Place, way: str, right: Right) -> AsyncIterator[Ask]:
         import tritonclient.grpc as grpc
         import tritonclient.grpc.aio as grpc_aio
 
-        client = grpc_aio.InferenceServerClient(f"{host}:{place.grpc_port}", ssl=True, root_certificates=place.ca_file)
+        client = grpc_aio.InferenceServerClient(
+            f"{place.host}:{place.grpc_port}", ssl=True, root_certificates=place.ca_file
+        )
         request = grpc.InferInput(INPUT, [1, 1], "BYTES")
         request.set_data_from_numpy(texts)
         limits = {"client_timeout": TIMEOUT_S}

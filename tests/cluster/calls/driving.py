@@ -20,7 +20,7 @@ from tests.cluster.calls.asking import OURS, WAYS, Place
 from tests.cluster.calls.load import Order, calls_from_text
 from tests.cluster.calls.record import Call
 
-CLIENTS = 3  # for each protocol: every node is somebody's first
+CLIENTS = 3  # for each protocol
 CALLERS = 48  # of a closed loop that finds the capacity: enough for full batches in every replica
 END_WITHIN_S = 60.0
 # Standard deviations that a Poisson process is waited for beyond the calls that are wanted.

@@ -41,7 +41,7 @@ class Order:
         values = json.loads(text)
         place = values.pop("place")
         ways = tuple(values.pop("ways"))
-        return cls(Place(**{**place, "hosts": tuple(place["hosts"])}), ways=ways, **values)
+        return cls(Place(**place), ways=ways, **values)
 
 
 def text_of_calls(calls: Sequence[Call]) -> str:

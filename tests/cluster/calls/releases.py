@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from ai102.gateway import certs
 from ai102.seal import key_files
 from k8s.local import namespaces
-from k8s.local.plan import CLIENT, NODES
+from k8s.local.plan import CLIENT
 from k8s.local.waiting import until
+from tests.cluster.calls.balancer import ADDRESS
 from tests.cluster.calls.driving import Driven
 from tests.cluster.calls.stack import Stack
 
@@ -55,7 +56,7 @@ def prepare_rotation(stack: Stack) -> None:
     """A new authority signs the new certificate, so callers trust both, from before the rotation on."""
     old, new = stack.secrets / "certs", stack.secrets / "new"
     if not (new / "ca.pem").exists():
-        certs.make(new, ("gateway", *(node.address for node in NODES)))
+        certs.make(new, ("gateway", ADDRESS))
     both = (old / "ca.pem").read_text(encoding="utf-8") + (new / "ca.pem").read_text(encoding="utf-8")
     (old / "ca.pem").write_text(both, encoding="utf-8")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from k8s.local import api, loading, registry
 from k8s.local.plan import NODES, ROOT, Plan
 from k8s.local.waiting import until
 from tests.cluster.calls.asking import Place
+from tests.cluster.calls.balancer import ADDRESS, GRPC_PORT, REST_PORT
 
 NAMESPACE = "ai102"
 OVERLAY = Path(__file__).parent / "overlay"
-GRPC_PORT, REST_PORT = 30481, 30480
 IMAGES = ("server", "gateway", "api")
 # What the load asks, and what the API waits for: a replica with a quarter of a processor starts several times as fast.
 MODELS = ("embed_text", "sealed_embed_text", "classify_image")
@@ -66,7 +65,7 @@ class Stack:
         api.apply(self.plan, self.kubectl_program, secrets.manifests(self.secrets, NAMESPACE))
 
     def make_secrets(self) -> None:
-        secrets.make(self.secrets, tuple(node.address for node in NODES))
+        secrets.make(self.secrets, (ADDRESS,))
         self.apply_secrets()
 
     def release_models(self, version: str) -> None:
@@ -79,17 +78,10 @@ class Stack:
         image, _ = write_models_image(repository, self.plan.folder / "images" / version, version=version)
         loading.remember(self.plan, {"ai102/models": registry.push(self.plan, [image])[0]})
 
-    def place(self, hosts: Sequence[str] = ()) -> Place:
-        """Where the load asks, with a new token."""
+    def place(self) -> Place:
+        """Where the load asks, which is the load balancer, with a new token."""
         token = self.kubectl("exec", "deploy/issuer", *COMMAND, "token", USER).strip()
-        return Place(
-            tuple(hosts or (node.address for node in NODES)),
-            GRPC_PORT,
-            REST_PORT,
-            str(self.ca_file),
-            token,
-            str(self.callers_keys),
-        )
+        return Place(ADDRESS, GRPC_PORT, REST_PORT, str(self.ca_file), token, str(self.callers_keys))
 
     @property
     def callers_keys(self) -> Path:
