@@ -6,11 +6,13 @@
 BIN := .venv/bin
 MODEL ?=
 ARGS ?=
-# Tests with servers wait more than they compute: three for two cores. Four of them took no less time, and failed by load.
+# Tests with servers wait more than they compute: three workers for two cores, since four took no less time and failed by load.
+# Beside them run the tests that wait for minutes and compute next to nothing.
 WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 # A file names the marks of its tests, so that the others need not be imported, by every worker anew.
 WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
+WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
 REGISTRY ?=
 
 help:  ## print this
@@ -102,7 +104,10 @@ proxies:  ## install the Debian packages that the tests use, or list them
 	@tools/proxies.sh
 
 e2e: engine  ## the tests that start a real tritonserver
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers and not cluster" $(WITH_SERVERS)
+	@mkdir -p build
+	$(BIN)/pytest -q -m waits $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; \
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not containers and not cluster" $(WITH_SERVERS); \
+	status=$$?; wait $$waiting || status=1; cat build/waiting-tests.log; exit $$status
 	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(ALONE)
 
 format: setup  ## format the code

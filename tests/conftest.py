@@ -20,7 +20,6 @@ def block(tmp_path: Path) -> Path:
 
 # A file runs on one worker, so those that take longest begin first.
 LONGEST = (
-    "monitoring/test_paging.py",
     "lint/test_agreement.py",
     "loadtest/test_locust.py",
     "dashboards/test_live.py",
@@ -34,7 +33,7 @@ LONGEST = (
     "client/test_memory.py",
 )
 # The Makefile chooses files by these words, so that no worker imports the others.
-WORDS_OF_MARKS = {"e2e": "mark.e2e", "slow": "mark.slow", "alone": "mark.alone"}
+WORDS_OF_MARKS = {"e2e": "mark.e2e", "slow": "mark.slow", "alone": "mark.alone", "waits": "mark.waits"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

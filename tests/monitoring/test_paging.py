@@ -23,7 +23,7 @@ from tests.monitoring.stack import Stack, started
 from tests.ports import free_ports
 from tests.servers import Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs("haproxy")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.waits, needs("haproxy")]
 PAGE_WITHIN_S = 180.0
 # So long after the page nothing more may have come; a group's next turn is after 10 s.
 QUIET_S = 25.0
