@@ -28,6 +28,7 @@ from ai102.cli import (
     networks,
     parts,
     preflight,
+    release,
     seal,
     serve,
     top,
@@ -70,6 +71,11 @@ app.add_typer(
 )
 app.add_typer(kubernetes.app, name="kubernetes", help="What k8s/ takes from the contract: render, measure, secrets.")
 app.add_typer(cluster.app, name="cluster", help="A Kubernetes that runs it: status.")
+app.add_typer(
+    release.app,
+    name="release",
+    help="What callers get, as signed records: build, sign, verify, list, show, diff, promote, rollback, abort, key.",
+)
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
 app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
