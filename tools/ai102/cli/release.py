@@ -15,6 +15,7 @@ from ai102.errors import UserError
 if TYPE_CHECKING:
     from ai102.release.envelope import Envelope
     from ai102.release.keys import Signer
+    from ai102.release.promotion import Promotion
     from ai102.release.store import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -34,8 +35,14 @@ PrivateKey = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of lines.")]
 Name = Annotated[str, typer.Argument(help="A release, by its name or the unique beginning of it.")]
+Why = Annotated[str, typer.Option(help="The reason, for the history.")]
+TimeoutS = Annotated[float, typer.Option("--timeout-s", help="Until all its pods are ready.", min=1)]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Where the overlay was applied.")]
+Context = Annotated[str, typer.Option(help="Of the kubeconfig; default: its current one.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Default: as kubectl finds it.")]
 STORE = Path("build/releases")
 KEYS = Path("release-keys")
+QUESTION_S = 10.0  # that the cluster has for each question
 
 
 @app.command()
@@ -179,6 +186,59 @@ def diff(
     raise typer.Exit(1 if broken else 0)
 
 
+@app.command()
+def promote(
+    name: Name,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A model that nobody asks for any more and that may go.", metavar="MODEL")
+    ] = None,
+    why: Why = "",
+    timeout_s: TimeoutS = 300.0,
+    namespace: Namespace = "ai102",
+    context: Context = "",
+    kubeconfig: Kubeconfig = None,
+    store: Folder = STORE,
+    history: HistoryUrl = "",
+    keys: Keys = KEYS,
+) -> None:
+    """Put a signed release into service (exit 1 if callers would fail, 4 if its pods are not ready in time)."""
+    promotion = _promotion((namespace, context, kubeconfig), _store(store, history, keys), keys, why, timeout_s)
+    typer.echo(f"{promotion.promote(name, without or ())} is in service in {promotion.cluster.place}")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="A release; default: the one before.", metavar="[NAME]")] = "",
+    why: Why = "",
+    timeout_s: TimeoutS = 300.0,
+    namespace: Namespace = "ai102",
+    context: Context = "",
+    kubeconfig: Kubeconfig = None,
+    store: Folder = STORE,
+    history: HistoryUrl = "",
+    keys: Keys = KEYS,
+) -> None:
+    """Return to an earlier signed release (exit 4 if its pods are not ready in time)."""
+    promotion = _promotion((namespace, context, kubeconfig), _store(store, history, keys), keys, why, timeout_s)
+    typer.echo(f"{promotion.rollback(name)} is in service in {promotion.cluster.place}")
+
+
+@app.command()
+def abort(
+    why: Why = "",
+    timeout_s: TimeoutS = 300.0,
+    namespace: Namespace = "ai102",
+    context: Context = "",
+    kubeconfig: Kubeconfig = None,
+    store: Folder = STORE,
+    history: HistoryUrl = "",
+    keys: Keys = KEYS,
+) -> None:
+    """End a rollout that goes on: what ran before it comes back."""
+    promotion = _promotion((namespace, context, kubeconfig), _store(store, history, keys), keys, why, timeout_s)
+    typer.echo(f"{promotion.abort()} is in service in {promotion.cluster.place}")
+
+
 @key_app.command("new")
 def key_new(out: Annotated[Path, typer.Option(help="The file of the private key.", metavar="FILE")]) -> None:
     """Make an Ed25519 key: the private file, and the public one beside it with .pub at its end."""
@@ -195,6 +255,19 @@ def _store(folder: Path, history: str, keys: Path) -> Store:
     from ai102.release.store import Store
 
     return Store(folder, opened(history, folder), known(keys))
+
+
+def _promotion(where: tuple[str, str, Path | None], store: Store, keys: Path, why: str, timeout_s: float) -> Promotion:
+    """`where` is namespace, context and kubeconfig."""
+    from ai102.cluster.asking import Kubectl, found_kubectl
+    from ai102.release.promotion import Promotion
+    from ai102.release.rollout import Cluster, context_of
+
+    namespace, context, kubeconfig = where
+    options = [*([f"--kubeconfig={kubeconfig}"] if kubeconfig else ()), *([f"--context={context}"] if context else ())]
+    kubectl = Kubectl(found_kubectl(), tuple(options), namespace, QUESTION_S)
+    cluster = Cluster(kubectl, context_of(kubectl, context), _say)
+    return Promotion(cluster, store, keys, _me(), _now, _in_one_line(why), timeout_s)
 
 
 def _signer(key: Path | None, load: Any) -> Signer:

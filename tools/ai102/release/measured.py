@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,46 @@ NO_FIGURES = ("int8_layers",)
 
 def measured_of(workspace: Workspace) -> dict[str, Measured]:
     """By model. Raises UserError where a model is not built, was judged by another contract, or is over its budget."""
+    served = {
+        model: (name, network, folder)
+        for name, network in workspace.contract.networks.items()
+        for model in (f"{name}_{precision}" for precision in network.precisions)
+        if (folder := workspace.builds(name).newest(model))
+    }
+    files = {model: _file(folder) for model, (_, _, folder) in served.items()}
+    manifests = {model: _manifest(file) for model, file in files.items()}
     for row in inventory.rows(workspace):
         _check(row)
     return {
-        model: _measured(name, network, model, newest)
-        for name, network in workspace.contract.networks.items()
-        for model in (f"{name}_{precision}" for precision in network.precisions)
-        if (newest := workspace.builds(name).newest(model))
+        model: _measured(name, network, files[model], manifests[model]["facts"])
+        for model, (name, network, _) in served.items()
     }
+
+
+def _file(folder: Path) -> Path:
+    """The file that a version folder serves: a plan, or the ONNX file for the kind of CPU that built it."""
+    others = others_in(folder)
+    files = [file for file in sorted(folder.iterdir()) if file.suffix in TARGETS and file not in others]
+    if not files:
+        raise UserError(f"{folder}: has no model file: run `make engine`")
+    return files[0]
+
+
+def _manifest(file: Path) -> Mapping[str, Any]:
+    """What the build wrote beside `file`. Raises UserError where it is not whole, or of another content."""
+    place = file.with_name(f"{file.name}.made.json")
+    try:
+        manifest = json.loads(place.read_text(encoding="utf-8"))
+        facts, sha256 = manifest["facts"], manifest["sha256"]
+        if not isinstance(facts, dict):
+            raise TypeError("its facts are no table")
+    except FileNotFoundError as err:
+        raise UserError(f"{place}: no such file, so nothing is known of the model: run `make engine`") from err
+    except (ValueError, KeyError, TypeError) as err:
+        raise UserError(f"{place}: not as a build writes it ({_said(err)}): run `make engine`") from err
+    if sha256 != artifact.sha256_of_file(file):
+        raise UserError(f"{file}: somebody has changed it since it was built and judged: run `make engine`")
+    return dict(manifest)
 
 
 def _check(row: inventory.Row) -> None:
@@ -44,13 +77,11 @@ def _check(row: inventory.Row) -> None:
         raise UserError(f"{row.model} is over its accuracy budget ({row.accuracy}): run `make engine`")
 
 
-def _measured(name: str, network: Network, model: str, newest: Path) -> Measured:
-    file = next(each for each in sorted(newest.iterdir()) if each.suffix in TARGETS and each not in others_in(newest))
-    facts: Mapping[str, Any] = artifact.facts_of(file)
+def _measured(name: str, network: Network, file: Path, facts: Mapping[str, Any]) -> Measured:
     try:
         return Measured(
             network=name,
-            version=int(newest.name),
+            version=int(file.parent.name),
             precision=facts.get("precision", ""),
             size=file.stat().st_size,
             sha256=artifact.sha256_of_file(file),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Store:
                 raise UserError(f"{file}: another release has the same name: remove none, and build from other sources")
             signed = envelope.signed(signer, built.at, built.by) if signer else envelope
             if is_new or signed is not envelope:
-                write_bytes(file, signed.content, 0o644)
+                self._write(signed)
             self._catch_up(signed)
             return signed, is_new
 
@@ -45,16 +46,18 @@ class Store:
             envelope = self.get(name)
             signed = envelope.signed(signer, at, by)
             if signed is not envelope:
-                write_bytes(self._file(envelope.name), signed.content, 0o644)
+                self._write(signed)
             self._catch_up(signed)
             return signed, signed is not envelope
 
     def get(self, name: str) -> Envelope:
         """By its name or the unique beginning of it, with or without "r-". Raises UserError."""
         digits = name.removeprefix(PREFIX)
+        if not digits:
+            raise UserError(f'"{name}" names no release: {self._what_there_is()}')
         names = [each for each in self.names() if each.removeprefix(PREFIX).startswith(digits)]
-        if not digits or len(names) != 1:
-            among = f"there are {', '.join(names)}" if digits and names else self._what_there_is()
+        if len(names) != 1:
+            among = f"there are {', '.join(names)}" if names else self._what_there_is()
             raise UserError(f"{self.folder}: {'several releases' if names else 'no release'} {name}: {among}")
         return self._read(self._file(names[0]))
 
@@ -71,11 +74,12 @@ class Store:
                 problems.append(str(err))
         return sorted(envelopes, key=lambda each: (each.built.at, each.name)), problems
 
-    def record(self, envelope: Envelope, *events: Event) -> None:
-        """Events of a release, after those of its file."""
+    def record(self, event: Event) -> None:
+        """After the events that follow from the release's own file."""
         with self._changing():
-            self._catch_up(envelope)
-            self.history.record(*events)
+            if event.release in self.names():
+                self._catch_up(self.get(event.release))
+            self.history.record(event)
 
     def _catch_up(self, envelope: Envelope) -> None:
         """The rows that follow from the file: whoever was killed before writing them is caught up with here."""
@@ -93,6 +97,16 @@ class Store:
         envelope.signers(self.known)
         return envelope
 
+    def _write(self, envelope: Envelope) -> None:
+        try:
+            write_bytes(self._file(envelope.name), envelope.content, 0o644)
+        except OSError as err:
+            if err.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            raise UserError(
+                f"{self.folder}: {err.strerror}: give this user the right to write there, or name another by --store"
+            ) from err
+
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}{SUFFIX}"
 
@@ -107,6 +121,9 @@ class Store:
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            for leftover in self.folder.glob(f".{PREFIX}*"):  # of a process that was killed while it wrote
+                with suppress(OSError):
+                    leftover.unlink()
             yield
         finally:
             os.close(handle)

@@ -1,0 +1,151 @@
+"""A fake in place of kubectl: it keeps a Deployment in a file, applies JSON patches, and plays the pods of a rollout.
+
+It is written to a folder of PATH by `install`. The file FAKE_CLUSTER names holds {"deployment": ..., "rollout": WORD,
+"calls": [...]}. WORD says how rollouts go: "good" is ready at the second look, "crash" never, "stuck" passes its own
+deadline. The answers have the form of Kubernetes 1.36; the real cluster is asked in tests/cluster.
+"""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+SERVER = "ai102/server:0.2.0"
+MODELS = "ai102/models:0.2.0"
+
+
+def deployment(*, copies_models: bool = False) -> dict[str, Any]:
+    """As k8s/base has it, or with the component model-copy; three pods are ready."""
+    pod: dict[str, Any] = {
+        "containers": [{"name": "triton", "image": SERVER}],
+        "volumes": [{"name": "models", "image": {"reference": MODELS, "pullPolicy": "IfNotPresent"}}, {"name": "tmp"}],
+    }
+    if copies_models:
+        pod["initContainers"] = [{"name": "lend-programs", "image": SERVER}, {"name": "copy-models", "image": MODELS}]
+        pod["volumes"] = [{"name": "models", "emptyDir": {}}]
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": "triton", "uid": "uid-1", "generation": 1, "annotations": {}},
+        "spec": {
+            "replicas": 3,
+            "template": {"metadata": {"labels": {"app.kubernetes.io/name": "triton"}}, "spec": pod},
+        },
+        "status": {
+            "observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3, "readyReplicas": 3,
+        },
+    }  # fmt: skip
+
+
+def install(folder: Path, state: Path, *, copies_models: bool = False) -> None:
+    """Put the program into `folder` and begin with a cluster on which an overlay was applied."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "kubectl"
+    program.write_text(f"#!{sys.executable}\n{Path(__file__).read_text(encoding='utf-8')}", encoding="utf-8")
+    program.chmod(0o755)
+    begin = {"deployment": deployment(copies_models=copies_models), "rollout": "good", "calls": []}
+    state.write_text(json.dumps(begin), encoding="utf-8")
+
+
+def main(words: list[str]) -> int:
+    words = [word for word in words if not word.startswith(("--request-timeout", "--context", "--kubeconfig"))]
+    words = words[2:] if words[:1] == ["--namespace"] else words
+    with Path(os.environ["FAKE_CLUSTER"]).open("r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        state = json.load(file)
+        state["calls"].append(words)
+        status = answer(state, words)
+        file.seek(0)
+        file.truncate()
+        json.dump(state, file)
+    return status
+
+
+def answer(state: dict[str, Any], words: list[str]) -> int:
+    if words[:2] == ["config", "current-context"]:
+        print("fake")
+        return 0
+    if state["rollout"] == "absent":
+        print('Error from server (NotFound): deployments.apps "triton" not found', file=sys.stderr)
+        return 1
+    if words[:2] == ["get", "deployment/triton"]:
+        look(state)
+        print(json.dumps(state["deployment"]))
+        return 0
+    if words[0] == "get":
+        items = [state["deployment"], *pods(state)] if words[1].startswith("pods,") else []
+        print(json.dumps({"kind": "List", "items": items}))
+        return 0
+    if words[:2] == ["patch", "deployment/triton"]:
+        return patch(state, json.loads(words[3].removeprefix("--patch=")))
+    print(f"fake kubectl: {words}", file=sys.stderr)
+    return 1
+
+
+def look(state: dict[str, Any]) -> None:
+    """At each look the controller has come a step further."""
+    item = state["deployment"]
+    status, generation = item["status"], item["metadata"]["generation"]
+    if status["observedGeneration"] < generation:
+        status |= {"observedGeneration": generation, "replicas": 4, "updatedReplicas": 1, "availableReplicas": 3}
+    elif state["rollout"] == "good":
+        status |= {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}
+    elif state["rollout"] == "stuck" and status["updatedReplicas"] < 3:
+        message = 'ReplicaSet "triton-2" has timed out progressing.'
+        status["conditions"] = [
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
+        ]
+
+
+def pods(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pod of a rollout that does not get ready."""
+    if state["deployment"]["status"]["updatedReplicas"] == 3:
+        return []
+    image = state["deployment"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    labels = {"app.kubernetes.io/name": "triton", "pod-template-hash": "2"}
+    owner = {"kind": "ReplicaSet", "name": "triton-2", "controller": True}
+    last = {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": "2026-11-29T03:00:00Z"}}
+    waits = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
+    container = {"name": "triton", "image": image, "restartCount": 3, "state": waits, "lastState": last}
+    return [
+        {
+            "kind": "ReplicaSet",
+            "metadata": {"name": "triton-2", "ownerReferences": [{"name": "triton", "controller": True}]},
+        },
+        {
+            "kind": "Pod",
+            "metadata": {"name": "triton-2-a", "labels": labels, "ownerReferences": [owner]},
+            "spec": {"nodeName": "n1", "containers": [{"name": "triton", "image": image}]},
+            "status": {"phase": "Running", "containerStatuses": [container]},
+        },
+    ]
+
+
+def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> int:
+    item = copy.deepcopy(state["deployment"])
+    for operation in operations:
+        *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+        place: Any = item
+        for part in path:
+            place = place[int(part) if isinstance(place, list) else part]
+        key: Any = int(last) if isinstance(place, list) else last
+        if operation["op"] == "test" and place[key] != operation["value"]:
+            print(f"The request is invalid: testing path {operation['path']} failed", file=sys.stderr)
+            return 1
+        if operation["op"] in ("add", "replace"):
+            place[key] = operation["value"]
+        if operation["op"] == "remove":
+            del place[key]
+    if item["spec"] != state["deployment"]["spec"]:
+        item["metadata"]["generation"] += 1
+        item["status"].pop("conditions", None)
+    state["deployment"] = item
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""The Deployment that serves: which images it has where, which release that is, and how far its rollout has come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ai102.errors import UserError
+
+NAME = "triton"
+CONTAINER = "triton"
+MODELS_VOLUME = "models"
+MODELS_COPY = "copy-models"  # the init container of k8s/components/model-copy
+# Of the pod template, so that `kubectl rollout undo` brings it back with the images.
+RELEASE = "ai102.example/release"
+# Of the Deployment: what ran when the last promotion began, so that an abort needs nothing but the cluster.
+BEFORE = "ai102.example/before"
+STUCK = "ProgressDeadlineExceeded"
+
+Operation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Two images, by the references in the Deployment; `release` is empty where nothing says which one it is."""
+
+    release: str
+    server: str
+    models: str
+
+    @property
+    def images(self) -> tuple[str, str]:
+        return self.server, self.models
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """`servers` and `copies` are JSON pointers to the places of the server image and of the models image."""
+
+    uid: str
+    running: Running
+    before: Running | None
+    servers: tuple[str, ...]
+    copies: tuple[str, ...]
+    has_annotations: bool
+    has_template_annotations: bool
+    is_paused: bool
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Pods of a rollout: `updated` are of the newest template, `others` of those before, `available` of all."""
+
+    is_done: bool
+    wanted: int
+    updated: int
+    others: int
+    available: int
+    stuck: str = ""
+
+    @property
+    def words(self) -> str:
+        others = f", and {self.others} that ran before go on" if self.others else ""
+        return f"{self.updated} of {self.wanted} pods are of it{others}; {self.available} of all are ready"
+
+
+def deployment_from(item: Mapping[str, Any]) -> Deployment:
+    """Raises UserError where it takes its models from something else than an image."""
+    metadata, template = item["metadata"], item["spec"]["template"]
+    pod, annotations = template["spec"], metadata.get("annotations") or {}
+    images = _images(pod)
+    server = images.get(_pointer(pod, "containers", CONTAINER), "")
+    volume = _pointer(pod, "volumes", MODELS_VOLUME)
+    models = images.get(f"{volume}/reference", "") or images.get(_pointer(pod, "initContainers", MODELS_COPY), "")
+    if not server or not models:
+        lacks = f"container {CONTAINER}" if not server else "models image: it takes its models from elsewhere"
+        raise UserError(f"Deployment {NAME} has no {lacks}; a release pins both images: apply an overlay with them")
+    own = (template.get("metadata") or {}).get("annotations") or {}
+    return Deployment(
+        uid=metadata["uid"],
+        running=Running(own.get(RELEASE, ""), server, models),
+        before=_before(annotations.get(BEFORE, "")),
+        servers=tuple(place for place, image in images.items() if image == server),
+        copies=tuple(place for place, image in images.items() if image == models),
+        has_annotations=bool(annotations),
+        has_template_annotations=bool(own),
+        is_paused=bool(item["spec"].get("paused")),
+        progress=_progress(item),
+    )
+
+
+def patch_from(deployment: Deployment, to: Running, before: Running | None) -> list[Operation]:
+    """One JSON patch (RFC 6902) for both images and the annotations.
+
+    It is refused as a whole where the images are no longer those that `deployment` has.
+    """
+    places = [(each, deployment.running.server, to.server) for each in deployment.servers]
+    places += [(each, deployment.running.models, to.models) for each in deployment.copies]
+    operations: list[Operation] = [{"op": "test", "path": "/metadata/uid", "value": deployment.uid}]
+    operations += [{"op": "test", "path": path, "value": old} for path, old, _ in places]
+    operations += [{"op": "replace", "path": path, "value": new} for path, _, new in places]
+    kept = json.dumps(asdict(before)) if before else ""
+    operations += _annotation("/metadata", BEFORE, kept, deployment.has_annotations, deployment.before is not None)
+    was_named, is_there = bool(deployment.running.release), deployment.has_template_annotations
+    return operations + _annotation("/spec/template/metadata", RELEASE, to.release, is_there, was_named)
+
+
+def _annotation(path: str, key: str, value: str, has_some: bool, has_it: bool) -> list[Operation]:
+    place = f"{path}/annotations/{key.replace('~', '~0').replace('/', '~1')}"
+    if not value:
+        return [{"op": "remove", "path": place}] if has_it else []
+    first = [] if has_some else [Operation(op="add", path=f"{path}/annotations", value={})]
+    return [*first, {"op": "add", "path": place, "value": value}]
+
+
+def _images(pod: Mapping[str, Any]) -> dict[str, str]:
+    """The reference of every container and image volume, by the JSON pointer to it."""
+    images = {
+        f"/spec/template/spec/{kind}/{number}/image": each.get("image", "")
+        for kind in ("initContainers", "containers")
+        for number, each in enumerate(pod.get(kind) or ())
+    }
+    volumes = enumerate(pod.get("volumes") or ())
+    return images | {
+        f"/spec/template/spec/volumes/{number}/image/reference": each["image"].get("reference", "")
+        for number, each in volumes
+        if each.get("image")
+    }
+
+
+def _pointer(pod: Mapping[str, Any], kind: str, name: str) -> str:
+    number = next((number for number, each in enumerate(pod.get(kind) or ()) if each["name"] == name), -1)
+    return f"/spec/template/spec/{kind}/{number}/image"
+
+
+def _before(text: str) -> Running | None:
+    """None where the annotation is absent, or not as it was written."""
+    try:
+        return Running(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def _progress(item: Mapping[str, Any]) -> Progress:
+    """As `kubectl rollout status` decides it."""
+    status, wanted = item.get("status") or {}, item["spec"].get("replicas", 1)
+    is_seen = status.get("observedGeneration", 0) >= item["metadata"].get("generation", 0)
+    updated = status.get("updatedReplicas", 0) if is_seen else 0
+    total, available = status.get("replicas", 0), status.get("availableReplicas", 0)
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    progressing = conditions.get("Progressing", {})
+    is_stuck = is_seen and progressing.get("reason") == STUCK
+    return Progress(
+        is_done=is_seen and updated >= wanted and total <= updated <= available,
+        wanted=wanted,
+        updated=updated,
+        others=max(total - updated, 0),
+        available=available,
+        stuck=progressing.get("message", "") if is_stuck else "",
+    )
