@@ -67,22 +67,22 @@ def main(words: list[str]) -> int:
 
 def answer(state: dict[str, Any], words: list[str]) -> int:
     if words[:2] == ["config", "current-context"]:
-        print("fake")
+        sys.stdout.write("fake")
         return 0
     if state["rollout"] == "absent":
-        print('Error from server (NotFound): deployments.apps "triton" not found', file=sys.stderr)
+        sys.stderr.write('Error from server (NotFound): deployments.apps "triton" not found' + "\n")
         return 1
     if words[:2] == ["get", "deployment/triton"]:
         look(state)
-        print(json.dumps(state["deployment"]))
+        sys.stdout.write(json.dumps(state["deployment"]))
         return 0
     if words[0] == "get":
         items = [state["deployment"], *pods(state)] if words[1].startswith("pods,") else []
-        print(json.dumps({"kind": "List", "items": items}))
+        sys.stdout.write(json.dumps({"kind": "List", "items": items}))
         return 0
     if words[:2] == ["patch", "deployment/triton"]:
         return patch(state, json.loads(words[3].removeprefix("--patch=")))
-    print(f"fake kubectl: {words}", file=sys.stderr)
+    sys.stderr.write(f"fake kubectl: {words}" + "\n")
     return 1
 
 
@@ -134,7 +134,7 @@ def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> int:
             place = place[int(part) if isinstance(place, list) else part]
         key: Any = int(last) if isinstance(place, list) else last
         if operation["op"] == "test" and place[key] != operation["value"]:
-            print(f"The request is invalid: testing path {operation['path']} failed", file=sys.stderr)
+            sys.stderr.write(f"The request is invalid: testing path {operation['path']} failed" + "\n")
             return 1
         if operation["op"] in ("add", "replace"):
             place[key] = operation["value"]
