@@ -1,8 +1,9 @@
 """A fake in place of kubectl: it keeps a Deployment in a file, applies JSON patches, and plays the pods of a rollout.
 
-It is written to a folder of PATH by `install`. The file FAKE_CLUSTER names holds {"deployment": ..., "rollout": WORD,
+It is written to a folder by `install`. The file that FAKE_CLUSTER names holds {"deployment": ..., "rollout": WORD,
 "calls": [...]}. WORD says how rollouts go: "good" is ready at the second look, "crash" never, "stuck" passes its own
-deadline. The answers have the form of Kubernetes 1.36; the real cluster is asked in tests/cluster.
+deadline, "absent" has no Deployment. With "next" another WORD holds from the next patch on; with "busy" so many looks
+after a patch get an error. Answers have the form of Kubernetes 1.36; test_api_server.py asks a real API server.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def install(folder: Path, state: Path, *, copies_models: bool = False) -> None:
     """Put the program into `folder` and begin with a cluster on which an overlay was applied."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "kubectl"
-    program.write_text(f"#!{sys.executable}\n{Path(__file__).read_text(encoding='utf-8')}", encoding="utf-8")
+    program.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text(encoding='utf-8')}", encoding="utf-8")
     program.chmod(0o755)
     begin = {"deployment": deployment(copies_models=copies_models), "rollout": "good", "calls": []}
     state.write_text(json.dumps(begin), encoding="utf-8")
@@ -73,6 +74,10 @@ def answer(state: dict[str, Any], words: list[str]) -> int:
         sys.stderr.write('Error from server (NotFound): deployments.apps "triton" not found' + "\n")
         return 1
     if words[:2] == ["get", "deployment/triton"]:
+        if state.get("busy") and state["deployment"]["metadata"]["generation"] > 1:
+            state["busy"] -= 1
+            sys.stderr.write("Unable to connect to the server: net/http: TLS handshake timeout\n")
+            return 1
         look(state)
         sys.stdout.write(json.dumps(state["deployment"]))
         return 0
@@ -143,7 +148,7 @@ def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> int:
     if item["spec"] != state["deployment"]["spec"]:
         item["metadata"]["generation"] += 1
         item["status"].pop("conditions", None)
-    state["deployment"] = item
+    state |= {"deployment": item, "rollout": state.get("next", state["rollout"])}
     return 0
 
 
