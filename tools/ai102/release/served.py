@@ -36,6 +36,7 @@ def _model(folder: Folder) -> Model:
     if not folder.loaded_versions:
         raise UserError(f"{folder.folder}: has no version that Triton would load: run `make engine`")
     batching = config.dynamic_batching
+    is_of_output = any(each.label_filename == LABELS for each in config.output)
     return Model(
         backend=served_by(folder).backend or config.platform,
         versions=folder.loaded_versions,
@@ -47,7 +48,7 @@ def _model(folder: Folder) -> Model:
         ),
         inputs={each.name: _tensor(each, folder, is_optional=each.optional) for each in config.input},
         outputs={each.name: _tensor(each, folder) for each in config.output},
-        labels=_labels(folder.folder / LABELS),
+        labels=() if is_of_output else _labels(folder.folder / LABELS),
         is_decoupled=config.model_transaction_policy.decoupled,
         is_stateful=config.HasField("sequence_batching"),
     )

@@ -57,6 +57,17 @@ def page(envelope: Envelope, state: str, events: Sequence[Event], known: Mapping
     ]
 
 
+def kustomization(envelope: Envelope) -> list[str]:
+    """The list `images` of an overlay of k8s/overlays."""
+    images = envelope.release.document.images
+    lines = ["images:"]
+    for reference in (images.server, images.models):
+        name, _, digest = reference.partition("@")
+        own = "/".join(name.split("/")[-2:])
+        lines.append(f'  - {{name: {own}, newName: "{name}", digest: "{digest}"}}')
+    return lines
+
+
 def signer(key: str, by: str, at: str, known: Mapping[str, Known]) -> str:
     name = f"key {known[key].name} ({key})" if key in known else f"unknown key {key}"
     return f"{at} by {by} with {name}"
