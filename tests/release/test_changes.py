@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ai102.release.changes import Change, breaking, changes, how_to_ship
-from ai102.release.document import Batching, Bound, Goals, Model, Provenance, Tensor
+from ai102.release.document import Batching, Bound, Goals, Model, Provenance, Speed, Tensor
 from tests.release.documents import LABELS, MEASURED, NETWORK, PIPELINE, document, pipeline
 
 IMAGE, TEXT = PIPELINE.inputs["image"], Tensor(data_type="BYTES", dims=(1,))
@@ -112,6 +112,7 @@ def test_accuracy_size_speed_goals_and_versions_are_told() -> None:
             "size": 150_000,
             "budget": {"min_top1_percent": Bound(limit=98.5, measured=99.0)},
             "figures": {"int8_top1_percent": 99.0},
+            "speed": Speed(batch=64, fp32_ms=2.0, int8_ms=2.0, ratio=1.0),
             "engine": MEASURED.engine.model_copy(update=slower) if MEASURED.engine else None,
         }
     )
@@ -121,11 +122,13 @@ def test_accuracy_size_speed_goals_and_versions_are_told() -> None:
         pipelines={"classify": Goals(success_percent=99.9, p99_ms=50.0)},
         provenance=Provenance(revision="e" * 40, is_clean=True, versions={"ai102": "0.3.0", "onnxruntime": "1.32.0"}),
     )
-    found = changes(document(), new)
+    before = MEASURED.model_copy(update={"speed": Speed(batch=64, fp32_ms=2.0, int8_ms=1.0, ratio=2.0)})
+    found = changes(document(measured={"digits_int8": before}), new)
     assert [f"{each.section}: {words(each)}" for each in found] == [
         "accuracy: digits_int8 min_top1_percent: 99.5 (budget 98.5) -> 99 (budget 98.5)",
         "accuracy: digits_int8 int8_top1_percent: 99.5 -> 99",
         "size: digits_int8: 0.10 MB -> 0.15 MB (+50.0%)",
+        "speed: digits_int8 against FP32: 2.00x at batch 64 -> 1.00x at batch 64",
         "speed: digits_int8 batch 1: 0.1 ms -> 0.2 ms (+100%)",
         "goals: classify p99_ms: 100 -> 50",
         "versions: ai102: 0.2.0 -> 0.3.0",

@@ -183,7 +183,7 @@ def test_a_release_whose_pods_do_not_get_ready_is_told_with_what_they_say(site: 
     )
     assert failed.value.exit_status == 4
     assert site.rows[-1] == (two, "promoted", "failed")
-    with pytest.raises(UserError, match=f"the rollout of {two} has not ended: `ai102 release abort` ends it"):
+    with pytest.raises(UserError, match=f"`ai102 release abort` ends it, `ai102 release promote {two}` waits on"):
         site.promotion().rollback()
     site.set(next="good")
     assert site.promotion().abort() == one
@@ -210,6 +210,18 @@ def test_a_promotion_that_was_ended_goes_on_with_the_same_command(site: Site) ->
     assert site.patches == 2
     assert site.rows[-1] == (two, "promoted", "ok")
     assert site.promotion().rollback() == one
+
+
+def test_a_way_back_whose_time_was_over_goes_on_by_its_name(site: Site) -> None:
+    one, two = site.release("b"), site.release("c")
+    for name in (one, two):
+        site.promote(name)
+    site.set(rollout="crash")
+    with pytest.raises(NotReadyError, match=f"`ai102 release rollback {one}` waits on, `ai102 cluster status` says"):
+        site.promotion(0.5).rollback()
+    site.set(rollout="good")
+    assert site.promotion().rollback(one) == one
+    assert (site.running.release, site.patches) == (one, 3)
 
 
 def test_an_end_that_nobody_saw_is_recorded_later(site: Site) -> None:

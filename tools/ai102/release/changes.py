@@ -146,16 +146,15 @@ def _labels(model: str, subject: str, before: tuple[str, ...], after: tuple[str,
 def _of_measured(name: str, before: Measured | None, after: Measured | None) -> Iterator[Change]:
     if before is None or after is None:
         return
-    limits = {**after.budget}
-    bounded = {bound: (before.budget.get(bound), now) for bound, now in limits.items()}
-    for bound, (was, now) in bounded.items():
+    for bound, now in after.budget.items():
+        was = before.budget.get(bound)
         if was is None or (was.measured, was.limit) != (now.measured, now.limit):
             old = "not measured" if was is None else f"{was.measured:.5g} (budget {was.limit:g})"
             yield Change("accuracy", f"{name} {bound}", old, f"{now.measured:.5g} (budget {now.limit:g})", model=name)
     yield from (
         Change("accuracy", f"{name} {bound}", f"{was.measured:.5g} (budget {was.limit:g})", "no budget", model=name)
         for bound, was in before.budget.items()
-        if bound not in limits
+        if bound not in after.budget
     )
     yield from _fields("accuracy", name, before.figures, after.figures)
     if before.precision != after.precision:
@@ -165,6 +164,9 @@ def _of_measured(name: str, before: Measured | None, after: Measured | None) -> 
         yield Change("size", name, _megabytes(before.size), f"{_megabytes(after.size)}{part}", model=name)
     elif before.sha256 != after.sha256:
         yield Change("size", f"{name} content", before.sha256[:12], after.sha256[:12], model=name)
+    if before.speed is not None and after.speed is not None and before.speed.ratio != after.speed.ratio:
+        ratio, ratio_now = (f"{each.ratio:.2f}x at batch {each.batch}" for each in (before.speed, after.speed))
+        yield Change("speed", f"{name} against FP32", ratio, ratio_now, model=name)
     if before.engine is not None and after.engine is not None:
         yield from _of_engine(name, before.engine, after.engine)
 

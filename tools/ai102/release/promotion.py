@@ -61,7 +61,8 @@ class Promotion:
         current = self._title(deployment.running)
         if not name:
             if not deployment.progress.is_done:
-                raise UserError(f"the rollout of {current or RUNS} has not ended: `ai102 release abort` ends it")
+                on = f", `ai102 release promote {current}` waits on" if current else ""
+                raise UserError(f"the rollout of {current or RUNS} has not ended: `ai102 release abort` ends it{on}")
             name = standing.before(self.store.history.events(), current, deployment.uid)
         if not name:
             raise UserError(
@@ -106,18 +107,19 @@ class Promotion:
         try:
             if deployment.running != target:
                 self.cluster.change(deployment, target, before)
-            progress = self.cluster.wait(title, self.timeout_s, self._advice(what, before))
+            progress = self.cluster.wait(title, self.timeout_s, self._advice(what, target, before))
         except UserError as err:
             self._record(what, subject, "failed", str(err), detail)
             raise
         self._record(what, subject, "ok", self.why, {**detail, "pods": progress.updated})
         return title
 
-    def _advice(self, what: What, before: Running | None) -> str:
+    def _advice(self, what: What, target: Running, before: Running | None) -> str:
         if what == "promoted" and before:
             back = before.release or "what ran before"
             return f"wait longer with the same command, or return to {back} with `ai102 release abort`"
-        return "`ai102 cluster status` says what is wrong"
+        wait = f"`ai102 release rollback {target.release}` waits on, " if target.release else ""
+        return f"{wait}`ai102 cluster status` says what is wrong"
 
     def _check(self, envelope: Envelope, before: Running, without: Collection[str]) -> None:
         """Compare with what callers have now. Raises IncompatibleError."""
