@@ -1,6 +1,7 @@
 """A store lists whole releases alone, keeps each as it was written, and serves two processes at once."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 from pathlib import Path
@@ -154,6 +155,18 @@ def test_two_at_once_are_safe(tmp_path: Path) -> None:
     assert (len(envelopes), problems) == (2, [])
     rows = sorted((event.release, event.what, event.who) for event in kept.history.events())
     assert rows == sorted((each.name, "built", each.built.by) for each in envelopes)
+
+
+def test_while_one_writes_others_wait(tmp_path: Path) -> None:
+    def written(*_words: object) -> None:
+        place = os.open(tmp_path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(place)
+
+    with patch.object(store, "write_bytes", side_effect=written) as writer:
+        store_in(tmp_path).add(release(), BUILT, None)
+    assert writer.call_count == 1
 
 
 def test_a_store_that_may_only_be_read_is_read_and_not_written(tmp_path: Path) -> None:
