@@ -1,6 +1,7 @@
 """The history only grows, two processes may write it, and what is no history is one line."""
 
 import multiprocessing
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -61,6 +62,24 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         writer.join(60)
     rows = History(tmp_path / "h.db").events()
     assert sorted((row.who, row.at) for row in rows) == [(str(w), str(n)) for w in range(WRITERS) for n in range(EACH)]
+
+
+def test_a_writer_that_was_killed_leaves_the_rows_before(tmp_path: Path) -> None:
+    """Its journal is there, and a part of its rows is in the file already: a reader undoes them."""
+    History(tmp_path / "h.db").record(event())
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    connection = sqlite3.connect(tmp_path / "h.db", isolation_level=None)
+    connection.execute("PRAGMA cache_size = 2")
+    connection.execute("BEGIN IMMEDIATE")
+    row = ("now", "r-1", "judged", "ok", "ann", "x" * 5000, "", "{}")
+    connection.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", [row] * 100)
+    for file in ("h.db", "h.db-journal"):
+        shutil.copy(tmp_path / file, killed)
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert (killed / "h.db").stat().st_size > 100_000
+    assert History(killed / "h.db").events() == [event()]
 
 
 def test_what_is_no_history_is_one_line(tmp_path: Path) -> None:

@@ -165,8 +165,12 @@ def test_rollback_returns_step_by_step_and_asks_no_callers(site: Site) -> None:
     assert site.rows[-2:] == [(two, "rolled-back", "started"), (two, "rolled-back", "ok")]
     last = site.store.history.events()[-1]
     assert (last.why, last.detail["to"]) == ("it was slow", one)
-    with pytest.raises(UserError, match=f"the history does not say what was in service before {one}: name a release"):
+    with pytest.raises(UserError) as refused:
         site.promotion().rollback()
+    assert str(refused.value) == (
+        f"the history does not say what was in service before {one}: name a release; `ai102 release list` has them, "
+        f"and the Deployment says that {two} was the last one to go"
+    )
     assert site.promotion().rollback(three) == three
 
 

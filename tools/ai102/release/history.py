@@ -101,10 +101,11 @@ class History:
             _insert(connection, [each for each in events if _key(each) not in rows])
 
     def events(self, release: str = "") -> list[Event]:
-        """In the order of their writing; nothing is written, so a file that may only be read is enough."""
+        """In the order of their writing; a file that may only be read is enough."""
         if not self.file.exists():
             return []
-        with self._reported(), contextlib.closing(self._connect("ro")) as connection:
+        # SQLite opens a file that may only be read so by itself; a journal of a killed writer needs the right to write.
+        with self._reported(), contextlib.closing(self._connect("rw")) as connection:
             if not connection.execute("PRAGMA user_version").fetchone()[0]:
                 return []
             rows = _read(connection)

@@ -65,9 +65,11 @@ class Promotion:
                 raise UserError(f"the rollout of {current or RUNS} has not ended: `ai102 release abort` ends it{on}")
             name = standing.before(self.store.history.events(), current, deployment.uid)
         if not name:
+            last = deployment.before.release if deployment.before else ""
+            hint = f", and the Deployment says that {last} was the last one to go" if last else ""
             raise UserError(
-                f"the history does not say what was in service before {current or RUNS}: name a release, "
-                "`ai102 release list` has them"
+                f"the history does not say what was in service before {current or RUNS}: name a release; "
+                f"`ai102 release list` has them{hint}"
             )
         envelope = self._trusted(name)
         target = _running(envelope)
