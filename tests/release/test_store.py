@@ -112,6 +112,16 @@ def test_a_renamed_file_is_refused(tmp_path: Path) -> None:
         kept.get("r-0")
 
 
+def test_what_is_no_folder_and_no_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="is no folder: name one by --store"):
+            store_in(place).add(release(), BUILT, None)
+    (tmp_path / "r-000000000000.json").mkdir()
+    with pytest.raises(UserError, match="Is a directory: take it from a backup"):
+        store_in(tmp_path).get("r-0")
+
+
 def killed(folder: Path, before: str) -> None:
     """A build that ends, as by a kill, just before it calls that function of the store."""
     with patch.object(store, before, lambda *_words, **_named: os._exit(9)):

@@ -87,8 +87,11 @@ class Envelope:
 
 
 def envelope_from_file(file: Path) -> Envelope:
-    """Raises UserError for what is no release, or none of this name; FileNotFoundError when there is no file."""
-    content = file.read_bytes()
+    """Raises UserError for what is no release, or none of this name."""
+    try:
+        content = file.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as err:
+        raise UserError(f"{file}: {err.strerror}: take it from a backup") from err
     try:
         envelope = _envelope(json.loads(content))
     except (ValueError, RecursionError) as err:  # an error of JSON, UTF-8 or the document

@@ -117,7 +117,10 @@ class Store:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One process at a time changes the folder; the lock ends with the process."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as err:
+            raise UserError(f"{self.folder}: is no folder: name one by --store") from err
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
