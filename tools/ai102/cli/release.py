@@ -1,4 +1,4 @@
-"""Subcommands of `ai102 release`: build, sign, verify, list, show, diff, promote, rollback, abort, key."""
+"""Subcommands of `ai102 release`: build, sign, verify, list, show, diff, judge, promote, rollback, abort, key."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ai102.cli import judging
 from ai102.cli.engine import CONTRACT, ContractFile
 from ai102.errors import UserError
 
@@ -192,6 +193,9 @@ def diff(
         if broken:
             typer.echo(f"to ship it: {changes.how_to_ship(broken)}")
     raise typer.Exit(1 if broken else 0)
+
+
+app.command()(judging.judge)
 
 
 @app.command()

@@ -1,0 +1,98 @@
+"""Whether calls are answered at all, and with what the contract says: types, shapes, finite numbers, refusals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from ai102.judging.answers import of_pair
+from ai102.judging.error_rates import SHARES
+from ai102.judging.finding import Finding
+from ai102.judging.record import Record
+from ai102.judging.sequential import first_crossing, log_wealth
+
+
+def errors(record: Record, part: float) -> Iterator[Finding]:
+    """Calls that fail on the canary and not on the version in service, against what the contract's goal allows."""
+    pairs = [pair for pair in record.of() if pair.call.purpose not in ("bad", "first")]
+    failed = [pair for pair in pairs if pair.canary.outputs is None]
+    mine = np.array([
+        float(pair.canary.outputs is None and (pair.primary is None or pair.primary.outputs is not None))
+        for pair in pairs
+    ])  # fmt: skip
+    allowed = max((target.allowed_failures for target in record.subject.targets), default=0.001)
+    at = first_crossing(log_wealth(mine, allowed, 0.0), SHARES["errors"] * part)
+    kinds = Counter(f"{pair.call.target.model}: {pair.canary.error[:160]}" for pair in failed)
+    facts = {
+        "calls": len(pairs),
+        "failed": len(failed),
+        "failed on the canary alone": int(mine.sum()),
+        "allowed percent": 100 * allowed,
+        "errors": dict(kinds.most_common(5)),
+    }
+    says = f"{int(mine.sum())} of {len(pairs)} calls failed on the canary alone; the goal allows {100 * allowed:g} %"
+    if at is not None:
+        says += f"; most often: {kinds.most_common(1)[0][0]}" if kinds else ""
+    yield Finding("errors", record.subject.name, "stop" if at is not None else "quiet", says, facts)
+
+
+def form(record: Record, part: float) -> Iterator[Finding]:
+    """Answers of another type or shape than the contract's, NaN and infinity; a good release gives none."""
+    faults: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    count = 0
+    for pair in record.of():
+        if pair.call.purpose == "bad":
+            continue
+        for one in of_pair(record.subject, pair):
+            count += 1
+            if one.canary and one.canary.fault and not (one.primary and one.primary.fault == one.canary.fault):
+                fault = f"{pair.call.target.model}: {one.canary.fault}"
+                faults[fault] += 1
+                first.setdefault(fault, _sample(record, one.position))
+    facts = {"answers": count, "faults": dict(faults), "labels of faults": _labels_of_faults(record)}
+    if faults:
+        fault, times = faults.most_common(1)[0]
+        says = f"{times} of {count} answers: {fault} (first {first[fault]})"
+        yield Finding("form of answers", record.subject.name, "stop", says, facts)
+    else:
+        says = f"all {count} answers have the contract's types and shapes and finite numbers"
+        yield Finding("form of answers", record.subject.name, "quiet", says, facts)
+
+
+def refusals(record: Record, part: float) -> Iterator[Finding]:
+    """Bad requests that the version in service refuses and the canary answers, or fails on."""
+    bad = list(record.of(None, "bad"))
+    wrong = [
+        f"{pair.call.target.model} {'answers' if pair.canary.outputs is not None else 'fails on'} {pair.call.form}"
+        for pair in bad
+        if (pair.primary is None or pair.primary.is_refusal) and not pair.canary.is_refusal
+    ]
+    facts = {"bad requests": len(bad), "not refused": wrong}
+    says = f"{len(bad)} bad requests, {len(bad) - len(wrong)} treated as by the version in service"
+    if wrong:
+        says = f"{wrong[0]}, which must be refused; {len(wrong)} of {len(bad)} bad requests are not"
+    yield Finding("refusals", record.subject.name, "stop" if wrong else "quiet", says, facts)
+
+
+def _sample(record: Record, position: int) -> str:
+    labels = record.subject.labels
+    if position < 0:
+        return "a made-up text"
+    name = f", {record.subject.network.labels[labels[position]]}" if labels is not None else ""
+    return f"sample {position}{name}"
+
+
+def _labels_of_faults(record: Record) -> dict[str, int]:
+    """How many faulty answers samples of each right label got."""
+    labels = record.subject.labels
+    if labels is None:
+        return {}
+    counts: Counter[str] = Counter()
+    for pair in record.of(None, "alone"):
+        for one in of_pair(record.subject, pair):
+            if one.canary and one.canary.fault:
+                counts[record.subject.network.labels[labels[one.position]]] += 1
+    return dict(counts)
