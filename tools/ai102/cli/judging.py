@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ai102.cli.engine import CONTRACT, ContractFile
 from ai102.errors import UserError
+
+if TYPE_CHECKING:
+    from ai102.judging.judgement import Judgement
 
 # Exit statuses; 2 is a user's mistake.
 STATUSES = {"promote": 0, "stop": 1, "undecided": 3}
@@ -28,6 +31,9 @@ def judge(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for judgement.json and judgement.html.")] = None,
     format: Annotated[Literal["text", "json"], typer.Option(help="What is printed.")] = "text",
+    serve: Annotated[
+        str, typer.Option(help="HOST:PORT: answer Flagger's webhooks there, and judge when Flagger asks.")
+    ] = "",
     token_file: Annotated[Path | None, typer.Option(help="A file with a token for the gateway.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="The authority of the servers' certificates, PEM.")] = None,
     contract: ContractFile = CONTRACT,
@@ -35,31 +41,52 @@ def judge(
     """Replay held-out samples through a canary and decide (exit 0 promote, 1 stop, 3 undecided)."""
     from ai102.build.workspace import Workspace
     from ai102.client import Tls
-    from ai102.judging.asking import Server
-    from ai102.judging.judgement import judge as judged
+    from ai102.judging import report
+    from ai102.judging.judgement import Judgement, Look, judge_between
     from ai102.judging.memory import reader_of
     from ai102.judging.subject import subjects_of
 
     workspace = Workspace.of(contract)
     names = [name.strip() for name in models.split(",") if name.strip()]
     subjects = subjects_of(workspace.contract, workspace.sets, names, samples)
+    if out is not None and out.is_file():
+        raise UserError(f"--out: {out} is a file: name a folder")
     headers = {"authorization": f"Bearer {_token(token_file)}"} if token_file else {}
     tls = Tls(ca_file=ca_file) if ca_file else None
-    servers = [Server(url, headers, tls) for url in (canary, primary) if url]
-    try:
-        judgement = judged(
-            subjects, servers[0], servers[1] if primary else None, share, reader_of(metrics) if metrics else None
-        )
-    finally:
-        for server in servers:
-            server.close()
+
+    def new() -> Judgement:
+        return Judgement(canary, primary, share)
+
+    def run(judgement: Judgement, look: Look) -> Judgement:
+        read_memory = reader_of(metrics) if metrics else None
+        return judge_between(judgement, subjects, headers, tls, read_memory, look)
+
+    if serve:
+        from ai102.judging import serve as serving
+        from ai102.judging.webhook import Canary, Gate, Kept
+
+        def keep(about: Canary, kept: Kept) -> None:
+            typer.echo(f"{about.namespace}/{about.name} {kept.checksum}: {_line(kept.judgement)}", err=True)
+            if out is not None:
+                report.write(kept.judgement, out, f"{about.namespace}.{about.name}.{kept.checksum or 'canary'}")
+
+        serving.serve(serve, Gate(new, run, keep), lambda line: typer.echo(line, err=True))
+        return
+    judgement = run(new(), lambda judgement: None)
     if format == "json":
         typer.echo(json.dumps(judgement.as_dict(), indent=1))
     else:
         for finding in judgement.findings:
             typer.echo(f"{finding.state:6} {finding.subject}: {finding.check}: {finding.sentence}")
-        typer.echo(f"{judgement.verdict}: {judgement.reason}")
+        typer.echo(_line(judgement))
+    if out is not None:
+        for file in report.write(judgement, out):
+            typer.echo(f"wrote {file}", err=True)
     raise typer.Exit(STATUSES[judgement.verdict])
+
+
+def _line(judgement: Judgement) -> str:
+    return f"{judgement.verdict}: {judgement.reason}"
 
 
 def _token(file: Path) -> str:
@@ -67,6 +94,6 @@ def _token(file: Path) -> str:
         token = file.read_text(encoding="utf-8").strip()
     except OSError as err:
         raise UserError(f"--token-file: cannot read {file} ({err.strerror})") from err
-    if not token or not token.isprintable() or " " in token:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UserError(f"--token-file: {file} does not hold one token")
     return token

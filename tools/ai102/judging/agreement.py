@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai102.judging.error_rates import PASSES, SHARES
-from ai102.judging.sequential import Ints, balance_limit, least_lost, log_wealth, pass_limits, smallest_rate
+from ai102.judging.sequential import Floats, Ints, balance_limit, least_lost, log_wealth, pass_limits, smallest_rate
 
 Flags = NDArray[np.bool_]
 # The drop, as a share of all samples, that a judgement excludes before it promotes.
@@ -60,7 +60,7 @@ def decide(rule: Rule, lost: Flags, won: Flags) -> tuple[NDArray[np.int64], NDAr
     What stops goes before what passes.
     """
     asked = lost.shape[-1]
-    net = lost.astype(float) - won
+    net: Floats = lost.astype(np.float64) - won
     stops = log_wealth(net, 0.0, -1.0) >= -np.log(rule.look_alpha)
     passes = log_wealth(-net, -rule.excluded_drop, -1.0) >= -np.log(rule.look_beta)
     passes |= lost.cumsum(axis=-1) <= rule.few_lost[1 : asked + 1]

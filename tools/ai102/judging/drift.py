@@ -30,7 +30,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Drift:
-    """`evidence` is the logarithm of an e-value: log(1 / alpha) is reached with probability alpha where both are alike."""
+    """`evidence` is the logarithm of an e-value: where both are alike, it reaches log(1 / alpha) so often."""
 
     state: Literal["stop", "quiet"]
     evidence: float
@@ -94,7 +94,7 @@ def _averaged(canary: np.ndarray, primary: np.ndarray, concentration: float) -> 
         a, b = concentration * share, concentration * (1 - share)
         totals.append(sum(_beta(a + c, b + p) - _beta(a, b) for c, p in zip(canary, primary, strict=True)))
     largest = max(totals)
-    return largest + log(sum(exp(total - largest) for total in totals) / len(totals))
+    return float(largest) + log(sum(exp(total - largest) for total in totals) / len(totals))
 
 
 def _beta(a: float, b: float) -> float:

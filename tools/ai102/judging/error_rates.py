@@ -10,19 +10,18 @@ WRONG_STOPS: Final = 0.01
 WRONG_PROMOTIONS: Final = 0.05
 # The share of each check. One that judges several streams, such as pipelines, divides its share among them.
 SHARES: Final = {
-    "balance at the end": 0.0051,
+    "balance at the end": 0.005,
     "balance at every look": 0.0005,
     "right score": 0.0005,
     "calibration": 0.0003,
     "distance": 0.0005,
     "floor": 0.0002,
-    "errors": 0.0005,
+    "errors": 0.001,
     "identity": 0.0002,
     "formats": 0.0003,
-    "slower": 0.0008,
+    "slower": 0.0006,
     "late": 0.0003,
     "memory": 0.0003,
-    "first calls": 0.0003,
 }
 # Of WRONG_PROMOTIONS, by how a drop is excluded: few lost answers, or as many won.
 PASSES: Final = {"few lost": 0.04, "balance": 0.01}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -48,9 +48,9 @@ def _texts(subject: Subject, target: Target) -> Iterator[Task]:
             yield Task(target, name, position, change(texts[position % len(texts)]).encode())
 
 
-def _encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def _encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     out = BytesIO()
-    image.save(out, kind, **options)  # type: ignore[arg-type]
+    image.save(out, kind, **options)
     return out.getvalue()
 
 

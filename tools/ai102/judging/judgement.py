@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from ai102.client import Tls
 from ai102.judging.asking import Asker, Server
 from ai102.judging.checks import findings_of
 from ai102.judging.error_rates import SHARES, WRONG_PROMOTIONS, WRONG_STOPS
@@ -19,7 +21,7 @@ from ai102.judging.subject import Subject
 
 Verdict = Literal["promote", "stop", "undecided"]
 # So many calls to each pipeline before a judgement ends without having asked about all samples.
-ENOUGH_CALLS = 600
+ENOUGH_CALLS = 1000
 
 
 @dataclass
@@ -71,26 +73,43 @@ class Judgement:
         }
 
 
+Look = Callable[[Judgement], None]
+
+
+def judge_between(
+    judgement: Judgement,
+    subjects: Sequence[Subject],
+    headers: Mapping[str, str],
+    tls: Tls | None,
+    read_memory: ReadMemory | None = None,
+    look: Look = lambda judgement: None,
+) -> Judgement:
+    """As `judge`, between the servers that the judgement names; `headers` go with every call."""
+    with ExitStack() as stack:
+        servers = []
+        for url in filter(None, (judgement.canary, judgement.primary)):
+            servers.append(Server(url, headers, tls))
+            stack.callback(servers[-1].close)
+        return judge(judgement, subjects, servers[0], servers[1] if judgement.primary else None, read_memory, look)
+
+
 def judge(
+    judgement: Judgement,
     subjects: Sequence[Subject],
     canary: Server,
     primary: Server | None,
-    share: float,
     read_memory: ReadMemory | None = None,
-    look: Callable[[Judgement], None] = lambda judgement: None,
-    judgement: Judgement | None = None,
+    look: Look = lambda judgement: None,
 ) -> Judgement:
-    """Replay every subject until the first evidence of harm, or to the end; `look` is called after each round.
+    """Replay every subject until the first evidence of harm, or to the end, and fill the judgement.
 
-    `share` is the canary's part of the traffic, 0 to 1. `judgement` is filled where it is given, so that others can
-    see how far it is. Raises UserError where a server cannot be asked.
+    `look` is called after each round. Raises UserError where a server cannot be asked.
     """
-    judgement = judgement or Judgement(canary.url, primary.url if primary else "", share)
     began, asker = time.monotonic(), Asker(canary, primary)
     part = 1 / len(subjects)
     before: list[Finding] = []
     for subject in subjects:
-        replay = Replay(subject, asker, share, read_memory)
+        replay = Replay(subject, asker, judgement.share, read_memory)
         judgement.records.append(replay.record)
         findings: list[Finding] = []
         for _ in replay.rounds():

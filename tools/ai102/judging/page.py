@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from ai102.judging.checks import CHECKS
+
 STATE_WORDS = {
     "stop": "evidence of harm",
-    "pass": "harm excluded",
     "open": "not decided",
+    "pass": "harm excluded",
     "quiet": "no evidence of harm",
     "note": "not looked at",
 }
@@ -26,12 +29,19 @@ def html_of(facts: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": points, "ms": _milliseconds, "plain": _plain}
-    by_check: dict[str, list[Mapping[str, Any]]] = {}
+    environment.filters |= {
+        "points": points,
+        "log_place": _log_place,
+        "band": band,
+        "ms": _milliseconds,
+        "plain": _plain,
+    }
+    by_check: dict[str, list[Mapping[str, Any]]] = {check: [] for check in CHECKS}
     for finding in facts["findings"]:
         by_check.setdefault(finding["check"], []).append(finding)
+    shown = sorted(facts["findings"], key=lambda finding: list(STATE_WORDS).index(finding["state"]))
     page = environment.get_template("page.html.j2")
-    return page.render(facts=facts, by_check=by_check, words=STATE_WORDS, cards=_cards(facts, by_check))
+    return page.render(facts=facts, by_check=by_check, words=STATE_WORDS, shown=shown, cards=_cards(facts, by_check))
 
 
 def points(values: Sequence[float], width: float, height: float, low: float, high: float) -> str:
@@ -41,6 +51,23 @@ def points(values: Sequence[float], width: float, height: float, low: float, hig
     return " ".join(
         f"{place * step:.1f},{height * (1 - (value - low) / span):.1f}" for place, value in enumerate(values)
     )
+
+
+def band(limits: Sequence[int], width: float, height: float, low: float, high: float) -> str:
+    """The area at and below limits, as an SVG polygon on the axes of `points`; empty where no limit is 0 or more."""
+    first = next((place for place, limit in enumerate(limits) if limit >= 0), None)
+    if first is None:
+        return ""
+    known = limits[first:]
+    begin = width * first / max(len(limits) - 1, 1)
+    step, unit = (width - begin) / max(len(known) - 1, 1), height / (high - low)
+    top = [f"{begin + step * place:.1f},{unit * (high - limit - 0.5):.1f}" for place, limit in enumerate(known)]
+    return " ".join([*top, f"{width:g},{height:g}", f"{begin:.1f},{height:g}"])
+
+
+def _log_place(value: float, low: float, high: float) -> float:
+    """Where a value lies on a logarithmic axis, 0 to 1."""
+    return math.log(max(value, low) / low) / math.log(high / low)
 
 
 def _milliseconds(value: float) -> str:

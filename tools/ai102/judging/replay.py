@@ -105,8 +105,9 @@ class Replay:
     def _together(self, target: Target, number: int, asked: int, pool: ThreadPoolExecutor) -> None:
         """Batches, and requests at once, of samples that were asked alone before."""
         self._add("batch", target, self._some(target, number, asked, min(SMALL_BATCH, target.max_batch_size)))
-        if number % 2 and subject_is_fast(self._subject) and target.max_batch_size > SMALL_BATCH:
-            self._add("batch", target, self._some(target, number, asked, target.max_batch_size))
+        largest = target.max_batch_size
+        if number % 2 and self._subject.is_labelling and SMALL_BATCH < largest <= asked:
+            self._add("batch", target, self._some(target, number, asked, largest))
         positions = self._some(target, number, asked, 2 * self._crowd)
         calls = [Call(target, "crowd", (position,)) for position in positions]
         items = [self._subject.items[position] for position in positions]
@@ -174,8 +175,3 @@ class Replay:
     def _read(self) -> None:
         if self._read_memory is not None and (size := self._read_memory()) is not None:
             self.record.memory.append(MemoryReading(self._asker.calls, size))
-
-
-def subject_is_fast(subject: Subject) -> bool:
-    """Whether its largest batch takes milliseconds, not seconds."""
-    return subject.is_labelling

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import ceil, floor, lgamma, log, log1p
 
@@ -14,11 +14,13 @@ Ints = NDArray[np.int64]
 
 # The shares of the largest bet that are made together, with equal stakes.
 FRACTIONS = (0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.95)
+# Of rare events: a large bet on a rare one is lost before it comes.
+RARE_FRACTIONS = (0.01, 0.05, 0.3)
 # With more samples that differ than this, the sum of signs is as good as normal.
 MOST_EXACT = 600
 
 
-def log_wealth(values: Floats, mean: float, low: float) -> Floats:
+def log_wealth(values: Floats, mean: float, low: float, fractions: Sequence[float] = FRACTIONS) -> Floats:
     """The logarithm of what bets against "the mean is at most `mean`" have won after each value.
 
     `values` [..., n], none below `low`, which is below `mean`; returns [..., n]. Where the claim holds, whatever came
@@ -28,9 +30,9 @@ def log_wealth(values: Floats, mean: float, low: float) -> Floats:
     if values.shape[-1] == 0:
         return np.zeros(values.shape)
     together = np.full(values.shape, -np.inf)
-    for fraction in FRACTIONS:
+    for fraction in fractions:
         np.logaddexp(together, np.log1p(fraction / (mean - low) * (values - mean)).cumsum(axis=-1), out=together)
-    return together - log(len(FRACTIONS))
+    return together - log(len(fractions))
 
 
 def first_crossing(wealth: Floats, alpha: float) -> int | None:

@@ -87,12 +87,9 @@ class Gate:
         if kept.mistake:
             return Answer(WAIT, f"the canary cannot be judged: {kept.mistake}")
         if hook == "rollback":
-            is_stopped = judgement.is_over and judgement.verdict == "stop"
-            return (
-                Answer(GO, judgement.reason)
-                if is_stopped
-                else Answer(WAIT, f"no reason to roll back: {judgement.reason}")
-            )
+            if judgement.is_over and judgement.verdict == "stop":
+                return Answer(GO, judgement.reason)
+            return Answer(WAIT, f"no reason to roll back: {judgement.reason}")
         if not judgement.is_over:
             return Answer(GO if hook == "rollout" else WAIT, f"judging: {judgement.reason}")
         if judgement.verdict == "promote":
@@ -151,7 +148,7 @@ def _must_be_made_anew(kept: Kept) -> bool:
 
 
 def app_for(gate: Gate) -> Starlette:
-    """POST /HOOK as Flagger sends it; GET /NAMESPACE/NAME the report, with .json the same for programs; GET /healthz."""
+    """POST /HOOK as Flagger sends it; GET /NAMESPACE/NAME: the report, with .json for programs; GET /healthz."""
 
     async def hook(request: Request) -> Response:
         name = request.path_params["hook"]

@@ -104,9 +104,8 @@ def answers(record: Record, part: float) -> Iterator[Finding]:
             yield Finding("answers", subject.name, "note", says)
         return
     # A sample whose call failed is counted by the check of errors, and tells nothing here.
-    is_end = record.is_complete or asked == len(subject.items)
     lost, won = pair.lost, pair.won
-    if is_end and asked < rule.size:
+    if record.asked == len(subject.items) and asked < rule.size:
         rule = agreement.rule(asked, part)
     state, at = agreement.decide(rule, lost, won)
     count, gained = int(lost.sum()), int(won.sum())
@@ -212,7 +211,7 @@ def distance(record: Record, part: float) -> Iterator[Finding]:
         "mean cosine": 1 - float(distances.mean()),
         "least cosine": 1 - float(distances.max()),
         "allowed mean cosine": 1 - allowed,
-        "cosines": _histogram(1 - distances),
+        "cosines": _histogram(np.asarray(1.0 - distances, np.float64)),
     }
     says = (
         f"cosine to the version in service: mean {1 - distances.mean():.4f}, least {1 - distances.max():.4f} "

@@ -11,7 +11,10 @@ from ai102.judging.answers import of_pair
 from ai102.judging.error_rates import SHARES
 from ai102.judging.finding import Finding
 from ai102.judging.record import Record
-from ai102.judging.sequential import first_crossing, log_wealth
+from ai102.judging.sequential import RARE_FRACTIONS, first_crossing, log_wealth
+
+# What Triton says when the process of a Python model has ended; a good release does not do that once.
+CRASHED = "stub process"
 
 
 def errors(record: Record, part: float) -> Iterator[Finding]:
@@ -23,9 +26,11 @@ def errors(record: Record, part: float) -> Iterator[Finding]:
         for pair in pairs
     ])  # fmt: skip
     allowed = max((target.allowed_failures for target in record.subject.targets), default=0.001)
-    at = first_crossing(log_wealth(mine, allowed, 0.0), SHARES["errors"] * part)
+    at = first_crossing(log_wealth(mine, allowed, 0.0, RARE_FRACTIONS), SHARES["errors"] * part)
     kinds = Counter(f"{pair.call.target.model}: {pair.canary.error[:160]}" for pair in failed)
+    crashes = [pair for pair in failed if CRASHED in pair.canary.error.lower()]
     facts = {
+        "crashes": len(crashes),
         "calls": len(pairs),
         "failed": len(failed),
         "failed on the canary alone": int(mine.sum()),
@@ -35,7 +40,9 @@ def errors(record: Record, part: float) -> Iterator[Finding]:
     says = f"{int(mine.sum())} of {len(pairs)} calls failed on the canary alone; the goal allows {100 * allowed:g} %"
     if at is not None:
         says += f"; most often: {kinds.most_common(1)[0][0]}" if kinds else ""
-    yield Finding("errors", record.subject.name, "stop" if at is not None else "quiet", says, facts)
+    if crashes:
+        says += f"; a process of {crashes[0].call.target.model} ended: {crashes[0].canary.error[:160]}"
+    yield Finding("errors", record.subject.name, "stop" if crashes or at is not None else "quiet", says, facts)
 
 
 def form(record: Record, part: float) -> Iterator[Finding]:

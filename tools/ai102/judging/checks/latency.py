@@ -16,8 +16,8 @@ from ai102.judging.sequential import first_crossing, log_wealth
 ALLOWED_RATIO = 1.5
 # Of calls beyond the goal of p99.
 ALLOWED_LATE = 0.01
-# A first call is late when it, and only it, takes so many times the goal.
-FIRST_TIMES_GOAL = 2.0
+# A first call happens once, so no error rate can be stated for it: only one far beyond the goal and later calls counts.
+FIRST_TIMES_GOAL, FIRST_TIMES_LATER = 10.0, 20.0
 # One such pair of calls is not counted as evidence that the canary is slow.
 LEAST_MS = 0.2
 
@@ -26,7 +26,7 @@ def slower(record: Record, part: float) -> Iterator[Finding]:
     """By pipeline and kind of call: how often the canary takes over ALLOWED_RATIO times as long; half may."""
     if not record.has_primary:
         return
-    streams = {}
+    streams: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for pair in record.of(None, "alone", "batch", "crowd"):
         if pair.primary is not None and pair.canary.outputs is not None and pair.primary.outputs is not None:
             streams.setdefault((pair.call.target.model, _kind(pair)), []).append(
@@ -91,7 +91,7 @@ def first_calls(record: Record, part: float) -> Iterator[Finding]:
             continue
         median, limit = float(np.median(later)), FIRST_TIMES_GOAL * target.goal_ms
         beside = first.primary.milliseconds if first.primary else 0.0
-        is_late = first.canary.milliseconds > limit and beside <= target.goal_ms and median <= target.goal_ms
+        is_late = first.canary.milliseconds > max(limit, FIRST_TIMES_LATER * median) and beside <= target.goal_ms
         facts = {
             "pipeline": target.model,
             "first ms": first.canary.milliseconds,
