@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ SCORER = Target("score_image", "image", "image", "", "", "scores", "", 10, 100.0
 LABELS = np.random.default_rng(7).integers(0, 10, SAMPLES)
 # From a sample's position to its scores [10].
 Scores = Callable[[int], NDArray[np.float64]]
+Replies = Callable[[Target, int], Reply]
 
 
 def right(position: int, sure: float = 0.95) -> NDArray[np.float64]:
@@ -50,29 +50,25 @@ def failed(error: str = "boom", kind: str = "ServerFailedError") -> Reply:
 
 
 def record(
-    canary: Callable[[Target, int], Reply] | Scores = right,
+    canary: Scores = right,
     primary: Scores | None = right,
     *,
+    replies: Replies | None = None,
     targets: tuple[Target, ...] = (LABELLER, SCORER),
     samples: int = SAMPLES,
 ) -> Record:
-    """Each sample asked alone, by every pipeline; the canary gives scores, or whole replies."""
+    """Each sample asked alone, by every pipeline; the canary gives the scores, or the whole replies."""
     subject = Subject("digits", DIGITS, targets, (b"item",) * samples, LABELS[:samples], "0" * 64, samples)
     made = Record(subject, asked=samples, is_complete=True)
+    answers = replies or (lambda target, position: reply(target, [canary(position)]))
     for position in range(samples):
-        for target in targets:
-            made.pairs.append(pair(target, "alone", position, canary, primary))
+        made.pairs += [pair(target, "alone", position, answers, primary) for target in targets]
     return made
 
 
-def pair(target: Target, purpose: Purpose, position: int, canary: Any, primary: Scores | None = right) -> Pair:
-    try:
-        mine = canary(target, position)
-    except TypeError:
-        mine = reply(target, [canary(position)])
-    return Pair(
-        Call(target, purpose, (position,)), mine, None if primary is None else reply(target, [primary(position)])
-    )
+def pair(target: Target, purpose: Purpose, position: int, canary: Replies, primary: Scores | None = right) -> Pair:
+    beside = None if primary is None else reply(target, [primary(position)])
+    return Pair(Call(target, purpose, (position,)), canary(target, position), beside)
 
 
 def with_memory(made: Record, bytes_a_call: float, noise: float = 0.0) -> Record:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ai102.contract import load
+from ai102.judging import report
 from ai102.judging.judgement import Judgement, judge_between
 from ai102.judging.memory import of_process
 from ai102.judging.subject import subjects_of
@@ -37,6 +38,7 @@ STOPPED = {
 }
 PROMOTED = {"unchanged": False, "better weights": False, "retuned batching": False}
 ALL = bool(os.environ.get("AI102_ALL_RELEASES"))
+OUT = os.environ.get("AI102_RELEASES_OUT", "")  # a folder for the reports
 ON_REQUEST = pytest.mark.skipif(not ALL, reason="takes a server and up to half a minute: AI102_ALL_RELEASES=1 runs it")
 CONTRACT = load(ROOT / "models.toml")
 
@@ -56,7 +58,10 @@ def judged(name: str, folder: Path, in_service: Server) -> Judgement:
     with Server(repository, http_port=0, grpc_port=0, metrics_port=0, log=folder / "log") as server:
         subjects = subjects_of(CONTRACT, ROOT / "calibration" / "sets", [pipeline])
         judgement = Judgement(f"grpc://{server.grpc_url}", f"grpc://{in_service.grpc_url}", 0.1)
-        return judge_between(judgement, subjects, {}, None, of_process(server.pid))
+        judge_between(judgement, subjects, {}, None, of_process(server.pid))
+        if OUT:
+            report.write(judgement, Path(OUT), name.replace(" ", "-"))
+        return judgement
 
 
 @pytest.mark.parametrize(

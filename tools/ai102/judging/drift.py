@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log
+from math import lgamma, log
 from typing import Literal, NamedTuple
 
 import numpy as np
+
+from ai102.judging.sequential import Floats
 
 # How firmly each kind of answer keeps to the canary's share in the alternatives that are mixed.
 CONCENTRATIONS = (2.0, 20.0, 200.0)
@@ -83,18 +85,18 @@ def _evidence(phase: Counts) -> float:
     share = mine / all_answers
     alike = mine * log(share) + (all_answers - mine) * log(1 - share)
     apart = [_averaged(canary, primary, concentration) for concentration in CONCENTRATIONS]
-    return float(np.logaddexp.reduce(apart)) - log(len(apart)) - alike
+    return float(np.logaddexp.reduce(apart) - log(len(apart)) - alike)
 
 
-def _averaged(canary: np.ndarray, primary: np.ndarray, concentration: float) -> float:  # type: ignore[type-arg]
+def _averaged(canary: Floats, primary: Floats, concentration: float) -> float:
     """The logarithm of the likelihood, averaged over one common share and, around it, a share of each kind's own."""
     shares = np.linspace(0.025, 0.975, 39)
     totals = []
     for share in shares:
         a, b = concentration * share, concentration * (1 - share)
-        totals.append(sum(_beta(a + c, b + p) - _beta(a, b) for c, p in zip(canary, primary, strict=True)))
-    largest = max(totals)
-    return float(largest) + log(sum(exp(total - largest) for total in totals) / len(totals))
+        pairs = zip(canary.tolist(), primary.tolist(), strict=True)
+        totals.append(sum(_beta(a + c, b + p) - _beta(a, b) for c, p in pairs))
+    return float(np.logaddexp.reduce(totals)) - log(len(totals))
 
 
 def _beta(a: float, b: float) -> float:
