@@ -126,6 +126,12 @@ def test_a_process_that_ended_once_is_stopped() -> None:
     assert stops(made) == ["errors"]
 
 
+def test_a_canary_without_the_model_is_stopped_and_the_model_is_named() -> None:
+    made = record(replies=lambda target, at: failed("Request for unknown model: 'x'", "ModelNotFoundError"), samples=20)
+    assert stops(made)[0] == "errors"
+    assert "classify_image: Request for unknown model" in sentence(made, "errors")
+
+
 def test_calls_that_fail_on_both_are_not_held_against_the_canary() -> None:
     made = record()
     for _ in range(50):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,35 @@ def test_a_mistake_is_one_line_and_status_2(name: str) -> None:
     canary = [] if "--canary" in options else ["--canary", f"grpc://127.0.0.1:{free_port()}"]
     done = ai102("release", "judge", "--models", "digits", *canary, *options)
     assert (done.returncode, done.stderr.count("\n"), words in done.stderr) == (2, 1, True), done.stderr
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """A gateway that knows no token."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = b'{"error": "the token is unknown"}'
+        self.send_response(401)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is logged."""
+
+
+def test_a_wrong_token_is_one_line_and_status_2(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("wrong\n")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{gateway.server_address[1]}"
+        done = ai102("release", "judge", "--canary", url, "--models", "digits", "--token-file", str(tmp_path / "token"))
+        gateway.shutdown()
+    assert (done.returncode, done.stderr.count("\n"), "the token is unknown" in done.stderr) == (2, 1, True), (
+        done.stderr
+    )
 
 
 def test_the_reference_contract_is_judged_by_both_networks() -> None:

@@ -1,11 +1,11 @@
-"""Each batch takes as long again, and at least some milliseconds more."""
+"""Each batch takes as long again, and at least 20 ms more."""
 
 import time
 from typing import Any
 
 from ai102_runtime.models.one_process import TritonPythonModel as Served
 
-LEAST_S = 0.006
+LEAST_S = 0.02  # under load, most of a call is spent elsewhere
 
 
 class TritonPythonModel(Served):
