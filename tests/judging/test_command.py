@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
-from ai102.contract import load
+from ai102.contract import contract_from_text, load
 from ai102.errors import UserError
 from ai102.judging.replay import crowd_size
 from ai102.judging.subject import subjects_of
@@ -17,6 +21,21 @@ from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = load(ROOT / "models.toml")
+WITHOUT_TEST_SET = """
+[networks.cats]
+source = "onnx:cats.onnx"
+task = "image-classification"
+inputs = [{ name = "pixels", type = "UINT8", dims = [1, 8, 8], layout = "NCHW" }]
+outputs = [{ name = "scores", type = "FP32", dims = [2] }]
+labels = ["cat", "dog"]
+latency_goal = { p99_ms = 20.0 }
+batching = { max_batch_size = 8 }
+
+[ensembles.label_cat]
+steps = ["cats_decode", "cats_fp32", "cats_label"]
+inputs = ["image"]
+outputs = ["label", "score"]
+"""
 SETS = ROOT / "calibration" / "sets"
 MISTAKES = {
     "an unknown model": (["--models", "cats"], "--models names cats, which is no network and no pipeline"),
@@ -68,6 +87,23 @@ def test_a_wrong_token_is_one_line_and_status_2(tmp_path: Path) -> None:
     )
 
 
+def test_the_gate_answers_flagger_until_a_signal() -> None:
+    command = ["release", "judge", "--models", "digits", "--serve", "127.0.0.1:0"]
+    canary = f"grpc://127.0.0.1:{free_port()}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "ai102", *command, "--canary", canary], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as gate:
+        assert gate.stderr is not None
+        ready = gate.stderr.readline()
+        url = ready.split()[1]
+        payload = {"name": "triton", "namespace": "models", "phase": "Progressing", "checksum": "85d557f47b"}
+        deadline = time.monotonic() + 60
+        while "no Triton answers" not in (answer := httpx.post(f"{url}/rollout", json=payload, timeout=30)).text:
+            assert time.monotonic() < deadline, answer.text
+        gate.terminate()
+        assert (answer.status_code, gate.wait(30)) == (409, 0)
+
+
 def test_the_reference_contract_is_judged_by_both_networks() -> None:
     digits, minilm = subjects_of(CONTRACT, SETS)
     assert [target.model for target in digits.targets] == ["classify_image", "score_image", "classify_image_steps"]
@@ -89,10 +125,9 @@ def test_the_order_of_the_samples_is_random_and_always_the_same() -> None:
 
 
 def test_a_network_without_a_test_set_cannot_be_judged() -> None:
-    digits = CONTRACT.networks["digits"].model_copy(update={"calibration_set": None, "budget": None})
-    without = CONTRACT.model_copy(update={"networks": {"digits": digits}})
-    with pytest.raises(UserError, match=r"digits has no calibration_set in models\.toml, so there is no test split"):
-        subjects_of(without, SETS, ["digits"])
+    without = contract_from_text(WITHOUT_TEST_SET, Path("models.toml"))
+    with pytest.raises(UserError, match=r"cats has no calibration_set in models\.toml, so there is no test split"):
+        subjects_of(without, SETS, ["cats"])
     with pytest.raises(UserError, match="nothing can be judged by its answers"):
         subjects_of(without, SETS)
 

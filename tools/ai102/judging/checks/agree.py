@@ -21,7 +21,7 @@ from ai102.judging.record import Record
 from ai102.judging.sequential import first_crossing, log_wealth
 from ai102.judging.subject import Subject
 
-CONSTANT_FROM = 30
+CONSTANT_FROM = 20
 STATES: dict[int, State] = {agreement.OPEN: "open", agreement.STOP: "stop", agreement.PASS: "pass"}
 # Where a network's budget has no bound for an embedding.
 LEAST_COSINE, LEAST_MEAN_COSINE = 0.98, 0.99

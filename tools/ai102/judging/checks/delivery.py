@@ -10,7 +10,7 @@ import numpy as np
 from ai102.judging.answers import of_pair
 from ai102.judging.error_rates import SHARES
 from ai102.judging.finding import Finding
-from ai102.judging.record import Record
+from ai102.judging.record import Pair, Record
 from ai102.judging.sequential import RARE_FRACTIONS, first_crossing, log_wealth
 
 # What Triton says when the process of a Python model has ended; a good release does not do that once.
@@ -27,7 +27,7 @@ def errors(record: Record, part: float) -> Iterator[Finding]:
     ])  # fmt: skip
     allowed = max((target.allowed_failures for target in record.subject.targets), default=0.001)
     at = first_crossing(log_wealth(mine, allowed, 0.0, RARE_FRACTIONS), SHARES["errors"] * part)
-    kinds = Counter(f"{pair.call.target.model}: {pair.canary.error[:160]}" for pair in failed)
+    kinds = Counter(_named(pair) for pair in failed)
     crashes = [pair for pair in failed if CRASHED in pair.canary.error.lower()]
     facts = {
         "crashes": len(crashes),
@@ -38,10 +38,10 @@ def errors(record: Record, part: float) -> Iterator[Finding]:
         "errors": dict(kinds.most_common(5)),
     }
     says = f"{int(mine.sum())} of {len(pairs)} calls failed on the canary alone; the goal allows {100 * allowed:g} %"
-    if at is not None:
-        says += f"; most often: {kinds.most_common(1)[0][0]}" if kinds else ""
+    if at is not None and kinds and not crashes:
+        says += f"; most often: {kinds.most_common(1)[0][0]}"
     if crashes:
-        says += f"; a process of {crashes[0].call.target.model} ended: {crashes[0].canary.error[:160]}"
+        says += f"; a process ended: {_named(crashes[0])}"
     yield Finding("errors", record.subject.name, "stop" if crashes or at is not None else "quiet", says, facts)
 
 
@@ -82,6 +82,12 @@ def refusals(record: Record, part: float) -> Iterator[Finding]:
     if wrong:
         says = f"{wrong[0]}, which must be refused; {len(wrong)} of {len(bad)} bad requests are not"
     yield Finding("refusals", record.subject.name, "stop" if wrong else "quiet", says, facts)
+
+
+def _named(pair: Pair) -> str:
+    """The error of a failed call, which names the pipeline."""
+    model, error = pair.call.target.model, pair.canary.error[:200]
+    return error if model in error else f"{model}: {error}"
 
 
 def _sample(record: Record, position: int) -> str:

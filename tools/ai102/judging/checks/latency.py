@@ -12,8 +12,9 @@ from ai102.judging.finding import Finding
 from ai102.judging.record import Pair, Record
 from ai102.judging.sequential import first_crossing, log_wealth
 
-# The median call may take so many times that of the version in service, which was asked the same beside it.
-ALLOWED_RATIO = 1.5
+# The median call may take so many times that of the version in service, which was asked the same beside it. Up to
+# SURE_RATIO the error rate holds whatever else the machines do; what lies between is judged by the median alone.
+ALLOWED_RATIO, SURE_RATIO = 1.5, 1.25
 # Of calls beyond the goal of p99.
 ALLOWED_LATE = 0.01
 # A first call happens once, so no error rate can be stated for it: only one far beyond the goal and later calls counts.
@@ -23,7 +24,7 @@ LEAST_MS = 0.2
 
 
 def slower(record: Record, part: float) -> Iterator[Finding]:
-    """By pipeline and kind of call: how often the canary takes over ALLOWED_RATIO times as long; half may."""
+    """By pipeline and kind of call: how often the canary takes over SURE_RATIO times as long; half may."""
     if not record.has_primary:
         return
     streams: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -35,9 +36,10 @@ def slower(record: Record, part: float) -> Iterator[Finding]:
     share = SHARES["slower"] * part / max(len(record.subject.targets) * 4, 1)
     for (model, kind), rows in streams.items():
         canary, primary = np.array(rows).T
-        is_slow = (canary > ALLOWED_RATIO * primary) & (canary > primary + LEAST_MS)
-        at = first_crossing(log_wealth(is_slow.astype(float), 0.5, 0.0), share)
+        is_slow = (canary > SURE_RATIO * primary) & (canary > primary + LEAST_MS)
         ratio = float(np.median(canary / primary))
+        is_sure = first_crossing(log_wealth(is_slow.astype(float), 0.5, 0.0), share) is not None
+        is_stopped = is_sure and ratio > ALLOWED_RATIO
         facts = {
             "pipeline": model,
             "calls": kind,
@@ -52,9 +54,9 @@ def slower(record: Record, part: float) -> Iterator[Finding]:
             f"{model}, {kind}: p50 {_quantile(canary, 50):.1f} ms, in service {_quantile(primary, 50):.1f} ms; "
             f"p99 {_quantile(canary, 99):.1f} and {_quantile(primary, 99):.1f} ms; {ratio:.2f} times as long"
         )
-        if at is not None:
+        if is_stopped:
             says += f" in the median of {len(rows)} calls, allowed are {ALLOWED_RATIO:g} times"
-        yield Finding("latency", record.subject.name, "stop" if at is not None else "quiet", says, facts)
+        yield Finding("latency", record.subject.name, "stop" if is_stopped else "quiet", says, facts)
 
 
 def late(record: Record, part: float) -> Iterator[Finding]:
