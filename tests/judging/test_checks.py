@@ -217,6 +217,17 @@ def test_a_machine_that_slows_both_is_not_held_against_the_canary() -> None:
     assert stops(made) == []
 
 
+def test_a_moment_that_slows_all_calls_of_a_burst_is_one_observation() -> None:
+    made = record()
+    for burst, late in enumerate((False, True, True, False) * 5):
+        for at in range(8):
+            answer = reply(LABELLER, [right(at)], 150.0 if late else 2.0)
+            call = Call(LABELLER, "crowd", (at,), burst=burst)
+            beside = reply(LABELLER, [right(at)], 150.0 if burst % 5 == 0 else 2.0)
+            made.pairs.append(Pair(call, answer, beside))
+    assert "latency" not in stops(made)
+
+
 def test_a_first_call_far_beyond_all_others_is_stopped() -> None:
     made = record()
     first = pair(LABELLER, "first", 0, lambda target, at: reply(target, [right(at)], 5000.0))

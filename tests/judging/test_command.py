@@ -41,6 +41,7 @@ MISTAKES = {
     "an unknown model": (["--models", "cats"], "--models names cats, which is no network and no pipeline"),
     "no server": ([], "no Triton answers (Connection refused)"),
     "another protocol": (["--canary", "ftp://x"], "ftp://x"),
+    "two protocols": (["--primary", "http://127.0.0.1:9"], "name both by the same protocol"),
     "no metrics": (["--metrics", "http://127.0.0.1:9"], "does not answer"),
     "no process": (["--metrics", "pid:0x"], "no such process runs here"),
     "no token": (["--token-file", "nowhere"], "--token-file: cannot read nowhere"),

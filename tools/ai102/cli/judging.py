@@ -49,6 +49,10 @@ def judge(
     workspace = Workspace.of(contract)
     names = [name.strip() for name in models.split(",") if name.strip()]
     subjects = subjects_of(workspace.contract, workspace.sets, names, samples)
+    if primary and _protocol(primary) != _protocol(canary):
+        raise UserError(
+            f"--canary is {canary} and --primary {primary}: name both by the same protocol, since their latency is compared"
+        )
     if out is not None and out.is_file():
         raise UserError(f"--out: {out} is a file: name a folder")
     headers = {"authorization": f"Bearer {_token(token_file)}"} if token_file else {}
@@ -83,6 +87,10 @@ def judge(
         for file in report.write(judgement, out):
             typer.echo(f"wrote {file}", err=True)
     raise typer.Exit(STATUSES[judgement.verdict])
+
+
+def _protocol(url: str) -> str:
+    return url.partition("://")[0]
 
 
 def _line(judgement: Judgement) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ai102.client.errors import TlsError, WrongProtocolError
 from ai102.client.tls import Tls
 from ai102.errors import UserError
 from ai102.judging.record import Call, Pair, Reply
-from ai102.judging.subject import Target
+from ai102.judging.subject import SEED, Target
 
 # A call that takes so many times its goal is as bad as one that fails.
 TIMES_GOAL, LEAST_TIMEOUT_S, MOST_TIMEOUT_S = 20, 2.0, 30.0
@@ -69,7 +70,7 @@ class Asker:
     def __init__(self, canary: Server, primary: Server | None) -> None:
         self.canary, self.primary = canary, primary
         self.calls = 0  # to the canary
-        self._turn = False
+        self._random = Random(SEED)
 
     def connect(self) -> None:
         """Raises UserError where one of the two does not answer."""
@@ -77,7 +78,7 @@ class Asker:
             server.connect()
 
     def pair(self, call: Call, items: Sequence[bytes]) -> Pair:
-        """One after the other, the first of them in turns: what else the machine does then slows both alike."""
+        """One after the other, in random order: what else the machine does then slows both alike."""
         return self.pair_of(call, {call.target.input: bytes_array(items)})
 
     def pair_of(self, call: Call, inputs: Mapping[str, NDArray[Any]]) -> Pair:
@@ -104,9 +105,8 @@ class Asker:
         return [Pair(*row) for row in zip(calls, canaries, primaries, strict=True)]
 
     def _in_turn(self) -> list[Server]:
-        self._turn = not self._turn
         servers = [server for server in (self.canary, self.primary) if server is not None]
-        return servers if self._turn else servers[::-1]
+        return servers if self._random.random() < 0.5 else servers[::-1]
 
 
 def timeout_of(target: Target) -> float:

@@ -36,6 +36,7 @@ class Call(NamedTuple):
     purpose: Purpose
     positions: tuple[int, ...]
     form: str = ""
+    burst: int = 0  # calls that are sent at once share a number; what delays one delays all of them
 
 
 class Pair(NamedTuple):

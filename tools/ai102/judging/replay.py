@@ -109,7 +109,10 @@ class Replay:
         if number % 2 and self._subject.is_labelling and SMALL_BATCH < largest <= asked:
             self._add("batch", target, self._some(target, number, asked, largest))
         positions = self._some(target, number, asked, 2 * self._crowd)
-        calls = [Call(target, "crowd", (position,)) for position in positions]
+        calls = [
+            Call(target, "crowd", (position,), burst=100 * number + place // self._crowd)
+            for place, position in enumerate(positions)
+        ]
         items = [self._subject.items[position] for position in positions]
         for start in range(0, len(calls), self._crowd):
             part = slice(start, start + self._crowd)

@@ -27,23 +27,25 @@ def slower(record: Record, part: float) -> Iterator[Finding]:
     """By pipeline and kind of call: how often the canary takes over SURE_RATIO times as long; half may."""
     if not record.has_primary:
         return
-    streams: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    streams: dict[tuple[str, str], dict[tuple[str, int], list[tuple[float, float]]]] = {}
     for pair in record.of(None, "alone", "batch", "crowd"):
         if pair.primary is not None and pair.canary.outputs is not None and pair.primary.outputs is not None:
-            streams.setdefault((pair.call.target.model, _kind(pair)), []).append(
-                (pair.canary.milliseconds, pair.primary.milliseconds)
-            )
+            bursts_of = streams.setdefault((pair.call.target.model, _kind(pair)), {})
+            times = (pair.canary.milliseconds, pair.primary.milliseconds)
+            bursts_of.setdefault(_burst(pair, len(bursts_of)), []).append(times)
     share = SHARES["slower"] * part / max(len(record.subject.targets) * 4, 1)
-    for (model, kind), rows in streams.items():
-        canary, primary = np.array(rows).T
-        is_slow = (canary > SURE_RATIO * primary) & (canary > primary + LEAST_MS)
-        ratio = float(np.median(canary / primary))
+    for (model, kind), by_burst in streams.items():
+        rows = list(by_burst.values())
+        bursts = np.array([np.median(np.array(row), axis=0) for row in rows])
+        canary, primary = np.concatenate([np.array(row) for row in rows]).T
+        is_slow = (bursts[:, 0] > SURE_RATIO * bursts[:, 1]) & (bursts[:, 0] > bursts[:, 1] + LEAST_MS)
+        ratio = float(np.median(bursts[:, 0] / bursts[:, 1]))
         is_sure = first_crossing(log_wealth(is_slow.astype(float), 0.5, 0.0), share) is not None
         is_stopped = is_sure and ratio > ALLOWED_RATIO
         facts = {
             "pipeline": model,
             "calls": kind,
-            "count": len(rows),
+            "count": len(canary),
             "p50 ms": [_quantile(canary, 50), _quantile(primary, 50)],
             "p99 ms": [_quantile(canary, 99), _quantile(primary, 99)],
             "median ratio": ratio,
@@ -55,7 +57,7 @@ def slower(record: Record, part: float) -> Iterator[Finding]:
             f"p99 {_quantile(canary, 99):.1f} and {_quantile(primary, 99):.1f} ms; {ratio:.2f} times as long"
         )
         if is_stopped:
-            says += f" in the median of {len(rows)} calls, allowed are {ALLOWED_RATIO:g} times"
+            says += f" in the median of {len(canary)} calls, allowed are {ALLOWED_RATIO:g} times"
         yield Finding("latency", record.subject.name, "stop" if is_stopped else "quiet", says, facts)
 
 
@@ -70,7 +72,11 @@ def late(record: Record, part: float) -> Iterator[Finding]:
         others = np.array(
             [pair.primary is not None and pair.primary.milliseconds > target.goal_ms for pair in pairs], float
         )
-        at = first_crossing(log_wealth(mine - others, ALLOWED_LATE, -1.0), share)
+        by_burst: dict[tuple[str, int], list[float]] = {}
+        for pair, more in zip(pairs, (mine - others).tolist(), strict=True):
+            by_burst.setdefault(_burst(pair, len(by_burst)), []).append(more)
+        values = np.array([np.mean(rows) for rows in by_burst.values()])
+        at = first_crossing(log_wealth(values, ALLOWED_LATE, -1.0), share)
         facts = {
             "pipeline": target.model,
             "calls": len(pairs),
@@ -106,6 +112,11 @@ def first_calls(record: Record, part: float) -> Iterator[Finding]:
         if first.canary.outputs is None:
             is_late, says = True, f"{target.model}: the first call failed: {first.canary.error}"
         yield Finding("first calls", record.subject.name, "stop" if is_late else "quiet", says, facts)
+
+
+def _burst(pair: Pair, number: int) -> tuple[str, int]:
+    """Calls sent at once are one observation: their times are not independent. Others are one each."""
+    return (pair.call.purpose, pair.call.burst if pair.call.purpose == "crowd" else number)
 
 
 def _kind(pair: Pair) -> str:
