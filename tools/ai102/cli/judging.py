@@ -51,7 +51,8 @@ def judge(
     subjects = subjects_of(workspace.contract, workspace.sets, names, samples)
     if primary and _protocol(primary) != _protocol(canary):
         raise UserError(
-            f"--canary is {canary} and --primary {primary}: name both by the same protocol, since their latency is compared"
+            f"--canary is {canary} and --primary {primary}: name both by the same protocol, "
+            "since their latency is compared"
         )
     if out is not None and out.is_file():
         raise UserError(f"--out: {out} is a file: name a folder")
