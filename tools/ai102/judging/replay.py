@@ -104,8 +104,10 @@ class Replay:
 
     def _together(self, target: Target, number: int, asked: int, pool: ThreadPoolExecutor) -> None:
         """Batches, and requests at once, of samples that were asked alone before."""
-        self._add("batch", target, self._some(target, number, asked, min(SMALL_BATCH, target.max_batch_size)))
         largest = target.max_batch_size
+        small = min(SMALL_BATCH, largest)
+        if 1 < small <= len(range(0, asked, target.stride)):
+            self._add("batch", target, self._some(target, number, asked, small))
         if number % 2 and self._subject.is_labelling and SMALL_BATCH < largest <= asked:
             self._add("batch", target, self._some(target, number, asked, largest))
         positions = self._some(target, number, asked, 2 * self._crowd)
