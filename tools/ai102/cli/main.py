@@ -74,7 +74,7 @@ app.add_typer(cluster.app, name="cluster", help="A Kubernetes that runs it: stat
 app.add_typer(
     release.app,
     name="release",
-    help="What callers get, as signed records: build, sign, verify, list, show, diff, judge, promote, rollback, abort, key.",
+    help="What callers get, signed: build, sign, verify, list, show, diff, judge, promote, rollback, abort, key.",
 )
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
