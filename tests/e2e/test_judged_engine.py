@@ -144,5 +144,6 @@ def test_a_cpu_that_nobody_judged_computes_fp32(on_x86: tuple[Client, list[str]]
     x86, log = on_x86
     given = tokens(x86)
     answers = [x86.infer(model, given)["sentence_embedding"] for model in ("unjudged", "minilm_fp32")]
-    np.testing.assert_array_equal(*answers)
+    # The other one may be computed by OpenVINO; INT8 differs by a hundredth.
+    np.testing.assert_allclose(*answers, atol=1e-5)
     assert any("nobody judged 1/model.onnx on this kind of CPU, x86" in line for line in log)

@@ -15,6 +15,7 @@ INFER = SERVICE + "ModelInfer"
 # What the gateway may answer: a message that is not one, or one that asks for too much; never OK.
 INVALID, FORBIDDEN, UNIMPLEMENTED, TOO_MUCH = 3, 7, 12, 8
 BROKEN = {INVALID, FORBIDDEN}
+BROKEN_OFF = 2  # UNKNOWN: the stream was ended before its answer began, which HAProxy calls an error of its own
 CUT = 1  # CANCELLED: a stream whose answer had begun already, so that no status could be put in its place
 
 
@@ -93,7 +94,7 @@ GRPC: dict[str, tuple[Attack, set[int]]] = {
     "shared memory as parameter": (sends(shared_memory()), BROKEN),
     "a second message of a stream": (
         sends(message("echo"), message("hidden"), method=SERVICE + "ModelStreamInfer"),
-        {FORBIDDEN, INVALID, CUT},
+        {FORBIDDEN, INVALID, CUT, BROKEN_OFF},
     ),
     "a stream to another model": (sends(message("hidden"), method=SERVICE + "ModelStreamInfer"), {FORBIDDEN, INVALID}),
     "another model's config": (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -42,11 +44,19 @@ def top(
     source = _source(url, gateway, triton or [], policy, contract)
     console = Console(highlight=False)
     if not once and (form == "json" or console.is_terminal):
+        over = threading.Event()
+
+        def interrupted(*_: Any) -> None:
+            over.set()  # Python drops an exception that is raised in a finalizer
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, interrupted)
         with suppress(KeyboardInterrupt):
             if form == "json":
-                for line in watch.lines(source, interval):
+                for line in watch.lines(source, interval, over):
                     typer.echo(line)
-            watch.live(source, interval, console)
+                return
+            watch.live(source, interval, console, over)
         return
     judged = watch.once(source, interval)
     if form == "json":

@@ -21,30 +21,29 @@ def once(source: Source, interval_s: float) -> Judged:
     """The first reading that has rates. Raises NoAnswerError."""
     for _ in range(source.reads - 1):
         source.read()
-        _pause(interval_s)
+        time.sleep(interval_s)
     return judged(source.read())
 
 
-def live(source: Source, interval_s: float, console: Console) -> None:
-    """Show each reading on the whole screen until Ctrl-C. Raises NoAnswerError where there is no first one."""
+def live(source: Source, interval_s: float, console: Console, over: threading.Event) -> None:
+    """Show each reading on the whole screen until `over` is set. Raises NoAnswerError where there is no first one."""
     last, at_s, message = judged(source.read()), time.monotonic(), ""
     with Live(console=console, screen=True, auto_refresh=False) as shown:
-        while True:
+        while not over.is_set():
             above = [unanswered(message, time.monotonic() - at_s)] if message else []
             parts: list[RenderableType] = [*above, screen(last, console.width)]
             shown.update(Group(*parts), refresh=True)
-            _pause(interval_s)
+            over.wait(interval_s)
             try:
                 last, at_s, message = judged(source.read()), time.monotonic(), ""
             except NoAnswerError as err:
                 message = str(err)
 
 
-def lines(source: Source, interval_s: float) -> Iterator[str]:
-    """One JSON object for each reading with rates, without end; without an answer an object with `error` alone."""
+def lines(source: Source, interval_s: float, over: threading.Event) -> Iterator[str]:
+    """One JSON object for each reading with rates until `over` is set; without an answer one with `error` alone."""
     yield line(once(source, interval_s))
-    while True:
-        _pause(interval_s)
+    while not over.wait(interval_s):
         try:
             yield line(judged(source.read()))
         except NoAnswerError as err:
@@ -53,7 +52,3 @@ def lines(source: Source, interval_s: float) -> Iterator[str]:
 
 def line(judged: Judged) -> str:
     return json.dumps(as_dict(judged), ensure_ascii=False)
-
-
-def _pause(seconds: float) -> None:
-    threading.Event().wait(seconds)
