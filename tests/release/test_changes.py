@@ -1,4 +1,4 @@
-"""What breaks callers is told from what does not, a case for each; the way to ship it is said."""
+"""Each change that breaks callers is marked, and no other; the way to ship it is said."""
 
 from typing import Any
 
@@ -89,10 +89,10 @@ def test_what_breaks_callers_is_marked(models: dict[str, Model], why: str) -> No
     assert [why in each.breaks for each in broken] == [True]
 
 
-@pytest.mark.parametrize(("models", "told"), GOES_ON.values(), ids=GOES_ON)
-def test_what_callers_do_not_notice_is_told_and_not_marked(models: dict[str, Model], told: str) -> None:
+@pytest.mark.parametrize(("models", "shown"), GOES_ON.values(), ids=GOES_ON)
+def test_what_callers_do_not_notice_is_listed_and_not_marked(models: dict[str, Model], shown: str) -> None:
     found = changes(document(), document(models=models))
-    assert [told in words(each) for each in found] == [True]
+    assert [shown in words(each) for each in found] == [True]
     assert breaking(found) == []
 
 
@@ -148,6 +148,6 @@ def test_times_of_another_machine_are_not_compared() -> None:
 
 def test_it_is_told_how_to_ship_what_breaks() -> None:
     changed = {"classify": PIPELINE.model_copy(update={"labels": LABELS[::-1]})}  # and digits_int8 is removed
-    told = how_to_ship(breaking(changes(document(), document(models=changed))))
-    assert "serve what changed under another name beside classify" in told
-    assert "promote with --without digits_int8" in told
+    advice = how_to_ship(breaking(changes(document(), document(models=changed))))
+    assert "serve what changed under another name beside classify" in advice
+    assert "promote with --without digits_int8" in advice

@@ -122,9 +122,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("words", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line(command: Command, words: list[str], message: str) -> None:
-    told = str(command(*words).exception)
-    assert message in told
-    assert "\n" not in told
+    said = str(command(*words).exception)
+    assert message in said
+    assert "\n" not in said
 
 
 def test_an_empty_store_says_so_and_is_not_made(command: Command, tmp_path: Path) -> None:

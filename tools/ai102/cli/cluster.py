@@ -36,8 +36,7 @@ def status(
     from ai102.cluster.screen import screen
     from ai102.cluster.words import as_dict
 
-    options = [*([f"--kubeconfig={kubeconfig}"] if kubeconfig else ()), *([f"--context={context}"] if context else ())]
-    kubectl = asking.Kubectl(asking.found_kubectl(), tuple(options), namespace, timeout_s)
+    kubectl = asking.kubectl_for(namespace, context, kubeconfig, timeout_s)
     facts = asking.facts_of(kubectl, context)
     findings = rules.findings(facts)
     if as_json:

@@ -271,13 +271,12 @@ def _store(folder: Path, history: str, keys: Path) -> Store:
 
 def _promotion(where: tuple[str, str, Path | None], store: Store, keys: Path, why: str, timeout_s: float) -> Promotion:
     """`where` is namespace, context and kubeconfig."""
-    from ai102.cluster.asking import Kubectl, found_kubectl
+    from ai102.cluster.asking import kubectl_for
     from ai102.release.promotion import Promotion
     from ai102.release.rollout import Cluster, context_of
 
     namespace, context, kubeconfig = where
-    options = [*([f"--kubeconfig={kubeconfig}"] if kubeconfig else ()), *([f"--context={context}"] if context else ())]
-    kubectl = Kubectl(found_kubectl(), tuple(options), namespace, QUESTION_S)
+    kubectl = kubectl_for(namespace, context, kubeconfig, QUESTION_S)
     cluster = Cluster(kubectl, context_of(kubectl, context), _say)
     return Promotion(cluster, store, keys, _me(), _now, _in_one_line(why), timeout_s)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ai102.cluster.facts import Container, Facts, Pod
@@ -65,6 +66,12 @@ class Kubectl:
     @property
     def advice(self) -> str:
         return "see that the cluster is up, or name another by --kubeconfig or --context"
+
+
+def kubectl_for(namespace: str, context: str, kubeconfig: Path | None, timeout_s: float) -> Kubectl:
+    """The kubectl of this machine, by the options of a command. Raises UserError where there is none."""
+    options = [*([f"--kubeconfig={kubeconfig}"] if kubeconfig else ()), *([f"--context={context}"] if context else ())]
+    return Kubectl(found_kubectl(), tuple(options), namespace, timeout_s)
 
 
 @dataclass(frozen=True)

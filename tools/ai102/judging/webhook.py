@@ -74,7 +74,7 @@ class Gate:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="judgement")
 
     def answer(self, hook: str, canary: Canary, checksum: str) -> Answer:
-        """What Flagger is told."""
+        """The answer that Flagger gets."""
         if hook in TELLING:
             return Answer(GO, "go on")
         if hook == "post-rollout":
