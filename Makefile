@@ -11,6 +11,8 @@ ARGS ?=
 WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 # A file names the marks of its tests, so that the others need not be imported, by every worker anew.
 WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py')
+# Long files first: the last one to be begun is a short one, and all workers end at nearly the same time.
+LONG = $(shell grep -lr 'mark\.long\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
 WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
 REGISTRY ?=
@@ -106,7 +108,7 @@ proxies:  ## install the Debian packages that the tests use, or list them
 e2e: engine  ## the tests that start a real tritonserver
 	@mkdir -p build
 	$(BIN)/pytest -q -m waits $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; \
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not containers and not cluster" $(WITH_SERVERS); \
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not containers and not cluster" $(LONG) $(filter-out $(LONG),$(WITH_SERVERS)); \
 	status=$$?; wait $$waiting || status=1; cat build/waiting-tests.log; exit $$status
 	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(ALONE)
 

@@ -28,7 +28,7 @@ from tests.servers import Server
 
 from .test_lock import Listener
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 KILLS = 50
 SERVED_EVERY = 10
 SEED = 102

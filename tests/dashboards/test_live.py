@@ -31,7 +31,7 @@ from tests.gateway.conftest import needs, wait_until
 from tests.parts_of import program_or_skip
 from tests.ports import free_addresses
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, needs("haproxy")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long, needs("haproxy")]
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / files.FOLDER
 RULES = sorted((ROOT / "monitoring" / "rules").glob("*.yaml"))

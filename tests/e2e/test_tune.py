@@ -23,7 +23,7 @@ from ai102.samples.read import read_samples
 from ai102.tune.candidate import candidate_of
 from tests.servers import Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ("--seconds", "0.4", "--budget-minutes", "0.2")
 

@@ -25,7 +25,7 @@ from tests.gateway.conftest import needs, wait_until
 from tests.issuer.stand_in_oidc import StandInProvider
 from tests.ports import free_addresses
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "correct horse battery"
 IMAGE = read_samples(ROOT / "calibration" / "sets", "digits", "test").items[3]

@@ -23,7 +23,7 @@ import pytest
 
 from .conftest import PASSWORD, POLICY, log_in, refresh
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 COMMAND = [sys.executable, "-m", "ai102", "auth"]
 

@@ -17,7 +17,7 @@ from ai102.parts import carried
 from tests.kubernetes.api_server import ApiServer, api_server
 from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, overlay, pod_templates, with_components
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 # Parts that carry definitions: what each calls them, the folder in it, and the kinds of ours that they define.
 DEFINITIONS = {
     "keda": ("manifests", "crd/bases", {"ScaledObject"}),

@@ -21,6 +21,7 @@ from ai102.tensorrt.profiles import profiles_of_network
 ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.e2e,  # after `make engine`, which exports and calibrates
+    pytest.mark.long,
     pytest.mark.filterwarnings("ignore:Use Deprecated:DeprecationWarning"),
 ]
 RECIPES = {"digits": Recipe(), "minilm": Recipe(smoothing=0.8)}
