@@ -13,7 +13,7 @@ SAMPLES, TRIALS = 460, 2000
 
 
 def wrong_answers(primary: float, canary: float, kind: str) -> tuple[agreement.Flags, agreement.Flags]:
-    """Which samples each answers wrongly [TRIALS, SAMPLES]: as often as told, the same ones, or independent ones."""
+    """Which samples each answers wrongly [TRIALS, SAMPLES]: at these rates, the same ones, or independent ones."""
     random = np.random.default_rng(102)
     drawn = random.random((TRIALS, SAMPLES))
     other = random.random((TRIALS, SAMPLES)) if kind == "independent" else drawn
@@ -51,7 +51,7 @@ def test_a_release_that_errs_on_a_tenth_is_always_stopped() -> None:
     assert shares(0.004, 0.1, "independent")[STOP] == 1.0
 
 
-def test_the_smallest_drop_that_is_stopped_is_stopped_as_often_as_told() -> None:
+def test_the_smallest_drop_that_is_stopped_is_stopped_as_often_as_stated() -> None:
     rule = agreement.rule(SAMPLES)
     assert 0.02 < rule.smallest_stopped < 0.03
     assert shares(0.0, rule.smallest_stopped, "the same")[STOP] == pytest.approx(0.95, abs=0.02)

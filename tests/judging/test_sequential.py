@@ -60,7 +60,7 @@ def test_the_balance_limit_keeps_to_its_error_rate(chance: float) -> None:
     assert reached <= alpha + 0.006
 
 
-def test_the_smallest_rate_gives_the_events_as_often_as_told() -> None:
+def test_the_smallest_rate_gives_the_events_as_often_as_stated() -> None:
     limit, _ = balance_limit(460, 0.005)
     events = least_lost(limit)
     rate = smallest_rate(events, 460, 0.95)

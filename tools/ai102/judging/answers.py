@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,18 +82,25 @@ def _answer(subject: Subject, target: Target, row: dict[str, NDArray[Any]]) -> A
 def compared(record: Record, target: Target | None, *purposes: Purpose) -> Iterator[Compared]:
     """Each sample of the pairs with one of the purposes, in the order in which they were asked."""
     for pair in record.of(target, *purposes):
-        yield from of_pair(record.subject, pair)
+        yield from of_pair(record, pair)
 
 
-def of_pair(subject: Subject, pair: Pair) -> Iterator[Compared]:
-    call = pair.call
-    rows = len(call.positions)
-    canary = answers_of(subject, call.target, pair.canary, rows)
-    primary = answers_of(subject, call.target, pair.primary, rows)
-    for row, position in enumerate(call.positions):
-        yield Compared(
-            position, call.target, call.form, canary[row] if canary else None, primary[row] if primary else None
-        )
+def of_pair(record: Record, pair: Pair) -> Sequence[Compared]:
+    """Each sample of a pair, in the order of its rows. Every check reads all pairs at each look, so they are kept."""
+    kept = record.read.get(id(pair))
+    if kept is None:
+        call, rows = pair.call, len(pair.call.positions)
+        canary = answers_of(record.subject, call.target, pair.canary, rows)
+        primary = answers_of(record.subject, call.target, pair.primary, rows)
+        kept = record.read[id(pair)] = (
+            pair,
+            tuple(
+                Compared(position, call.target, call.form, canary[row] if canary else None,
+                         primary[row] if primary else None)
+                for row, position in enumerate(call.positions)
+            ),
+        )  # fmt: skip
+    return kept[1]
 
 
 def cosine_distance(first: Answer, second: Answer) -> float:

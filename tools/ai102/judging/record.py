@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -63,6 +63,8 @@ class Record:
     is_complete: bool = False
     fp32: Mapping[int, NDArray[Any]] = field(default_factory=dict)  # the canary's own FP32 outputs by sample
     notes: list[str] = field(default_factory=list)
+    # What answers.of_pair read from a pair, by its id; the pair beside it keeps the id its own.
+    read: dict[int, tuple[Pair, Sequence[Any]]] = field(default_factory=dict, repr=False)
 
     @property
     def has_primary(self) -> bool:

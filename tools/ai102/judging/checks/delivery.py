@@ -53,7 +53,7 @@ def form(record: Record, part: float) -> Iterator[Finding]:
     for pair in record.of():
         if pair.call.purpose == "bad":
             continue
-        for one in of_pair(record.subject, pair):
+        for one in of_pair(record, pair):
             count += 1
             if one.canary and one.canary.fault and not (one.primary and one.primary.fault == one.canary.fault):
                 fault = f"{pair.call.target.model}: {one.canary.fault}"
@@ -105,7 +105,7 @@ def _labels_of_faults(record: Record) -> dict[str, int]:
         return {}
     counts: Counter[str] = Counter()
     for pair in record.of(None, "alone"):
-        for one in of_pair(record.subject, pair):
+        for one in of_pair(record, pair):
             if one.canary and one.canary.fault:
                 counts[record.subject.network.labels[labels[one.position]]] += 1
     return dict(counts)
