@@ -23,7 +23,9 @@ RESULTS = ROOT / "build" / "scaling"
 STEP_WITHIN_S, START_WITHIN_S = 15.0, 5.0
 # A busy machine of two cores takes longer: the figures of docs/results.md are of a quiet one.
 BUSY = 3.0
-COMMAND_TIMEOUT_S = 900
+COMMAND_TIMEOUT_S = 1500
+# A recorded day, at the guide's target of the processor's use and with as many replicas as the day's peak needs, too.
+TRACE, DAY_S, FIXED = "worldcup98-23-june", 120, 4
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,15 @@ def test_replicas_stay_while_prometheus_is_silent_and_go_without_a_failed_call(
     assert outage["replicas_before"] == outage["fewest_while_gone"] == 2
     assert outage["ended"] >= 1
     assert outage["failed"] == 0
+
+
+def test_a_recorded_day_is_answered_in_time_for_less_than_a_fixed_size(serving: Plan, programs: Programs) -> None:
+    policies = ["keda", "cpu", f"fixed:{FIXED}"]
+    words = ("replay", "--trace", TRACE, "--length-s", str(DAY_S), "--policies", ",".join(policies))
+    runs = measured(serving, programs, f"replay-{TRACE}.json", *words)["runs"]
+    assert {name: run["account"]["failed"] for name, run in runs.items()} == dict.fromkeys(policies, 0)
+    assert runs["keda"]["account"]["pod_seconds"] < runs[f"fixed:{FIXED}"]["account"]["pod_seconds"]
+    assert runs["keda"]["account"]["over_goal_percent"] <= runs["cpu"]["account"]["over_goal_percent"]
 
 
 def test_an_hpa_with_the_adapter_meets_the_step_as_well(serving: Plan, programs: Programs, cache: Cache) -> None:
