@@ -21,7 +21,7 @@ from loadtest.engine_start import models_on_openvino
 from tests.containers.conftest import NETWORK, REPOSITORY, ROOT, inspected, note, wait_until
 
 MB = 1_000_000
-LARGEST_MB = {"server": 550, "gateway": 250, "gateway-nginx": 250, "api": 350}
+LARGEST_MB = {"server": 550, "gateway": 250, "gateway-nginx": 250, "api": 350, "quality-gate": 300}
 # As compose.yaml runs every service.
 LOCKED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--user", "1000:1000"]
 NOEXEC_TMP = ["--tmpfs", "/tmp:rw,noexec,nosuid,size=64m"]
@@ -222,6 +222,16 @@ def test_the_steps_of_the_gpu_image_run_on_a_stand_in_for_nvidias(docker: Docker
         docker.run("rmi", reference, stand_in)
 
 
+def test_the_quality_gate_has_its_samples_and_answers_with_a_read_only_root(
+    docker: Docker, images: dict[str, str]
+) -> None:
+    """It reads the samples of every network before it listens."""
+    contract = ["--volume", f"{ROOT / 'models.toml'}:/srv/models.toml:ro", "--network", "none"]
+    command = ("--serve=0.0.0.0:8095", "--canary=grpc://127.0.0.1:1", "--primary=grpc://127.0.0.1:2")
+    with running(docker, images["quality-gate"], *LOCKED, *NOEXEC_TMP, *contract, command=command) as container:
+        wait_until(lambda: health(docker, container) == "healthy", "the gate answers", 60)
+
+
 @pytest.mark.parametrize(
     ("name", "packages"),
     [
@@ -229,6 +239,7 @@ def test_the_steps_of_the_gpu_image_run_on_a_stand_in_for_nvidias(docker: Docker
         ("gateway", {"haproxy", "lua-cjson", "ai102", "httpx"}),
         ("gateway-nginx", {"nginx-light", "libnginx-mod-http-lua", "ai102"}),
         ("api", {"fastapi", "starlette", "argon2-cffi", "tritonclient", "libssl3"}),
+        ("quality-gate", {"numpy", "pillow", "starlette", "tritonclient"}),
     ],
 )
 def test_the_bill_of_materials_names_what_an_image_is_for(

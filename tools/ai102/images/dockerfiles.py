@@ -32,6 +32,7 @@ RECIPES = {
         Recipe("gateway", "gateway.Dockerfile", "haproxy"),
         Recipe("gateway-nginx", "gateway.Dockerfile", "nginx"),
         Recipe("api", "api.Dockerfile"),
+        Recipe("quality-gate", "quality-gate.Dockerfile"),
     )
 }
 # Built by who can pull NVIDIA's image; of some 15 GB.

@@ -1,0 +1,60 @@
+# The quality gate of releases: `ai102 release judge` and the held-out samples that it replays.
+#   docker build -f docker/quality-gate.Dockerfile -t ai102/quality-gate .
+#   docker run ai102/quality-gate --serve 0.0.0.0:8095 --canary grpc://... --primary grpc://...
+# Behind a mirror or an own CA: --secret id=pip,src=/etc/pip.conf --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
+ARG BASE=debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
+
+FROM ${BASE} AS packages
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates python3.11-venv \
+ && rm -rf /var/lib/apt/lists/* \
+ && python3.11 -m venv /opt/pip \
+ && python3.11 -m venv --without-pip /opt/ai102
+COPY constraints.txt docker/requirements/quality-gate.txt /src/
+# Of scikit-learn the file of the digits is all that a set of samples reads.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/pip \
+    /opt/pip/bin/pip install -q setuptools==84.2.1 \
+ && /opt/pip/bin/pip --python /opt/ai102/bin/python install -q --constraint /src/constraints.txt --requirement /src/quality-gate.txt \
+ && /opt/pip/bin/pip install -q --no-deps --no-compile --target /wheel --constraint /src/constraints.txt scikit-learn \
+ && install -D --mode=644 --target-directory=/opt/ai102/lib/python3.11/site-packages/sklearn/datasets/data \
+        /wheel/sklearn/datasets/data/digits.csv.gz \
+ && find /opt/ai102 -type d \( -name include -o -name tests \) -prune -exec rm -rf {} +
+
+FROM packages AS ours
+COPY pyproject.toml README.md LICENSE /src/ai102/
+COPY tools /src/ai102/tools
+RUN /opt/pip/bin/pip install -q --no-deps --no-index --no-build-isolation --target /ours /src/ai102/tools/ai102_runtime /src/ai102
+
+FROM ${BASE}
+# Debian compiles its Python's own modules in the package python3.11 alone, and a read-only root keeps nothing: each process
+# would compile them anew.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libpython3.11-stdlib python3.11-minimal \
+ && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && python3.11 -m compileall -q -x lib2to3 /usr/lib/python3.11 \
+ && useradd --uid 1000 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin gate
+COPY --from=packages /opt/ai102 /opt/ai102
+COPY --from=ours /ours /opt/ai102/lib/python3.11/site-packages
+COPY calibration/sets /srv/calibration/sets
+COPY calibration/data /srv/calibration/data
+ENV PATH=/opt/ai102/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# models.toml is mounted here; reports lie where --out says.
+WORKDIR /srv
+USER 1000:1000
+EXPOSE 8095
+HEALTHCHECK --interval=5s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["python3", "-m", "ai102_runtime.health", "get", "http://127.0.0.1:8095/healthz"]
+ENTRYPOINT ["python3", "-m", "ai102", "release", "judge"]
+ARG VERSION=unknown REVISION=unknown SOURCE=unknown
+LABEL org.opencontainers.image.title="ai102 quality gate" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
