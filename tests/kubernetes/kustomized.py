@@ -20,7 +20,21 @@ K8S = ROOT / "k8s"
 OVERLAYS = ("dev", "staging", "production", "private", "hybrid")
 COMPONENTS = sorted(folder.name for folder in (K8S / "components").iterdir())
 # Components that say of the same thing where it comes from.
-EITHER_OR = ({"model-copy", "model-pvc", "model-s3"}, {"mesh", "traces"}, {"keda", "hpa-adapter"})
+EITHER_OR = (
+    {"model-copy", "model-pvc", "model-s3"},
+    {"mesh", "traces"},
+    {"keda", "hpa-adapter"},
+    {"canary", "canary-blue-green"},
+    {"canary-ab", "canary-shadow"},
+)
+# Components that change what others bring, and come after them.
+NEEDS = {
+    "canary": ("mesh", "quality-gate"),
+    "canary-ab": ("canary",),
+    "canary-blue-green": ("quality-gate",),
+    "canary-keda": ("keda", "canary"),
+    "canary-shadow": ("canary",),
+}
 OLDEST_KUBECTL = 35
 Manifest = dict[str, Any]
 
@@ -79,6 +93,14 @@ def with_components(base: str, components: Sequence[str]) -> list[Manifest]:
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
         return manifests_of(Path(folder))
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """Components with those that they need, each after these."""
+    ordered: dict[str, None] = {}
+    for name in names:
+        ordered |= dict.fromkeys((*in_order(NEEDS.get(name, ())), name))
+    return list(ordered)
 
 
 def overlay_with(name: str, component: str) -> list[Manifest]:

@@ -15,7 +15,7 @@ import yaml
 from ai102.errors import UserError
 from ai102.parts import carried
 from tests.kubernetes.api_server import ApiServer, api_server
-from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, overlay, pod_templates, with_components
+from tests.kubernetes.kustomized import COMPONENTS, OVERLAYS, in_order, overlay, pod_templates, with_components
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 # Parts that carry definitions: what each calls them, the folder in it, and the kinds of ours that they define.
@@ -23,8 +23,9 @@ DEFINITIONS = {
     "keda": ("manifests", "crd/bases", {"ScaledObject"}),
     "prometheus-operator": ("definitions", "", {"PrometheusRule", "ServiceMonitor"}),
     "cert-manager": ("definitions", "", {"Certificate"}),
+    "flagger": ("crds", "", {"Canary", "MetricTemplate"}),
 }
-OF_ISTIO = {"DestinationRule", "PeerAuthentication"}
+OF_ISTIO = {"AuthorizationPolicy", "DestinationRule", "PeerAuthentication"}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_an_overlay_is_taken_and_its_pods_are_let_in(name: str, server: ApiServe
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_component_is_taken(name: str, server: ApiServer, kinds: set[str]) -> None:
-    manifests = known(with_components("base", [name]), kinds)
+    manifests = known(with_components("base", in_order([name])), kinds)
     apply_namespaces(server, manifests)
     assert apply(server, manifests, "--dry-run=server").count("(server dry run)") == len(manifests)
 
