@@ -42,7 +42,7 @@ def test_flagger_asks_hooks_that_the_gate_has_by_their_kind(name: str) -> None:
     # A stop ends it, whatever the traffic is, and nothing is promoted that is not judged.
     assert {"rollback", "rollout", "confirm-promotion"} <= {hook["type"] for hook in webhooks}
     service = one(manifests, "Service", "quality-gate")
-    assert GATE == f"http://{service['metadata']['name']}.ai102:{service['spec']['ports'][0]['port']}"
+    assert f"http://{service['metadata']['name']}.ai102:{service['spec']['ports'][0]['port']}" == GATE
 
 
 def test_no_caller_reaches_a_canary_before_it_is_judged_and_half_of_them_at_most() -> None:

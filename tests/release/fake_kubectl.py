@@ -4,6 +4,9 @@ It is written to a folder by `install`. The file that FAKE_CLUSTER names holds {
 "calls": [...]}. WORD says how rollouts go: "good" is ready at the second look, "crash" never, "stuck" passes its own
 deadline, "absent" has no Deployment. With "next" another WORD holds from the next patch on; with "busy" so many looks
 after a patch get an error. Answers have the form of Kubernetes 1.36; test_api_server.py asks a real API server.
+
+With "canary" it plays Flagger 1.44, too: at each look that comes a step further with what "flagger" says: "passes",
+"refuses" it at a quarter of the calls, "sleeps", "breaks" when it has passed. "log" is that of the gate.
 """
 
 from __future__ import annotations
@@ -42,6 +45,21 @@ def deployment(*, copies_models: bool = False) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def canary() -> dict[str, Any]:
+    """As Flagger has taken the Deployment over."""
+    return {
+        "kind": "Canary",
+        "metadata": {"name": "triton"},
+        "spec": {"targetRef": {"kind": "Deployment", "name": "triton"}, "skipAnalysis": False, "analysis": {}},
+        "status": status_of("Initialized", 0),
+    }
+
+
+def status_of(phase: str, turn: int, **more: Any) -> dict[str, Any]:
+    verdict = {"type": "Promoted", "reason": phase, "lastTransitionTime": f"2026-11-29T12:{turn:02}:00Z"}
+    return {"phase": phase, "canaryWeight": 0, "failedChecks": 0, "conditions": [verdict], **more}
+
+
 def install(folder: Path, state: Path, *, copies_models: bool = False) -> None:
     """Put the program into `folder` and begin with a cluster on which an overlay was applied."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +88,15 @@ def answer(state: dict[str, Any], words: list[str]) -> int:
     if words[:2] == ["config", "current-context"]:
         sys.stdout.write("fake")
         return 0
+    if words[0] == "get" and words[1].startswith("canaries") and "canary" not in state:
+        sys.stderr.write('error: the server doesn\'t have a resource type "canaries"' + "\n")
+        return 1
+    if words[:2] == ["logs", "deployment/quality-gate"]:
+        sys.stdout.write(state.get("log", ""))
+        return 0
+    if words[:2] == ["get", "events"]:
+        sys.stdout.write(json.dumps({"kind": "EventList", "items": state.get("events", [])}))
+        return 0
     if state["rollout"] == "absent":
         sys.stderr.write('Error from server (NotFound): deployments.apps "triton" not found' + "\n")
         return 1
@@ -78,12 +105,23 @@ def answer(state: dict[str, Any], words: list[str]) -> int:
             state["busy"] -= 1
             sys.stderr.write("Unable to connect to the server: net/http: TLS handshake timeout\n")
             return 1
+        if "canary" in state:
+            lead(state)
+            items = [state[name] for name in ("deployment", "primary", "canary") if state.get(name)]
+            sys.stdout.write(json.dumps({"kind": "List", "items": items}))
+            return 0
         look(state)
         sys.stdout.write(json.dumps(state["deployment"]))
+        return 0
+    if words[:2] == ["get", "canaries.flagger.app"]:
+        sys.stdout.write(json.dumps({"kind": "CanaryList", "items": [state["canary"]]}))
         return 0
     if words[0] == "get":
         items = [state["deployment"], *pods(state)] if words[1].startswith("pods,") else []
         sys.stdout.write(json.dumps({"kind": "List", "items": items}))
+        return 0
+    if words[:2] == ["patch", "canaries.flagger.app/triton"]:
+        state["canary"]["spec"] |= json.loads(words[3].removeprefix("--patch="))["spec"]
         return 0
     if words[:2] == ["patch", "deployment/triton"]:
         return patch(state, json.loads(words[3].removeprefix("--patch=")))
@@ -104,6 +142,41 @@ def look(state: dict[str, Any]) -> None:
         status["conditions"] = [
             {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
         ]
+
+
+def lead(state: dict[str, Any]) -> None:
+    """As Flagger: it begins with a template that is neither the last one that it saw nor the last one that passed."""
+    template, status = state["deployment"]["spec"]["template"], state["canary"].get("status", {})
+    word, skips = state.get("flagger", "passes"), state["canary"]["spec"]["skipAnalysis"]
+    state["turn"] = turn = state.get("turn", 0) + 1
+    if word == "sleeps" or status.get("phase", "") in ("", "Initializing"):
+        return
+    is_at_rest = status["phase"] in ("Initialized", "Succeeded", "Failed")
+    if is_at_rest and template in (state["seen"], state["passed"]):
+        return
+    if template != state["seen"]:
+        state["seen"], state["canary"]["status"] = template, status_of("Progressing", turn)
+    elif skips:
+        promote(state, "Succeeded", turn)
+    elif status["phase"] == "Promoting":
+        broken = status_of("Failed", turn, canaryWeight=100)
+        state["canary"]["status"] = broken if word == "breaks" else status_of("Succeeded", turn)
+    elif status["canaryWeight"] == 0:
+        status |= {"canaryWeight": 25, "failedChecks": 1}
+    elif word == "refuses":
+        state["canary"]["status"] = status_of("Failed", turn)
+    elif word == "breaks":
+        state["canary"]["status"] = status_of("Promoting", turn)
+    else:
+        promote(state, "Promoting", turn)
+
+
+def promote(state: dict[str, Any], phase: str, turn: int) -> None:
+    template = copy.deepcopy(state["deployment"]["spec"]["template"])
+    template["metadata"].setdefault("annotations", {})["flagger-id"] = str(turn)
+    state["primary"]["spec"]["template"] = template
+    state["passed"] = state["deployment"]["spec"]["template"]
+    state["canary"]["status"] = status_of(phase, turn)
 
 
 def pods(state: dict[str, Any]) -> list[dict[str, Any]]:

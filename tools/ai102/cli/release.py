@@ -37,7 +37,10 @@ PrivateKey = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of lines.")]
 Name = Annotated[str, typer.Argument(help="A release, by its name or the unique beginning of it.")]
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
-TimeoutS = Annotated[float, typer.Option("--timeout-s", help="Until all its pods are ready.", min=1)]
+TimeoutS = Annotated[
+    float | None,
+    typer.Option("--timeout-s", help="Until all its pods are ready; default: 300, or 1800 with a canary.", min=1),
+]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Where the overlay was applied.")]
 Context = Annotated[str, typer.Option(help="Of the kubeconfig; default: its current one.")]
 Kubeconfig = Annotated[Path | None, typer.Option(help="Default: as kubectl finds it.")]
@@ -205,7 +208,7 @@ def promote(
         list[str] | None, typer.Option(help="A model that nobody asks for any more and that may go.", metavar="MODEL")
     ] = None,
     why: Why = "",
-    timeout_s: TimeoutS = 300.0,
+    timeout_s: TimeoutS = None,
     namespace: Namespace = "ai102",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
@@ -213,7 +216,7 @@ def promote(
     history: HistoryUrl = "",
     keys: Keys = KEYS,
 ) -> None:
-    """Put a signed release into service (exit 1 if callers would fail, 4 if its pods are not ready in time)."""
+    """Put a signed release into service (exit 1: callers would fail, 4: not ready in time, 5: refused as a canary)."""
     promotion = _promotion((namespace, context, kubeconfig), _store(store, history, keys), keys, why, timeout_s)
     typer.echo(f"{promotion.promote(name, without or ())} is in service in {promotion.cluster.place}")
 
@@ -222,7 +225,7 @@ def promote(
 def rollback(
     name: Annotated[str, typer.Argument(help="A release; default: the one before.", metavar="[NAME]")] = "",
     why: Why = "",
-    timeout_s: TimeoutS = 300.0,
+    timeout_s: TimeoutS = None,
     namespace: Namespace = "ai102",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
@@ -238,7 +241,7 @@ def rollback(
 @app.command()
 def abort(
     why: Why = "",
-    timeout_s: TimeoutS = 300.0,
+    timeout_s: TimeoutS = None,
     namespace: Namespace = "ai102",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
@@ -269,7 +272,9 @@ def _store(folder: Path, history: str, keys: Path) -> Store:
     return Store(folder, opened(history, folder), known(keys))
 
 
-def _promotion(where: tuple[str, str, Path | None], store: Store, keys: Path, why: str, timeout_s: float) -> Promotion:
+def _promotion(
+    where: tuple[str, str, Path | None], store: Store, keys: Path, why: str, timeout_s: float | None
+) -> Promotion:
     """`where` is namespace, context and kubeconfig."""
     from ai102.cluster.asking import kubectl_for
     from ai102.release.promotion import Promotion

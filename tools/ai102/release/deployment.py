@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ai102.errors import UserError
+from ai102.release.canary import AT_REST, FAILED, Canary
 
 NAME = "triton"
+PRIMARY = "triton-primary"  # where Flagger leads releases: what callers have
 CONTAINER = "triton"
 MODELS_VOLUME = "models"
 MODELS_COPY = "copy-models"  # the init container of k8s/components/model-copy
@@ -17,6 +19,10 @@ MODELS_COPY = "copy-models"  # the init container of k8s/components/model-copy
 RELEASE = "ai102.example/release"
 # Of the Deployment: what ran when the last promotion began, so that an abort needs nothing but the cluster.
 BEFORE = "ai102.example/before"
+# With a Canary. Of the Deployment: the Canary's verdict when a release was asked for, which is none of that release.
+VERDICT = "ai102.example/verdict-before"
+# Of the pod template: Flagger begins with what is not as it was, also where the same release is asked for again.
+ASKED = "ai102.example/asked-at"
 STUCK = "ProgressDeadlineExceeded"
 
 Operation = dict[str, Any]
@@ -37,17 +43,27 @@ class Running:
 
 @dataclass(frozen=True)
 class Deployment:
-    """`servers` and `copies` are JSON pointers to the places of the server image and of the models image."""
+    """`servers` and `copies` are JSON pointers to the places of the server image and of the models image.
+
+    `template` is what its pod template has, and so what is `running`, or on its way while the rollout is not done.
+    Where Flagger has refused that, `running` is what callers have.
+    """
 
     uid: str
+    template: Running
     running: Running
     before: Running | None
     servers: tuple[str, ...]
     copies: tuple[str, ...]
+    has_before: bool
     has_annotations: bool
     has_template_annotations: bool
     is_paused: bool
     progress: Progress
+    asked_at: str = ""
+    verdict_before: str = ""
+    canary: Canary | None = None
+    is_refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,9 +76,12 @@ class Progress:
     others: int
     available: int
     stuck: str = ""
+    canary: str = ""  # how far Flagger has come, in words
 
     @property
     def words(self) -> str:
+        if self.canary:
+            return self.canary
         others = f", and {self.others} that ran before go on" if self.others else ""
         return f"{self.updated} of {self.wanted} pods are of it{others}; {self.available} of all are ready"
 
@@ -79,41 +98,72 @@ def deployment_from(item: Mapping[str, Any]) -> Deployment:
         lacks = f"container {CONTAINER}" if not server else "models image: it takes its models from elsewhere"
         raise UserError(f"Deployment {NAME} has no {lacks}; a release pins both images: apply an overlay with them")
     own = (template.get("metadata") or {}).get("annotations") or {}
+    running = Running(own.get(RELEASE, ""), server, models)
     return Deployment(
         uid=metadata["uid"],
-        running=Running(own.get(RELEASE, ""), server, models),
+        template=running,
+        running=running,
         before=_before(annotations.get(BEFORE, "")),
         servers=tuple(place for place, image in images.items() if image == server),
         copies=tuple(place for place, image in images.items() if image == models),
+        has_before=BEFORE in annotations,
         has_annotations=bool(annotations),
         has_template_annotations=bool(own),
         is_paused=bool(item["spec"].get("paused")),
         progress=_progress(item),
+        asked_at=own.get(ASKED, ""),
+        verdict_before=annotations.get(VERDICT, ""),
     )
 
 
-def patch_from(deployment: Deployment, to: Running, before: Running | None) -> list[Operation]:
-    """One JSON patch (RFC 6902) for both images and the annotations.
+def led_by(canary: Canary, deployment: Deployment, primary: Deployment) -> Deployment:
+    """The Deployment as callers see it: its own pods are on trial, and it is copied to `primary` when they pass."""
+    led = replace(deployment, canary=canary, is_paused=deployment.is_paused or primary.is_paused)
+    if canary.phase == FAILED and canary.since != deployment.verdict_before:
+        # Where the rollout of a release that had passed failed, its pods of the trial have all calls.
+        running = deployment.template if canary.weight == 100 else primary.running
+        return replace(led, running=running, progress=primary.progress, is_refused=True)
+    if canary.phase in AT_REST and deployment.template == primary.running:
+        return replace(led, progress=primary.progress)
+    progress = replace(primary.progress, is_done=False, stuck="", canary=canary.words)
+    return replace(led, before=primary.running, progress=progress)
+
+
+def patch_from(deployment: Deployment, to: Running, before: Running | None, asked_at: str = "") -> list[Operation]:
+    """One JSON patch (RFC 6902) for both images and the annotations; `asked_at` is for a Deployment with a Canary.
 
     It is refused as a whole where the images are no longer those that `deployment` has.
     """
-    places = [(each, deployment.running.server, to.server) for each in deployment.servers]
-    places += [(each, deployment.running.models, to.models) for each in deployment.copies]
+    places = [(each, deployment.template.server, to.server) for each in deployment.servers]
+    places += [(each, deployment.template.models, to.models) for each in deployment.copies]
     operations: list[Operation] = [{"op": "test", "path": "/metadata/uid", "value": deployment.uid}]
     operations += [{"op": "test", "path": path, "value": old} for path, old, _ in places]
     operations += [{"op": "replace", "path": path, "value": new} for path, _, new in places]
-    kept = json.dumps(asdict(before)) if before else ""
-    operations += _annotation("/metadata", BEFORE, kept, deployment.has_annotations, deployment.before is not None)
-    was_named, is_there = bool(deployment.running.release), deployment.has_template_annotations
-    return operations + _annotation("/spec/template/metadata", RELEASE, to.release, is_there, was_named)
+    verdict = deployment.canary.since if deployment.canary else ""
+    own = {
+        BEFORE: (json.dumps(asdict(before)) if before else "", deployment.has_before),
+        VERDICT: (verdict, bool(deployment.verdict_before)),
+    }
+    pods = {
+        RELEASE: (to.release, bool(deployment.template.release)),
+        ASKED: (asked_at, bool(deployment.asked_at)),
+    }
+    operations += _annotations("/metadata", own, deployment.has_annotations)
+    return operations + _annotations("/spec/template/metadata", pods, deployment.has_template_annotations)
 
 
-def _annotation(path: str, key: str, value: str, has_some: bool, has_it: bool) -> list[Operation]:
-    place = f"{path}/annotations/{key.replace('~', '~0').replace('/', '~1')}"
-    if not value:
-        return [{"op": "remove", "path": place}] if has_it else []
-    first = [] if has_some else [Operation(op="add", path=f"{path}/annotations", value={})]
-    return [*first, {"op": "add", "path": place, "value": value}]
+def _annotations(path: str, values: Mapping[str, tuple[str, bool]], has_some: bool) -> list[Operation]:
+    """`values` are each annotation's value, empty to remove it, and whether it is there."""
+    operations: list[Operation] = []
+    for key, (value, has_it) in values.items():
+        place = f"{path}/annotations/{key.replace('~', '~0').replace('/', '~1')}"
+        if value:
+            operations.append({"op": "add", "path": place, "value": value})
+        elif has_it:
+            operations.append({"op": "remove", "path": place})
+    if operations and not has_some:
+        operations.insert(0, {"op": "add", "path": f"{path}/annotations", "value": {}})
+    return operations
 
 
 def _images(pod: Mapping[str, Any]) -> dict[str, str]:

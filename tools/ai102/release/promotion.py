@@ -12,12 +12,14 @@ from ai102.release import changes, references, standing
 from ai102.release.deployment import Deployment, Running
 from ai102.release.envelope import Envelope
 from ai102.release.history import Event, Outcome, What
-from ai102.release.rollout import Cluster
+from ai102.release.rollout import Cluster, RefusedError
 from ai102.release.store import Store
 from ai102.release.trust import trusted
 
 # Of what no release of the store describes.
 RUNS = "what runs"
+# Until all pods are ready; with a Canary they are judged before, and get their calls in steps.
+ROLLED_OUT_S, LED_S = 300.0, 1800.0
 
 
 class IncompatibleError(UserError):
@@ -36,12 +38,13 @@ class Promotion:
     who: str
     now: Callable[[], str]
     why: str
-    timeout_s: float
+    timeout_s: float | None = None
 
     def promote(self, name: str, without: Collection[str] = ()) -> str:
         """Put a signed release into service; gives its name. `without` are models that may go.
 
-        Raises IncompatibleError when callers would fail, NotReadyError when its pods are not ready in time.
+        Raises IncompatibleError when callers would fail, NotReadyError when its pods are not ready in time, and
+        RefusedError when a Canary leads it and it did not pass.
         """
         envelope = self._trusted(name)
         deployment = self._deployment()
@@ -53,7 +56,7 @@ class Promotion:
         return self._roll_out("promoted", envelope.name, deployment, target, before)
 
     def rollback(self, name: str = "") -> str:
-        """Return to an earlier signed release, by default the one before; gives its name. Nothing is compared.
+        """Return to an earlier signed release, by default the one before; gives its name. It is not judged.
 
         Raises UserError when it is not known which one that is.
         """
@@ -106,15 +109,29 @@ class Promotion:
         detail |= {"before": before.release if before else ""} if what == "promoted" else {"to": target.release}
         if not is_there:  # else its end alone was not seen, by a program that was ended or whose time was over
             self._record(what, subject, "started", self.why, detail)
+        limit_s = self.timeout_s or (LED_S if deployment.canary else ROLLED_OUT_S)
         try:
-            if deployment.running != target:
+            if not is_there:
+                self.cluster.judge(deployment, what == "promoted")
+            if not is_there and (deployment.template != target or deployment.is_refused):
                 self.cluster.change(deployment, target, before)
-            progress = self.cluster.wait(title, self.timeout_s, self._advice(what, target, before))
+            progress = self.cluster.wait(title, limit_s, self._advice(what, target, before))
         except UserError as err:
+            if isinstance(err, RefusedError) and what != "promoted":
+                self._judge_again()
             self._record(what, subject, "failed", str(err), detail)
             raise
+        if deployment.canary and what != "promoted":
+            self._judge_again()
         self._record(what, subject, "ok", self.why, {**detail, "pods": progress.updated})
         return title
+
+    def _judge_again(self) -> None:
+        """After a way back, which was not judged."""
+        try:
+            self.cluster.judge(self.cluster.deployment(), True)
+        except UserError as err:
+            self.cluster.say(f"the next `ai102 release promote` has to set the Canary's skipAnalysis to false: {err}")
 
     def _advice(self, what: What, target: Running, before: Running | None) -> str:
         if what == "promoted" and before:
@@ -185,6 +202,12 @@ class Promotion:
         deployment = self.cluster.deployment()
         if deployment.is_paused:
             raise UserError("Deployment triton is paused: `kubectl rollout resume deployment triton` first")
+        if deployment.canary and deployment.canary.is_suspended:
+            name = deployment.canary.name
+            patch = '{"spec": {"suspend": false}}'
+            raise UserError(
+                f"Canary {name} is suspended: `kubectl patch canary {name} --type=merge --patch '{patch}'` first"
+            )
         return deployment
 
     def _record(self, what: What, subject: str, outcome: Outcome, why: str, detail: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A change of the Deployment by kubectl, and the wait until its pods are ready.
 
-With Flagger in the cluster the same patch starts a canary: whoever waits then has to ask the Canary, in `wait`.
+Where a Canary of Flagger leads the Deployment, the same patch starts it, and the wait is for its verdict.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
 
 from ai102.cluster import rules
-from ai102.cluster.asking import Kubectl, facts_of
+from ai102.cluster.asking import UNKNOWN_KIND, Kubectl, facts_of
 from ai102.cluster.finding import line
 from ai102.errors import UserError
-from ai102.release.deployment import NAME, Deployment, Progress, Running, deployment_from, patch_from
+from ai102.release import refusals
+from ai102.release.canary import AT_REST, FAILED, GOING, KIND, canary_from, leads
+from ai102.release.deployment import NAME, PRIMARY, Deployment, Progress, Running, deployment_from, led_by, patch_from
 
 MOST_FINDINGS = 3
 # Findings that say that a rollout is not done, which is known.
@@ -25,6 +30,12 @@ class NotReadyError(UserError):
     """A rollout did not become ready in time."""
 
     exit_status = 4
+
+
+class RefusedError(UserError):
+    """Flagger did not lead a release into service: the quality gate stopped it, its calls failed, or its pods did."""
+
+    exit_status = 5
 
 
 @dataclass(frozen=True)
@@ -40,21 +51,54 @@ class Cluster:
     def place(self) -> str:
         return f"{self.context or 'in-cluster'}/{self.kubectl.namespace}"
 
-    def deployment(self) -> Deployment:
-        """Raises UserError when there is none, or the cluster does not answer."""
-        done = self.kubectl.run("get", f"deployment/{NAME}", "--output=json")
+    @cached_property
+    def canary(self) -> str:
+        """The name of the Canary that leads the Deployment; empty without one. Raises UserError."""
+        done = self.kubectl.run("get", KIND, "--output=json")
         if done.returncode:
+            if UNKNOWN_KIND in done.stderr:
+                return ""
+            raise UserError(f"kubectl: {_said(done.stderr)}: whether a Canary leads releases here is not known")
+        return next((each["metadata"]["name"] for each in _items(done.stdout) if leads(each, NAME)), "")
+
+    def deployment(self) -> Deployment:
+        """Raises UserError when there is none, the cluster does not answer, or Flagger has not taken it over yet."""
+        more = (f"deployment/{PRIMARY}", f"{KIND}/{self.canary}", "--ignore-not-found") if self.canary else ()
+        done = self.kubectl.run("get", f"deployment/{NAME}", *more, "--output=json")
+        items = {(each["kind"], each["metadata"]["name"]): each for each in _items(done.stdout)}
+        if done.returncode or ("Deployment", NAME) not in items:
             advice = "name another namespace by --namespace, or apply an overlay"
-            raise UserError(f"kubectl: {_said(done.stderr)}: {self.kubectl.advice}, {advice}")
-        return deployment_from(json.loads(done.stdout))
+            said = _said(done.stderr) if done.returncode else f"there is no Deployment {NAME}"
+            raise UserError(f"kubectl: {said}: {self.kubectl.advice}, {advice}")
+        deployment = deployment_from(items["Deployment", NAME])
+        if not self.canary:
+            return deployment
+        item, primary = items.get(("Canary", self.canary)), items.get(("Deployment", PRIMARY))
+        phase = canary_from(item).phase if item else ""
+        if item is None or primary is None or phase not in (*GOING, *AT_REST, FAILED):
+            raise UserError(
+                f"Flagger has not taken Deployment {NAME} over (Canary {self.canary}: {phase or 'no phase'}): "
+                f"wait until `kubectl get canary {self.canary}` says Initialized, or see Flagger's log"
+            )
+        return led_by(canary_from(item), deployment, deployment_from(primary))
+
+    def judge(self, deployment: Deployment, is_judging: bool) -> None:
+        """Whether Flagger has the next release judged; nothing without a Canary. Raises UserError."""
+        if deployment.canary is None or deployment.canary.is_skipping is not is_judging:
+            return
+        patch = json.dumps({"spec": {"skipAnalysis": not is_judging}})
+        done = self.kubectl.run("patch", f"{KIND}/{self.canary}", "--type=merge", f"--patch={patch}")
+        if done.returncode:
+            raise UserError(f"kubectl: {_said(done.stderr)}: Canary {self.canary} is as it was")
 
     def change(self, deployment: Deployment, to: Running, before: Running | None) -> None:
         """Both images and the annotations at once. Raises UserError when the cluster refuses it."""
-        patch = json.dumps(patch_from(deployment, to, before))
+        asked_at = datetime.now(UTC).isoformat(timespec="milliseconds") if deployment.canary else ""
+        patch = json.dumps(patch_from(deployment, to, before, asked_at))
         done = self.kubectl.run("patch", f"deployment/{NAME}", "--type=json", f"--patch={patch}")
         if not done.returncode:
             return
-        if self.deployment().running != deployment.running:
+        if self.deployment().template != deployment.template:
             raise UserError(
                 f"Deployment {NAME} of {self.place} was changed by somebody else meanwhile: nothing was done; "
                 "look who, and say it again"
@@ -62,15 +106,21 @@ class Cluster:
         raise UserError(f"kubectl: {_said(done.stderr)}: the Deployment is as it was")
 
     def wait(self, what: str, timeout_s: float, advice: str) -> Progress:
-        """Until every pod is of the newest template and ready. Raises NotReadyError, with what the pods say."""
+        """Until every pod is of the newest template and ready.
+
+        Raises NotReadyError, with what the pods say, and RefusedError, with what the quality gate or Flagger says.
+        """
         ends = time.monotonic() + timeout_s
         last, why = None, ""
         while True:
             try:
-                progress = self.deployment().progress
+                deployment = self.deployment()
             except UserError as err:  # a cluster that is busy answers later
                 why = str(err)
             else:
+                if deployment.is_refused:
+                    raise RefusedError(refusals.sentence(self.kubectl, self.canary, what, deployment))
+                progress = deployment.progress
                 if progress.is_done:
                     return progress
                 if progress != last:
@@ -88,7 +138,8 @@ class Cluster:
             found = rules.findings(facts_of(self.kubectl, self.context))
         except UserError:
             return ""
-        ours = [each for each in found if each.level == "wrong" and NAME in (each.about, *each.workloads)]
+        wrong = [each for each in found if each.level == "wrong"]
+        ours = [each for each in wrong if {NAME, PRIMARY}.intersection((each.about, *each.workloads))]
         named = [f"{each.subject}: {each.why}" for each in ours if each.rule not in KNOWN]
         return "".join(f"; {text}" for text in named[:MOST_FINDINGS])
 
@@ -99,6 +150,13 @@ def context_of(kubectl: Kubectl, context: str) -> str:
         return context
     done = kubectl.run("config", "current-context")
     return "" if done.returncode else done.stdout.strip()
+
+
+def _items(text: str) -> list[dict[str, Any]]:
+    """What kubectl prints as JSON: of several objects a list, of one the object, and nothing where none is there."""
+    document = json.loads(text) if text.strip() else {"kind": "List"}
+    items: list[dict[str, Any]] = document.get("items", []) if document["kind"].endswith("List") else [document]
+    return items
 
 
 def _said(stderr: str) -> str:
