@@ -82,6 +82,20 @@ def test_a_stop_waits_for_records_caches_and_the_gateway(tmp_path: Path) -> None
     assert (dns.stop_wait_s, dns.model_copy(update={"ttl_s": 5}).stop_wait_s) == (35, 10)
 
 
+@pytest.mark.parametrize(("proxy", "file"), [("haproxy", "haproxy.cfg"), ("nginx", "nginx.conf")])
+def test_a_status_of_a_mesh_is_its_last_word(proxy: running.ProxyName, file: str, tmp_path: Path) -> None:
+    """Its sidecar has tried again by itself: tries of both would multiply."""
+    mesh = '[triton]\ndiscovery = "mesh"\n[triton.mesh]\nhttp = "localhost:8000"\ngrpc = "localhost:8001"\n'
+    tries = []
+    for triton in (mesh, '[triton]\ndiscovery = "static"\n' + REPLICA):
+        (tmp_path / "secret").touch()
+        files = running.PROXIES[proxy].files(loaded(triton, tmp_path), tmp_path)
+        (text,) = [text for path, text in files.items() if path.name == file]
+        rows = [row for row in text.splitlines() if "retry-on" in row or "next_upstream error" in row]
+        tries.append([row for row in rows if "503" in row])
+    assert (len(tries[0]), len(tries[1]) > 0) == (0, True)
+
+
 def test_nginx_refuses_what_it_cannot_follow(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'triton\.discovery is "dns", which needs HAProxy: .* --proxy haproxy'):
         running.render(loaded(DNS, tmp_path), tmp_path, "nginx")
