@@ -25,7 +25,7 @@ DEFINITIONS = {
     "cert-manager": ("definitions", "", {"Certificate"}),
     "flagger": ("crds", "", {"Canary", "MetricTemplate"}),
 }
-OF_ISTIO = {"AuthorizationPolicy", "DestinationRule", "PeerAuthentication"}
+OF_ISTIO = {"AuthorizationPolicy", "DestinationRule", "PeerAuthentication", "VirtualService"}
 
 
 @pytest.fixture(scope="module")

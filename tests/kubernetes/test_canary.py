@@ -143,14 +143,18 @@ def test_in_a_mesh_gateway_and_gate_alone_may_ask_triton() -> None:
     )
 
 
-def test_both_sides_are_called_alike_and_a_call_is_tried_once_more_at_most() -> None:
-    manifests = built("canary")
+def test_both_sides_are_called_as_triton_is_in_the_mesh() -> None:
+    manifests, mesh = built("canary"), built("mesh")
     rules = [one(manifests, "DestinationRule", f"triton-{side}-of-ai102")["spec"] for side in ("primary", "canary")]
-    assert rules[0]["trafficPolicy"] == rules[1]["trafficPolicy"]
-    assert rules[0]["trafficPolicy"]["tls"] == {"mode": "ISTIO_MUTUAL"}
+    policy = one(mesh, "DestinationRule", "triton")["spec"]["trafficPolicy"]
+    assert [rule["trafficPolicy"] for rule in rules] == [policy, policy]
+    assert policy["tls"] == {"mode": "ISTIO_MUTUAL"}
     callers = [template["metadata"]["labels"] for owner, template in pod_templates(manifests)]
     assert all(selected(labels, rules[0]["workloadSelector"]["matchLabels"]) for labels in callers)
-    assert one(manifests, "Canary", "triton")["spec"]["service"]["retries"]["attempts"] == 1
+    (route,) = one(mesh, "VirtualService", "triton")["spec"]["http"]
+    assert one(manifests, "Canary", "triton")["spec"]["service"]["retries"] == route["retries"]
+    # Flagger's own, which has the weights.
+    assert not [each for each in manifests if each["kind"] == "VirtualService"]
 
 
 def test_the_gates_sidecar_takes_its_calls_of_triton_alone() -> None:
