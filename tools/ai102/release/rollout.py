@@ -154,9 +154,8 @@ def context_of(kubectl: Kubectl, context: str) -> str:
 
 def _items(text: str) -> list[dict[str, Any]]:
     """What kubectl prints as JSON: of several objects a list, of one the object, and nothing where none is there."""
-    document = json.loads(text) if text.strip() else {"kind": "List"}
-    items: list[dict[str, Any]] = document.get("items", []) if document["kind"].endswith("List") else [document]
-    return items
+    document: dict[str, Any] = json.loads(text) if text.strip() else {"kind": "List"}
+    return list(document.get("items", ())) if document["kind"].endswith("List") else [document]
 
 
 def _said(stderr: str) -> str:
