@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ai102.errors import UserError
-from ai102.images.docker import found_docker
-from ai102.images.dockerfiles import RECIPES, reference_of
-from ai102.images.labels import version_of
-from ai102.parts import Cache, program
-from k8s.local import addons, api, images, registry, up
-from k8s.local.plan import ROOT, Plan
+from ai102.parts import Cache
+from k8s.local import api, images, registry
+from k8s.local.plan import Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import workload
@@ -22,11 +18,11 @@ from tests.cluster.calls.asking import BARE, GRPC, WAYS
 from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
 from tests.cluster.calls.record import row_of
-from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
+from tests.cluster.calls.stack import NAMESPACE, Stack
 from tests.cluster.conftest import note, seconds_until
+from tests.cluster.mesh.installing import install
 from tests.cluster.mesh.looking import address_of, handshakes, inferences
 
-ADDONS = ["prometheus", "istio", "flagger"]
 OVERLAY = Path(__file__).parent / "mesh" / "overlay"
 # Over one kept channel: the replica with the most calls against the one with the fewest.
 BALANCED_CALLS, UNEVEN = 3_000, 1.15
@@ -40,24 +36,8 @@ ROLLED_OUT_WITHIN_S = 400.0
 @pytest.fixture(scope="module")
 def meshed(cluster: Plan, programs: Programs, cache: Cache) -> Iterator[Stack]:
     """Everything of overlay dev in the mesh, with three replicas, ready in the cluster."""
-    chosen = addons.named(ADDONS)
-    try:
-        for part, name in (source for addon in chosen for source in addon.programs.values()):
-            program(part, name, cache=cache)
-        program("envoy", cache=cache)
-        docker = found_docker()
-    except UserError as err:
-        pytest.skip(str(err))
-    references = [reference_of(RECIPES[name], version_of(ROOT)) for name in IMAGES]
-    if missing := [reference for reference in references if not docker.image_id(reference)]:
-        pytest.skip(f"Docker has no image {' and '.join(missing)}: `make image` builds them")
-    began = time.monotonic()
-    up.up(cluster, cache, note, chosen)
-    note(f"{time.monotonic() - began:5.1f} s  for {', '.join(ADDONS)}, in a cluster that is up")
     stack = Stack(cluster, programs.kubectl, OVERLAY)
-    began = time.monotonic()
-    stack.install()
-    note(f"{time.monotonic() - began:5.1f} s  from images in Docker to overlay dev ready in the mesh")
+    install(stack, cache)
     with balancing(cluster):
         yield stack
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Stack:
     plan: Plan
     kubectl_program: Path
     overlay: Path = OVERLAY
+    images: tuple[str, ...] = IMAGES
 
     @property
     def secrets(self) -> Path:
@@ -46,7 +48,7 @@ class Stack:
     def install(self) -> None:
         """Load the images, apply everything, and wait until it is ready. Raises UserError when an image is missing."""
         version = version_of(ROOT)
-        loading.load(self.plan, [reference_of(RECIPES[name], version) for name in IMAGES], lambda _: None)
+        loading.load(self.plan, [reference_of(RECIPES[name], version) for name in self.images], lambda _: None)
         self.release_models("1")
         self.kubectl("create", "namespace", NAMESPACE)
         self.make_secrets()
@@ -68,15 +70,21 @@ class Stack:
         secrets.make(self.secrets, (ADDRESS,))
         self.apply_secrets()
 
-    def release_models(self, version: str) -> None:
-        """A models image that `apply` rolls out; one of another version differs in one file of a model."""
+    def release_models(self, version: str, change: Callable[[Path], None] = lambda repository: None) -> str:
+        """A models image that `apply` rolls out, by its digest; one of another version differs in one file of a model.
+
+        `change` may do more to its repository.
+        """
         repository = self.plan.folder / "models" / version
         shutil.rmtree(repository, ignore_errors=True)
         for model in MODELS:
             shutil.copytree(ROOT / "model_repository" / model, repository / model)
         (repository / MODELS[0] / "release.txt").write_text(f"{version}\n", encoding="utf-8")
+        change(repository)
         image, _ = write_models_image(repository, self.plan.folder / "images" / version, version=version)
-        loading.remember(self.plan, {"ai102/models": registry.push(self.plan, [image])[0]})
+        (reference,) = registry.push(self.plan, [image])
+        loading.remember(self.plan, {"ai102/models": reference})
+        return reference
 
     def place(self) -> Place:
         """Where the load asks, which is the load balancer, with a new token."""
