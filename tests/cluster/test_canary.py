@@ -102,7 +102,8 @@ def in_service(stack: Stack) -> str:
 
 def shares(said: list[str]) -> list[int]:
     """Percent of the calls that a canary got, one after the other, as `promote` told them."""
-    return [int(each[1]) for line in said if (each := re.search(r"(\d+) % of the calls go to it", line))]
+    told = [int(each[1]) for line in said if (each := re.search(r"(\d+) % of the calls go to it", line))]
+    return list(dict.fromkeys(told))
 
 
 def tell(row: Row, seconds: float) -> None:

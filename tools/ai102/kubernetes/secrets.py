@@ -14,6 +14,7 @@ from ai102.seal import key_files
 FOLDER = Path("build/kubernetes/secrets")
 NAMESPACE = "ai102"
 KEY_ID = "cluster"
+# Flagger would give the replicas in service a copy that is renewed with the next release: keys are rotated without one.
 SECRET = """\
 ---
 apiVersion: v1
@@ -22,6 +23,7 @@ metadata:
   name: {name}
   namespace: {namespace}
   labels: {{app.kubernetes.io/part-of: ai102}}
+  annotations: {{flagger.app/config-tracking: disabled}}
 type: Opaque
 data:
 """
