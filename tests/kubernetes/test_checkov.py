@@ -1,4 +1,4 @@
-"""checkov's policies for Kubernetes hold for every overlay; an exception stands, with its reason, at the resource."""
+"""checkov's policies for Kubernetes hold for overlays and canaries; an exception stands, with its reason, there."""
 
 import json
 import os
@@ -7,8 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.kubernetes.kustomized import K8S, OVERLAYS, ROOT, kubectl_or_skip, text_of
+from tests.kubernetes.kustomized import K8S, OVERLAYS, ROOT, in_order, kubectl_or_skip, text_of, with_components
+
+# In no overlay: each needs Flagger.
+CANARIES = ("canary", "canary-blue-green")
 
 # checkov pins other versions of our dependencies, so it lives in an environment of its own.
 INSTALL = "python3 -m venv build/checkov && build/checkov/bin/pip install checkov"
@@ -23,11 +27,13 @@ def checkov_or_skip() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", [*OVERLAYS, *CANARIES])
 def test_an_overlay_passes_the_policies_of_checkov(name: str, tmp_path: Path) -> None:
     checkov, _ = checkov_or_skip(), kubectl_or_skip()
     file = tmp_path / "all.yaml"
-    file.write_text(text_of(K8S / "overlays" / name), encoding="utf-8")
+    is_component = name in CANARIES
+    text = yaml.safe_dump_all(with_components("base", in_order([name]))) if is_component else ""
+    file.write_text(text or text_of(K8S / "overlays" / name), encoding="utf-8")
     done = subprocess.run(
         [checkov, "--framework", "kubernetes", "--skip-download", "--compact", "--output", "json", "--file", str(file)],
         capture_output=True, text=True, check=False, timeout=300,
