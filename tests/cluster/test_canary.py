@@ -65,6 +65,8 @@ def insider(led: Stack, programs: Programs) -> Iterator[str]:
     }
     annotations = {"sidecar.istio.io/nativeSidecar": "true"}
     pod["metadata"] = {"name": "insider", "namespace": NAMESPACE, "labels": labels, "annotations": annotations}
+    # Of the pod, for the sidecar as well: the namespace is restricted.
+    pod["spec"]["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     items = [pod, *friendly_policies()]
     api.apply(led.plan, programs.kubectl, json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     until(lambda: any(each.name == "insider" and each.is_ready for each in api.pods(led.plan, NAMESPACE)),
