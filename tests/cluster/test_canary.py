@@ -1,7 +1,6 @@
 """Releases led by Flagger in a mesh, under load: a good one is promoted, one that answers wrongly reaches no caller."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
 from tests.cluster.calls.record import Row, row_of
 from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
-from tests.cluster.canary.releasing import Releases, status, weights, with_another_vocabulary
+from tests.cluster.canary.releasing import Releases, share_in, status, weights, with_another_vocabulary
 from tests.cluster.conftest import note
 from tests.cluster.mesh.installing import install
 
@@ -104,8 +103,7 @@ def in_service(stack: Stack) -> str:
 
 def shares(said: list[str]) -> list[int]:
     """Percent of the calls that a canary got, one after the other, as `promote` told them."""
-    told = [int(each[1]) for line in said if (each := re.search(r"(\d+) % of the calls go to it", line))]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(filter(None, map(share_in, said))))
 
 
 def tell(row: Row, seconds: float) -> None:
@@ -129,6 +127,8 @@ def test_a_good_release_gets_its_calls_in_steps_and_no_call_fails(led: Stack, re
     tell(row, seconds)
     assert row.failures == {}
     assert shares(releases.said) == [10, 25, 50]
+    # Of callers: the gate had ended before.
+    assert releases.answered[10] < releases.answered[25] < releases.answered[50]
     assert (in_service(led), weights(led)) == (good, ALL_TO_PRIMARY)
 
 

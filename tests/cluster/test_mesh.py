@@ -52,10 +52,21 @@ def stranger(meshed: Stack, programs: Programs) -> Iterator[str]:
         "namespace": NAMESPACE,
         "labels": {"app.kubernetes.io/name": "quality-gate"},
     }
-    api.apply(meshed.plan, programs.kubectl, json.dumps(pod))
+    reaching = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "stranger", "namespace": NAMESPACE},
+        "spec": {
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "quality-gate"}},
+            "policyTypes": ["Egress"],
+            "egress": [{}],
+        },
+    }
+    items = {"apiVersion": "v1", "kind": "List", "items": [pod, reaching]}
+    api.apply(meshed.plan, programs.kubectl, json.dumps(items))
     until(lambda: is_ready(meshed, "stranger"), "the stranger is ready", APPLIED_WITHIN_S)
     yield "stranger"
-    meshed.kubectl("delete", "pod", "stranger", "--grace-period=1")
+    meshed.kubectl("delete", "pod/stranger", "networkpolicy/stranger", "--grace-period=1")
 
 
 def is_ready(meshed: Stack, name: str) -> bool:

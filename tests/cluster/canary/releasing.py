@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from ai102.release.rollout import Cluster
 from ai102.release.store import Store
 from k8s.local import api, loading
 from tests.cluster.calls.stack import NAMESPACE, Stack
+from tests.cluster.mesh.looking import inferences
 from tests.release.documents import BUILT, release
 
 QUESTION_S = 60.0
@@ -25,11 +27,15 @@ QUESTION_S = 60.0
 
 @dataclass
 class Releases:
-    """A store of the stack's releases; `said` is what the commands print meanwhile."""
+    """A store of the stack's releases; `said` is what the commands print meanwhile.
+
+    `answered` has, for each share of the calls that a release got, how many its pods had answered when that began.
+    """
 
     stack: Stack
     folder: Path
     said: list[str] = field(default_factory=list)
+    answered: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.known.mkdir()
@@ -49,14 +55,25 @@ class Releases:
     def made(self, version: str, change: Callable[[Path], None] = lambda repository: None) -> str:
         return self.kept(self.stack.release_models(version, change))
 
+    def say(self, line: str) -> None:
+        self.said.append(line)
+        if (share := share_in(line)) and share not in self.answered:
+            self.answered[share] = sum(inferences(self.stack).values())
+
     def promotion(self) -> Promotion:
         program, *options = api.kubectl_command(self.stack.plan, self.stack.kubectl_program, [])
-        cluster = Cluster(Kubectl(program, tuple(options), NAMESPACE, QUESTION_S), "test", self.said.append)
+        cluster = Cluster(Kubectl(program, tuple(options), NAMESPACE, QUESTION_S), "test", self.say)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Promotion(cluster, self._store(), self.known, "ann", lambda: now, "")
 
     def _store(self) -> Store:
         return Store(self.folder / "store", History(self.folder / "store" / "history.db"), keys.known(self.known))
+
+
+def share_in(line: str) -> int:
+    """Percent of the calls that a release gets, where the line says it; else 0."""
+    found = re.search(r"(\d+) % of the calls go to it", line)
+    return int(found[1]) if found else 0
 
 
 def status(stack: Stack) -> dict[str, Any]:
