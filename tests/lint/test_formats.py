@@ -1,6 +1,7 @@
 """Each format of the findings, whole."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -80,3 +81,28 @@ def test_annotations_of_github_stay_on_one_line() -> None:
         "::warning file=r/n/config.pbtxt,line=1,col=1,title=MR902 dynamic batching that batches nothing"
         "::100%25 alone:%0Aall: set max_batch_size"
     )
+
+
+def test_code_quality_of_gitlab_has_what_gitlab_needs() -> None:
+    first, second = json.loads(FORMATS["gitlab"]([ERROR, WARNING], "r/"))
+    assert {**first, "fingerprint": ""} == {
+        "description": "MR106: name is 'a', not 'm': write \"m\"",
+        "check_name": "MR106",
+        "fingerprint": "",
+        "severity": "critical",
+        "location": {"path": "r/m/config.pbtxt", "lines": {"begin": 3}},
+    }
+    assert second["severity"] == "minor"
+
+
+def fingerprints(*findings: Finding) -> list[str]:
+    return [row["fingerprint"] for row in json.loads(FORMATS["gitlab"](findings, ""))]
+
+
+def test_a_finding_that_moved_keeps_its_fingerprint_and_equal_ones_have_two() -> None:
+    assert fingerprints(ERROR) == fingerprints(replace(ERROR, line=9))
+    assert len({*fingerprints(ERROR, replace(ERROR, line=9), WARNING)}) == 3
+
+
+def test_a_clean_repository_is_an_empty_list_for_gitlab() -> None:
+    assert json.loads(FORMATS["gitlab"]([], "")) == []

@@ -16,7 +16,7 @@ def lint(
         Path, typer.Argument(help="A model repository, or the folder of one model in it.", metavar="[PATH]")
     ] = Path("model_repository"),
     format: Annotated[
-        Literal["text", "json", "sarif", "github"], typer.Option(help="How to print the findings.")
+        Literal["text", "json", "sarif", "github", "gitlab"], typer.Option(help="How to print the findings.")
     ] = "text",
     fix: Annotated[bool, typer.Option("--fix", help="Repair findings that have one safe repair.")] = False,
     triton: Annotated[str, typer.Option(help="The tritonserver version.")] = "2.51",

@@ -1,8 +1,10 @@
-"""Findings as text, JSON, SARIF and annotations of GitHub Actions."""
+"""Findings as text, JSON, SARIF, annotations of GitHub Actions and code quality of GitLab."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -60,11 +62,35 @@ def github(findings: Sequence[Finding], prefix: str = "") -> str:
     )
 
 
+def gitlab(findings: Sequence[Finding], prefix: str = "") -> str:
+    """GitLab's code quality report, which merge requests show (docs.gitlab.com, Code Quality, report format).
+
+    A fingerprint leaves the line out, so that a finding that only moved is not shown as a new one.
+    """
+    seen: Counter[tuple[str, str, str]] = Counter()
+    rows = []
+    for f in findings:
+        identity = (prefix + f.path, f.code, f.message)
+        seen[identity] += 1
+        text = "\0".join((*identity, str(seen[identity])))
+        rows.append(
+            {
+                "description": f"{f.code}: {f.message}: {f.advice}",
+                "check_name": f.code,
+                "fingerprint": hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(),
+                "severity": "critical" if f.severity == "error" else "minor",
+                "location": {"path": prefix + f.path, "lines": {"begin": f.line}},
+            }
+        )
+    return json.dumps(rows, ensure_ascii=False, indent=1)
+
+
 FORMATS: Mapping[str, Callable[[Sequence[Finding], str], str]] = {
     "text": text,
     "json": as_json,
     "sarif": sarif,
     "github": github,
+    "gitlab": gitlab,
 }
 
 
