@@ -116,6 +116,18 @@ def test_the_models_image_keeps_its_digest_in_the_registry(
     docker.run("rmi", target)
 
 
+def test_a_saved_image_is_pushed_without_docker_and_can_be_pulled(
+    docker: Docker, images: dict[str, str], registry: PrivateRegistry, login: Path
+) -> None:
+    log_in(login, registry, PASSWORD)
+    done = pushed(registry, "api", "--saved")
+    assert (done.returncode, done.stderr) == (0, "")
+    target = done.stdout.strip().removeprefix("pushed ")
+    docker.run("pull", "--quiet", target)
+    assert docker.image_id(target) == docker.image_id(images["api"])
+    docker.run("rmi", target)
+
+
 def test_a_wrong_password_is_one_line_that_says_what_to_do(
     images: dict[str, str], models: Image, registry: PrivateRegistry, login: Path
 ) -> None:

@@ -19,6 +19,7 @@ Repository = Annotated[Path, typer.Option(help="The model repository.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Images; default: all.", metavar="[NAME...]")]
 REPOSITORY = Path("model_repository")
 SBOMS = Path("build/images/sbom")
+SAVED = Path("build/images/saved")
 MODELS = "models"
 
 
@@ -72,18 +73,27 @@ def push(
     repository: Repository = REPOSITORY,
     ca: Annotated[Path | None, typer.Option(help="The registry's certificate authority, in PEM.")] = None,
     plain_http: Annotated[bool, typer.Option("--plain-http", help="A registry without TLS.")] = False,
+    saved: Annotated[
+        bool, typer.Option("--saved", help="By us instead of Docker's engine, which may not reach or trust it.")
+    ] = False,
 ) -> None:
     """Push images to a registry, by the login that `docker login` made."""
     from ai102.images.docker import found_docker
     from ai102.images.dockerfiles import reference_of
     from ai102.images.labels import version_of
     from ai102.images.registry import opened_registry, push_built, push_layout
+    from ai102.images.saved import saved_image
 
     address = registry.rstrip("/")
     opened = opened_registry(address, ca, plain_http=plain_http)
     version = version_of(_root())
-    if recipes := _recipes(names):
-        push_built(found_docker(), address, [reference_of(recipe, version) for recipe in recipes], typer.echo)
+    recipes = {recipe.name: reference_of(recipe, version) for recipe in _recipes(names)}
+    if saved:
+        for name, reference in recipes.items():
+            image = saved_image(found_docker(), reference, SAVED / f"ai102-{name}")
+            typer.echo(f"pushed {push_layout(opened, address, image)}")
+    elif recipes:
+        push_built(found_docker(), address, list(recipes.values()), typer.echo)
     if names is None or MODELS in names:
         image = _models_image(repository, Path("build/images/models"), "", "")
         typer.echo(f"pushed {push_layout(opened, address, image)}")
