@@ -1,4 +1,4 @@
-"""Subcommands of `ai102 cluster`: status."""
+"""Subcommands of `ai102 cluster`: status, forward."""
 
 from __future__ import annotations
 
@@ -50,3 +50,27 @@ def status(
             Console(file=text, highlight=False, width=WIDTH_OF_FILES).print(screen(facts, findings))
             typer.echo("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
     raise typer.Exit(0 if rules.is_healthy(findings) else 1)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def forward(
+    command: Annotated[list[str], typer.Argument(help="What runs, with {http}, {grpc} and {metrics} for HOST:PORT.")],
+    target: Annotated[str, typer.Option(help="Whose ports.")] = "service/triton",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where the overlay was applied.")] = "ai102",
+    context: Annotated[str, typer.Option(help="Of the kubeconfig; default: its current one.")] = "",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Default: as kubectl finds it.")] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout-s", help="Until the ports are there.", min=1)] = 30.0,
+) -> None:
+    """Run a command while the ports of one replica are on this machine; its exit status is the command's."""
+    import subprocess
+
+    from ai102.cluster.asking import kubectl_for
+    from ai102.cluster.forwarding import filled_in, forwarded
+    from ai102.errors import UserError
+
+    with forwarded(kubectl_for(namespace, context, kubeconfig, timeout_s), target) as addresses:
+        try:
+            status = subprocess.run(filled_in(command, addresses), check=False).returncode
+        except OSError as err:
+            raise UserError(f"{command[0]}: {err.strerror}: name a command that is there") from err
+    raise typer.Exit(status if status >= 0 else 128 - status)

@@ -1,4 +1,4 @@
-"""Subcommands of `ai102 kubernetes`: render, measure, secrets."""
+"""Subcommands of `ai102 kubernetes`: render, measure, secrets, apply."""
 
 from __future__ import annotations
 
@@ -58,3 +58,37 @@ def secrets(
 
     making.make(folder, ("gateway", f"gateway.{namespace}.svc", *(name or ())))
     typer.echo(making.manifests(folder, namespace), nl=False)
+
+
+@app.command()
+def apply(
+    overlay: Annotated[Path, typer.Argument(help="A folder of k8s/overlays, or your own overlay.")],
+    pushed: Annotated[
+        list[Path] | None, typer.Option(help="A file with what `ai102 image push` printed; repeatable.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="An image that stays the one that runs, as server; repeatable.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="A file for all images, as `ai102 image push` prints them.")
+    ] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where it goes.")] = "ai102",
+    context: Annotated[str, typer.Option(help="Of the kubeconfig; default: its current one.")] = "",
+    kubeconfig: Annotated[Path | None, typer.Option(help="Default: as kubectl finds it.")] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout-s", help="For each workload to get ready.", min=1)] = 300.0,
+) -> None:
+    """Apply an overlay with pushed images by digest, others as they run, and wait for it (exit 4 if not ready)."""
+    from ai102.artifact import write_text
+    from ai102.cluster.asking import kubectl_for
+    from ai102.errors import UserError
+    from ai102.kubernetes import applying
+
+    if not (overlay / "kustomization.yaml").is_file():
+        raise UserError(f"{overlay}: has no kustomization.yaml; give the folder of an overlay")
+    kubectl = kubectl_for(namespace, context, kubeconfig, timeout_s)
+    target = applying.Overlay(overlay.resolve(), namespace, Path("build/kubernetes/applied").resolve() / namespace)
+    images = applying.apply(kubectl, target, applying.pushed_in(pushed or ()), keep or ())
+    lines = [f"pushed {image}" for _, image in sorted(images.items())]
+    if write is not None:
+        write_text(write, "\n".join(lines) + "\n")
+    typer.echo("\n".join(line.replace("pushed", "runs", 1) for line in lines))

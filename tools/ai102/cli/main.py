@@ -69,12 +69,16 @@ app.add_typer(image.app, name="image", help="Container images: models, build, pu
 app.add_typer(
     compose.app, name="compose", help="The whole stack in containers: prepare, secrets, up, ask, token, down."
 )
-app.add_typer(kubernetes.app, name="kubernetes", help="What k8s/ takes from the contract: render, measure, secrets.")
-app.add_typer(cluster.app, name="cluster", help="A Kubernetes that runs it: status.")
+app.add_typer(
+    kubernetes.app,
+    name="kubernetes",
+    help="What k8s/ takes from the contract, and an overlay applied: render, measure, secrets, apply.",
+)
+app.add_typer(cluster.app, name="cluster", help="A Kubernetes that runs it: status, forward.")
 app.add_typer(
     release.app,
     name="release",
-    help="What callers get, signed: build, sign, verify, list, show, diff, judge, promote, rollback, abort, key.",
+    help="What callers get, signed: build, sign, verify, list, show, diff, notes, judge, promote, rollback, abort, key",
 )
 app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
 app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
