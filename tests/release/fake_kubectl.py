@@ -2,8 +2,9 @@
 
 It is written to a folder by `install`. The file that FAKE_CLUSTER names holds {"deployment": ..., "rollout": WORD,
 "calls": [...]}. WORD says how rollouts go: "good" is ready at the second look, "crash" never, "stuck" passes its own
-deadline, "absent" has no Deployment. With "next" another WORD holds from the next patch on; with "busy" so many looks
-after a patch get an error. Answers have the form of Kubernetes 1.36; test_api_server.py asks a real API server.
+deadline, "absent" has no Deployment. With "next" another WORD holds from the next patch on, of several WORDs one for
+each patch; with "busy" so many looks after a patch get an error. Answers have the form of Kubernetes 1.36;
+test_api_server.py asks a real API server.
 
 With "canary" it plays Flagger 1.44, too: at each look that comes a step further with what "flagger" says: "passes",
 "refuses" it at a quarter of the calls, "sleeps", "breaks" when it has passed. "log" is that of the gate.
@@ -221,7 +222,8 @@ def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> int:
     if item["spec"] != state["deployment"]["spec"]:
         item["metadata"]["generation"] += 1
         item["status"].pop("conditions", None)
-    state |= {"deployment": item, "rollout": state.get("next", state["rollout"])}
+    word, *later = state.get("next", state["rollout"]).split()
+    state |= {"deployment": item, "rollout": word, **({"next": " ".join(later)} if later else {})}
     return 0
 
 

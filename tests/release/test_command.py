@@ -86,6 +86,42 @@ def test_from_a_key_to_a_rollback(command: Command, tmp_path: Path) -> None:
     assert [event["what"] for event in history] == ["built", "signed", "promoted", "promoted", *["rolled-back"] * 2]
 
 
+def signed(command: Command, folder: Path, *names: str) -> None:
+    command("key", "new", "--out", "ann")
+    (folder / "known").mkdir()
+    shutil.copy("ann.pub", "known")
+    for name in names:
+        command("sign", name, "--key", "ann")
+
+
+def test_a_promotion_that_does_not_get_ready_goes_back_where_it_is_told_to(command: Command, tmp_path: Path) -> None:
+    old, new = kept(tmp_path, "old", "more")
+    signed(command, tmp_path, old, new)
+    command("promote", old)
+    cluster = tmp_path / "cluster.json"
+    state = json.loads(cluster.read_text())
+    cluster.write_text(json.dumps({**state, "next": "stuck good"}))
+    done = command("promote", new, "--back", "--timeout-s", "2")
+    assert done.exit_code == 4
+    assert done.stderr.splitlines()[-1] == f"{old} is in service in fake/ai102 again"
+
+
+def test_notes_say_what_changes_since_what_was_in_service_last(command: Command, tmp_path: Path) -> None:
+    old, new, worse = kept(tmp_path, "old", "more", "other labels")
+    assert command("notes", new).stdout.splitlines()[-1] == "No release before it is known."
+    signed(command, tmp_path, old, new)
+    command("promote", old)
+    for words in (["notes", new], ["notes", new, "--since", old]):
+        lines = command(*words).stdout.splitlines()
+        assert lines[:3] == [f"# Release {new}", "", "a test"]
+        assert f"## Changes since {old}" in lines
+        assert "| models z | absent | served | go on |" in lines
+    command("promote", new)
+    assert f"## Changes since {old}\n" in command("notes", new).stdout
+    assert f"## Changes since {new}\n" in command("notes", worse).stdout
+    assert "| **incompatible**: a place of the scores" in command("notes", worse, "--since", old).stdout
+
+
 def test_a_difference_that_breaks_callers_has_exit_status_1(command: Command, tmp_path: Path) -> None:
     old, worse, more = kept(tmp_path, "old", "other labels", "more")
     done = command("diff", old, worse)

@@ -1,4 +1,4 @@
-"""Subcommands of `ai102 release`: build, sign, verify, list, show, diff, judge, promote, rollback, abort, key."""
+"""Subcommands of `ai102 release`: from build to notes, judge, promote, rollback, abort, and key."""
 
 from __future__ import annotations
 
@@ -198,6 +198,24 @@ def diff(
     raise typer.Exit(1 if broken else 0)
 
 
+@app.command("notes")
+def notes_of(
+    name: Name,
+    since: Annotated[str, typer.Option(help="A release to compare with; default: the last other one in service.")] = "",
+    store: Folder = STORE,
+    history: HistoryUrl = "",
+    keys: Keys = KEYS,
+) -> None:
+    """Release notes in Markdown: what it is, and what changes for callers."""
+    from ai102.release import notes
+
+    kept = _store(store, history, keys)
+    envelope = kept.get(name)
+    names = [each.name for each in kept.all()[0]]
+    old = since or notes.last_in_service(kept.history.events(), envelope.name, names)
+    typer.echo("\n".join(notes.notes(envelope, kept.get(old) if old else None, kept.known)))
+
+
 app.command()(judging.judge)
 
 
@@ -207,6 +225,9 @@ def promote(
     without: Annotated[
         list[str] | None, typer.Option(help="A model that nobody asks for any more and that may go.", metavar="MODEL")
     ] = None,
+    back: Annotated[
+        bool, typer.Option("--back", help="Return to what ran before where its pods are not ready in time.")
+    ] = False,
     why: Why = "",
     timeout_s: TimeoutS = None,
     namespace: Namespace = "ai102",
@@ -217,8 +238,18 @@ def promote(
     keys: Keys = KEYS,
 ) -> None:
     """Put a signed release into service (exit 1: callers would fail, 4: not ready in time, 5: refused as a canary)."""
+    from ai102.release.rollout import NotReadyError
+
     promotion = _promotion((namespace, context, kubeconfig), _store(store, history, keys), keys, why, timeout_s)
-    typer.echo(f"{promotion.promote(name, without or ())} is in service in {promotion.cluster.place}")
+    try:
+        promoted = promotion.promote(name, without or ())
+    except NotReadyError as err:
+        if not back:
+            raise
+        _say(f"ai102: {err}")
+        _say(f"{promotion.abort()} is in service in {promotion.cluster.place} again")
+        raise typer.Exit(err.exit_status) from err
+    typer.echo(f"{promoted} is in service in {promotion.cluster.place}")
 
 
 @app.command()
