@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test
+.PHONY: help setup lint drift unit engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test
 
 BIN := .venv/bin
 MODEL ?=
@@ -16,6 +16,10 @@ LONG = $(shell grep -lr 'mark\.long\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
 WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
 REGISTRY ?=
+# A folder: tests write JUnit files there, and the fast ones their coverage.
+REPORTS ?=
+junit = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
+coverage = $(if $(REPORTS),--cov --cov-report=term:skip-covered --cov-report=xml:$(REPORTS)/coverage.xml)
 
 help:  ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,15 +91,21 @@ test: rtx proxies check engine e2e  ## all tests: check, then those that start a
 verify-gpu: setup  ## with a GPU and TensorRT: build the plans, run them, compare and measure
 	@$(BIN)/ai102 engine verify-gpu
 
-check: setup  ## format, lint, types, drift of generated files, fast tests
+check: lint drift unit  ## format, lint, types, drift of generated files, fast tests
+
+lint: setup  ## format, lint, types
 	$(BIN)/ruff format --check tools tests loadtest k8s
 	$(BIN)/ruff check tools tests loadtest k8s
 	$(BIN)/mypy
+
+drift: setup  ## compare generated files with what they derive from
 	$(BIN)/ai102 configure --check
 	$(BIN)/ai102 dashboards render --check
 	$(BIN)/ai102 monitoring render --check
 	$(BIN)/ai102 kubernetes render --check
-	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers and not cluster"
+
+unit: setup  ## the fast tests; REPORTS=FOLDER writes JUnit and coverage
+	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers and not cluster" $(call junit,unit) $(coverage)
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \
@@ -107,10 +117,10 @@ proxies:  ## install the Debian packages that the tests use, or list them
 
 e2e: engine  ## the tests that start a real tritonserver
 	@mkdir -p build
-	$(BIN)/pytest -q -m waits $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; \
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not containers and not cluster" $(LONG) $(filter-out $(LONG),$(WITH_SERVERS)); \
+	$(BIN)/pytest -q -m waits $(call junit,waiting) $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; \
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not containers and not cluster" $(call junit,servers) $(LONG) $(filter-out $(LONG),$(WITH_SERVERS)); \
 	status=$$?; wait $$waiting || status=1; cat build/waiting-tests.log; exit $$status
-	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(ALONE)
+	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(call junit,alone) $(ALONE)
 
 format: setup  ## format the code
 	$(BIN)/ruff format tools tests loadtest k8s
