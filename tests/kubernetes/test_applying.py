@@ -54,13 +54,11 @@ def test_names_of_hosts_follow_the_namespace() -> None:
 
 
 def test_what_was_pushed_is_read_from_several_files(tmp_path: Path) -> None:
-    files = [tmp_path / "one", tmp_path / "two"]
+    files = [tmp_path / "one.txt", tmp_path / "two.txt"]
     files[0].write_text(f"pushed reg.example:5000/team/ai102/server:0.2.0{A}\npushed r/ai102/api:0.2.0{A}\n")
     files[1].write_text(f"some words\npushed r/ai102/api:0.2.0{B}\n")
-    assert applying.pushed_in(files) == {
-        "ai102/server": f"reg.example:5000/team/ai102/server{A}",
-        "ai102/api": f"r/ai102/api{B}",
-    }
+    found = {"ai102/server": f"reg.example:5000/team/ai102/server{A}", "ai102/api": f"r/ai102/api{B}"}
+    assert applying.pushed_in(files) == applying.pushed_in([tmp_path]) == found
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def secrets(
 def apply(
     overlay: Annotated[Path, typer.Argument(help="A folder of k8s/overlays, or your own overlay.")],
     pushed: Annotated[
-        list[Path] | None, typer.Option(help="A file with what `ai102 image push` printed; repeatable.")
+        list[Path] | None, typer.Option(help="What `ai102 image push` printed: a file, or a folder of *.txt.")
     ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="An image that stays the one that runs, as server; repeatable.")

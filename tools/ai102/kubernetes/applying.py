@@ -63,10 +63,10 @@ def elsewhere(text: str, namespace: str) -> str:
 def pushed_in(files: Collection[Path]) -> dict[str, str]:
     """What `ai102 image push` printed, by the image's own name, as ai102/server: NAME@sha256:..., the last one counts.
 
-    Raises UserError for a file that cannot be read.
+    Of a folder all files *.txt. Raises UserError for a file that cannot be read.
     """
     found: dict[str, str] = {}
-    for file in files:
+    for file in (each for place in files for each in (sorted(place.glob("*.txt")) if place.is_dir() else [place])):
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as err:
