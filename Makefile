@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lint drift unit engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test
+.PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test
 
 BIN := .venv/bin
 MODEL ?=
@@ -15,6 +15,7 @@ WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py
 LONG = $(shell grep -lr 'mark\.long\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
 WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
+FAST = not e2e and not slow and not containers and not cluster
 REGISTRY ?=
 # A folder: tests write JUnit files there, and the fast ones their coverage.
 REPORTS ?=
@@ -91,7 +92,7 @@ test: rtx proxies check engine e2e  ## all tests: check, then those that start a
 verify-gpu: setup  ## with a GPU and TensorRT: build the plans, run them, compare and measure
 	@$(BIN)/ai102 engine verify-gpu
 
-check: lint drift unit  ## format, lint, types, drift of generated files, fast tests
+check: lint drift manifests unit  ## format, lint, types, drift of generated files, fast tests
 
 lint: setup  ## format, lint, types
 	$(BIN)/ruff format --check tools tests loadtest k8s
@@ -104,8 +105,11 @@ drift: setup  ## compare generated files with what they derive from
 	$(BIN)/ai102 monitoring render --check
 	$(BIN)/ai102 kubernetes render --check
 
-unit: setup  ## the fast tests; REPORTS=FOLDER writes JUnit and coverage
-	$(BIN)/pytest -q -n auto -m "not e2e and not slow and not containers and not cluster" $(call junit,unit) $(coverage)
+unit: setup  ## the other fast tests; REPORTS=FOLDER writes JUnit and coverage
+	$(BIN)/pytest -q -n auto -m "$(FAST)" --ignore=tests/kubernetes $(call junit,unit) $(coverage)
+
+manifests: setup  ## the fast tests of k8s/: overlays and components built, linted, asked of an API server
+	$(BIN)/pytest -q -n auto -m "$(FAST)" $(call junit,manifests) tests/kubernetes
 
 rtx: setup  ## install NVIDIA's compiler, which the tests of TensorRT's graphs ask
 	@$(BIN)/python -c 'import tensorrt_rtx' 2>/dev/null || \
