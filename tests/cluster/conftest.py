@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="every fault under load, with 20,000 calls each, the mesh and scaling: an hour",
     )
     parser.addoption("--calls", type=int, help="of each fault: another number than 20,000, or 3,000 without the others")
+    parser.addoption("--mesh", action="store_true", help="the faults in a mesh of Istio")
     parser.addoption("--bare", action="store_true", help="the same with tritonclient in place of ai102.client")
 
 

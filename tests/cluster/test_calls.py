@@ -12,6 +12,7 @@ import pytest
 
 from ai102.images.base import base_for
 from ai102.images.dockerfiles import RECIPES, build
+from ai102.parts import Cache
 from k8s.local import namespaces
 from k8s.local.plan import ROOT, Plan
 from k8s.local.programs import Programs
@@ -23,8 +24,10 @@ from tests.cluster.calls.driving import driven
 from tests.cluster.calls.scenarios import SCENARIOS
 from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
 from tests.cluster.conftest import note
+from tests.cluster.mesh.installing import install
 from tests.docker_engine import running_docker
 
+MESHED = Path(__file__).parent / "mesh" / "calls"
 ESSENTIAL_CALLS, ALL_CALLS = 3_000, 20_000
 # Over one kept channel: the replica with the most calls against the one with the fewest.
 BALANCED_CALLS, UNEVEN = 2_000, 1.15
@@ -36,27 +39,42 @@ def client(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(programs: Programs, cluster: Plan) -> Iterator[Stack]:
+def is_meshed(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--mesh"))
+
+
+@pytest.fixture(scope="module")
+def label(client: str, is_meshed: bool) -> str:
+    """Of the table."""
+    return f"mesh-{client}" if is_meshed else client
+
+
+@pytest.fixture(scope="module")
+def stack(programs: Programs, cluster: Plan, cache: Cache, is_meshed: bool) -> Iterator[Stack]:
     """Everything of overlay dev, with four replicas, ready in the cluster; images are built where they are older."""
     if not list((ROOT / "model_repository" / MODEL).glob("**/*.onnx")):
         pytest.skip("the reference models are not built: run `make engine`")
     with running_docker(ROOT / "build") as docker:
         for name in IMAGES:
             build(docker, ROOT, RECIPES[name], base_for(docker, ROOT, note), "host")
-        stack = Stack(cluster, programs.kubectl)
-        stack.install()
+        if is_meshed:
+            stack = Stack(cluster, programs.kubectl, MESHED)
+            install(stack, cache)
+        else:
+            stack = Stack(cluster, programs.kubectl)
+            stack.install()
         with balancing(cluster):
             yield stack
 
 
 @pytest.fixture(scope="module")
-def capacity(stack: Stack, client: str) -> Iterator[float]:
+def capacity(stack: Stack, label: str) -> Iterator[float]:
     """Calls a second of four replicas; at the end the table is printed and written."""
     capacity = measuring.capacity(stack)
     note(f"{capacity:5.0f} calls/s  are the capacity of four replicas of a quarter of a core")
     yield capacity
-    text = table.text_of(client, table.kept(client), capacity)
-    sys.stdout.write(f"\n{text}wrote {table.write(client, text)}\n")
+    text = table.text_of(label, table.kept(label), capacity)
+    sys.stdout.write(f"\n{text}wrote {table.write(label, text)}\n")
 
 
 def test_one_kept_channel_is_balanced_over_all_replicas(stack: Stack, capacity: float) -> None:
@@ -73,14 +91,14 @@ def test_one_kept_channel_is_balanced_over_all_replicas(stack: Stack, capacity: 
 
 @pytest.mark.parametrize("number", SCENARIOS, ids=lambda number: f"{number}-{SCENARIOS[number].name.replace(' ', '-')}")
 def test_no_call_is_lost(
-    request: pytest.FixtureRequest, stack: Stack, capacity: float, client: str, number: int
+    request: pytest.FixtureRequest, stack: Stack, capacity: float, client: str, label: str, number: int
 ) -> None:
     scenario, has_all = SCENARIOS[number], request.config.getoption("--all-scenarios")
     if not (has_all or scenario.is_essential):
         pytest.skip('one of those that take long: make cluster-test ARGS="--all-scenarios"')
     least = request.config.getoption("--calls") or (ALL_CALLS if has_all else ESSENTIAL_CALLS)
     row = measuring.measured(stack, scenario, measuring.USED * capacity, least, client)
-    table.keep(table.Entry(number, client, str(scenario.goal), row))
+    table.keep(table.Entry(number, label, str(scenario.goal), row))
     assert row.calls >= least
     if client == OURS:
         assert scenario.goal.is_met(row), row

@@ -19,7 +19,7 @@ HEADS = ("scenario", "calls", "failed", "may fail", "slowest", "time to recover"
 
 @dataclass(frozen=True)
 class Entry:
-    """A row with its place in the table."""
+    """A row with its place in the table; `client` says through what as well, where it is not the gateway alone."""
 
     number: int
     client: str
