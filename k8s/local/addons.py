@@ -121,12 +121,21 @@ def install(plan: Plan, addon: Addon, cache: Cache, kubectl: Path, check: Callab
         beside = {path: _lying(*source, cache) for path, source in addon.beside.get(image, {}).items()}
         made = images.image_of(program(part, name, cache=cache), name, beside=beside)
         (targets[image],) = registry.push(plan, [made])
+    for service in addon.api_services:
+        _take_over(plan, addon, service, kubectl)
     folder = FOLDER / addon.name
     if addon.patches:
         manifests.apply_folders(plan, kubectl, [_base(plan, addon, cache, targets)], targets, [folder])
     else:
         manifests.apply_folders(plan, kubectl, [folder], targets)
     until(lambda: _is_ready(plan, addon), f"the pods and APIs of {addon.name} are ready", READY_TIMEOUT_S, check)
+
+
+def _take_over(plan: Plan, addon: Addon, service: str, kubectl: Path) -> None:
+    """Remove an API of another add-on: with that one's certificate in it, the API server takes no other."""
+    answer = api.get(plan, f"/apis/apiregistration.k8s.io/v1/apiservices/{service}")
+    if answer and answer["spec"]["service"]["namespace"] != addon.namespace:
+        api.kubectl(plan, kubectl, "delete", "apiservice", service)
 
 
 def _base(plan: Plan, addon: Addon, cache: Cache, targets: Mapping[str, str]) -> Path:
