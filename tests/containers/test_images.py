@@ -85,11 +85,10 @@ def test_the_server_answers_inferences_with_a_read_only_root_a_noexec_tmp_and_no
 def test_no_python_module_of_an_image_is_compiled_when_a_process_starts(
     docker: Docker, images: dict[str, str], name: str
 ) -> None:
-    modules = (
-        "ai102_runtime.health, ai102_runtime.openvino.engine, onnxruntime, PIL.Image, tokenizers"
-        if name == "server"
-        else "ai102.cli.main, httpx"
-    )
+    modules = {
+        "server": "ai102_runtime.health, ai102_runtime.openvino.engine, onnxruntime, PIL.Image, tokenizers",
+        "quality-gate": "ai102.cli.main, ai102.judging.serve, tritonclient.grpc",
+    }.get(name, "ai102.cli.main, httpx")
     command = f'python3 -v -c "import asyncio, json, sqlite3, {modules}" 2>&1'
     text = docker.run("run", "--rm", "--network", "none", "--entrypoint", "sh", images[name], "-c", command)
     loaded = re.findall(r"^# code object from '(.+)'$", text, re.M)
@@ -251,7 +250,7 @@ def test_the_bill_of_materials_names_what_an_image_is_for(
 
 def _copy_of_context(tmp_path: Path) -> Path:
     copy = tmp_path / "copy"
-    for name in ("docker", "tools"):
+    for name in ("docker", "tools", "calibration/sets", "calibration/data"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in (".dockerignore", "LICENSE", "README.md", "constraints.txt", "pyproject.toml", "models.toml"):
         shutil.copy2(ROOT / name, copy / name)
