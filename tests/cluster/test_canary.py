@@ -102,7 +102,7 @@ def in_service(stack: Stack) -> str:
 
 
 def shares(said: list[str]) -> list[int]:
-    """Percent of the calls that a canary got, one after the other, as `promote` told them."""
+    """Percent of the calls that a canary got, one after the other, as `promote` printed them."""
     return list(dict.fromkeys(filter(None, map(share_in, said))))
 
 

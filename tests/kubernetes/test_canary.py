@@ -1,4 +1,4 @@
-"""The components of a canary: what Flagger, the gate and the mesh are told fits together."""
+"""The components of a canary: what they give to Flagger, the gate and the mesh fits together."""
 
 import re
 from typing import Any

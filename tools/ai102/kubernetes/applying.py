@@ -13,7 +13,7 @@ from typing import Any
 from ai102 import artifact
 from ai102.cluster.asking import Kubectl
 from ai102.errors import UserError
-from ai102.release.references import PUSHED, without_tag
+from ai102.release.references import printed, without_tag
 
 NAMESPACE = "ai102"  # that the manifests name
 FIELD_MANAGER = "ai102-apply"
@@ -67,13 +67,7 @@ def pushed_in(files: Collection[Path]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for file in (each for place in files for each in (sorted(place.glob("*.txt")) if place.is_dir() else [place])):
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise UserError(f"{file}: cannot be read ({err}): name what `ai102 image push` printed") from err
-        for reference, digest in PUSHED.findall(text):
-            name = without_tag(reference)
-            found[own_name(name)] = f"{name}@{digest}"
+        found |= {own_name(name): reference for name, reference in printed(file)}
     return found
 
 

@@ -47,16 +47,24 @@ def short(reference: str) -> str:
     return f"{last}@{digest.removeprefix('sha256:')[:12]}" if digest else last
 
 
-def pushed(file: Path) -> tuple[str, str]:
-    """The server and the models image out of what `ai102 image push` or `make push` printed; the last of each counts.
+def printed(file: Path) -> list[tuple[str, str]]:
+    """Each image that `ai102 image push` printed, in its order: its name, and NAME@sha256:..., both without a tag.
 
-    Raises UserError where one is missing, or two kinds of servers were pushed.
+    Raises UserError for a file that cannot be read.
     """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
         raise UserError(f"{file}: cannot be read ({err}): name what `ai102 image push` printed") from err
-    found = {without_tag(name): f"{without_tag(name)}@{digest}" for name, digest in PUSHED.findall(text)}
+    return [(without_tag(name), f"{without_tag(name)}@{digest}") for name, digest in PUSHED.findall(text)]
+
+
+def pushed(file: Path) -> tuple[str, str]:
+    """The server and the models image out of what `ai102 image push` or `make push` printed; the last of each counts.
+
+    Raises UserError where one is missing, or two kinds of servers were pushed.
+    """
+    found = dict(printed(file))
     return _only(file, found, SERVERS, "server"), _only(file, found, MODELS, "models")
 
 

@@ -44,5 +44,5 @@ def _flagger(kubectl: Kubectl, canary: str, since: str) -> str:
     seconds = len("2026-11-29T12:00:00")
     late = [each for each in events if (each.get("lastTimestamp") or "")[:seconds] >= since[:seconds]]
     late.sort(key=lambda each: each.get("lastTimestamp") or "")
-    told = [each["message"] for each in late if not each["message"].startswith(CONSEQUENCE)]
-    return "; ".join(line(text, MOST_CHARACTERS) for text in told[-MOST_WARNINGS:])
+    said = [each["message"] for each in late if not each["message"].startswith(CONSEQUENCE)]
+    return "; ".join(line(text, MOST_CHARACTERS) for text in said[-MOST_WARNINGS:])
