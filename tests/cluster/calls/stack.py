@@ -36,6 +36,7 @@ class Stack:
     kubectl_program: Path
     overlay: Path = OVERLAY
     images: tuple[str, ...] = IMAGES
+    models: tuple[str, ...] = MODELS
 
     @property
     def secrets(self) -> Path:
@@ -77,9 +78,9 @@ class Stack:
         """
         repository = self.plan.folder / "models" / version
         shutil.rmtree(repository, ignore_errors=True)
-        for model in MODELS:
+        for model in self.models:
             shutil.copytree(ROOT / "model_repository" / model, repository / model)
-        (repository / MODELS[0] / "release.txt").write_text(f"{version}\n", encoding="utf-8")
+        (repository / self.models[0] / "release.txt").write_text(f"{version}\n", encoding="utf-8")
         change(repository)
         image, _ = write_models_image(repository, self.plan.folder / "images" / version, version=version)
         (reference,) = registry.push(self.plan, [image])

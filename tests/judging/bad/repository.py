@@ -75,6 +75,31 @@ def stale_weights(pipeline: Path) -> None:
     _with_weights(pipeline, moved)
 
 
+def stale_int8(pipeline: Path) -> None:
+    """INT8 weights of an older training beside the scales of this one."""
+    random = np.random.default_rng(SEED)
+    (file,) = pipeline.glob("1/*/model.onnx")
+    model = onnx.load(file)
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.int8 and array.ndim >= 2:
+            moved = np.rint(array * (1 + 0.25 * random.standard_normal(array.shape))).clip(-127, 127)
+            tensor.CopyFrom(numpy_helper.from_array(moved.astype(np.int8), tensor.name))
+    file.unlink()
+    onnx.save(model, file)
+
+
+def older_version(pipeline: Path) -> None:
+    """The release is version 2; its policy still names version 1, an older training."""
+    shutil.copytree(pipeline / "1", pipeline / "2", symlinks=True)
+    stale_weights(pipeline)
+    _with_config(pipeline, r"\Z", "version_policy {\n  specific {\n    versions: 1\n  }\n}\n")
+
+
+def without_batching(pipeline: Path) -> None:
+    _with_config(pipeline, r"dynamic_batching \{\n\}\n", "")
+
+
 def better_weights(pipeline: Path) -> None:
     """FP32 in place of INT8, a hair apart."""
     random = np.random.default_rng(SEED)
@@ -85,35 +110,93 @@ def better_weights(pipeline: Path) -> None:
     _with_weights(pipeline, moved)
 
 
+def fp32(pipeline: Path) -> None:
+    """FP32 in place of INT8."""
+    _with_weights(pipeline, lambda name, array: array)
+
+
+def exported_anew(pipeline: Path) -> None:
+    """The same network, written by another exporter."""
+    (file,) = pipeline.glob("1/*/model.onnx")
+    model = onnx.load(file)
+    model.producer_name, model.producer_version, model.doc_string = "another exporter", "2", "exported anew"
+    file.unlink()
+    onnx.save(model, file)
+
+
 def retuned_batching(pipeline: Path) -> None:
-    file = pipeline / "config.pbtxt"
-    text = file.read_text(encoding="utf-8")
     tuned = "dynamic_batching {\n  max_queue_delay_microseconds: 200\n  preferred_batch_size: 8\n}"
-    file.write_text(re.sub(r"dynamic_batching \{\n\}", tuned, text), encoding="utf-8")
+    _with_config(pipeline, r"dynamic_batching \{\n\}", tuned)
+
+
+def in_order(pipeline: Path) -> None:
+    _with_config(pipeline, r"dynamic_batching \{\n\}", "dynamic_batching {\n  preserve_ordering: true\n}")
+
+
+def bounded_queue(pipeline: Path) -> None:
+    """Calls that would wait for too long are refused."""
+    policy = "default_queue_policy {\n    max_queue_size: 512\n  }"
+    _with_config(pipeline, r"dynamic_batching \{\n\}", f"dynamic_batching {{\n  {policy}\n}}")
+
+
+def two_instances(pipeline: Path) -> None:
+    _with_config(pipeline, r"count: 1\n", "count: 2\n")
+
+
+def pipeline_beside(pipeline: Path) -> None:
+    """Another pipeline that nobody calls yet."""
+    copy = pipeline.parent / f"{pipeline.name}_next"
+    shutil.copytree(pipeline, copy, symlinks=True)
+    _with_config(copy, rf'name: "{pipeline.name}"', f'name: "{copy.name}"')
 
 
 def unchanged(pipeline: Path) -> None:
     """The release in service."""
 
 
+Change = Callable[[Path], None]
 # By name: the pipeline, and what is done to it.
-RELEASES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
+BAD: Mapping[str, tuple[str, Change]] = {
     "labels shuffled": ("classify_image", labels_shuffled),
     "wrong resize": ("classify_image", wrong_resize),
+    "inverted colours": ("classify_image", with_model("inverted_colours")),
+    "orientation ignored": ("classify_image", with_model("exif_ignored")),
     "corrupted weights": ("classify_image", corrupted_weights),
     "stale weights": ("score_image", stale_weights),
+    "stale INT8": ("classify_image", stale_int8),
+    "wrong version policy": ("score_image", older_version),
+    "scores in percent": ("classify_image", with_model("scores_in_percent")),
     "NaN for one class": ("score_image", with_model("nan_for_one_class")),
     "one answer": ("classify_image", with_model("one_answer")),
+    "answers swapped": ("classify_image", with_model("answers_swapped")),
+    "answers kept by length": ("classify_image", with_model("cached_by_length")),
+    "garbage is answered": ("classify_image", with_model("answers_garbage")),
     "twice the latency": ("classify_image", with_model("twice_the_latency")),
+    "slow at batch 8": ("classify_image", with_model("slow_at_batch_8")),
+    "no batching": ("classify_image", without_batching),
+    "no warm-up": ("classify_image", with_model("no_warm_up")),
+    "slow load": ("classify_image", with_model("slow_load")),
     "leak of 2 MB a call": ("classify_image", with_model("leak")),
     "crash at the 500th call": ("classify_image", with_model("crash_at_the_500th")),
+    "crash on large images": ("classify_image", with_model("crash_on_large_images")),
+    "JPEG fails": ("classify_image", with_model("jpeg_fails")),
     "1 % errors": ("classify_image", with_model("one_percent_fails")),
-    "answers swapped": ("classify_image", with_model("answers_swapped")),
+    "deadlock": ("classify_image", with_model("deadlock")),
     "truncated tokenizer": ("embed_text", truncated),
-    "better weights": ("score_image", better_weights),
-    "retuned batching": ("classify_image", retuned_batching),
-    "unchanged": ("classify_image", unchanged),
 }
+GOOD: Mapping[str, tuple[str, Change]] = {
+    "unchanged": ("classify_image", unchanged),
+    "better weights": ("score_image", better_weights),
+    "FP32": ("classify_image", fp32),
+    "exported anew": ("classify_image", exported_anew),
+    "retuned batching": ("classify_image", retuned_batching),
+    "answers in order": ("classify_image", in_order),
+    "bounded queue": ("classify_image", bounded_queue),
+    "two instances": ("classify_image", two_instances),
+    "a pipeline beside": ("classify_image", pipeline_beside),
+    "a line of log for each call": ("classify_image", with_model("logs_each_call")),
+}
+RELEASES = {**BAD, **GOOD}
 
 
 def make(name: str, folder: Path) -> tuple[Path, str]:
@@ -143,3 +226,10 @@ def _with_weights(pipeline: Path, change: Callable[[str, np.ndarray[Any, Any]], 
     (file,) = pipeline.glob("1/*/model.onnx")
     file.unlink()
     onnx.save(model, file)
+
+
+def _with_config(pipeline: Path, pattern: str, to: str) -> None:
+    file = pipeline / "config.pbtxt"
+    text, count = re.subn(pattern, to, file.read_text(encoding="utf-8"), count=1)
+    assert count
+    file.write_text(text, encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Three ways to roll a release out: all at once with probes alone, a canary by error rate and latency, and ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from k8s.local import api
+from tests.cluster.calls.stack import NAMESPACE, Stack
+from tests.cluster.canary.releasing import status, weights
+
+ALL_AT_ONCE, ERROR_RATE, OURS = WAYS = "all at once", "error rate and latency", "ours"
+CANARY, TARGET, PRIMARY = "canary/triton", "deployment/triton", "deployment/triton-primary"
+GOING = ("Waiting", "Progressing", "WaitingPromotion", "Promoting", "Finalising")
+# As often as Flagger's own examples have it: one failed request of a hundred, twice the time.
+ORDINARY = [
+    {
+        "name": "percent of failed requests",
+        "templateRef": {"name": "failures", "namespace": NAMESPACE},
+        "thresholdRange": {"max": 1},
+        "interval": "30s",
+    },
+    {
+        "name": "times as long as in service",
+        "templateRef": {"name": "latency", "namespace": NAMESPACE},
+        "thresholdRange": {"max": 2},
+        "interval": "30s",
+    },
+]
+# A hook that always says 200: Flagger takes it for the wish to go back.
+BACK = [{"name": "the trial is over", "type": "rollback", "url": "http://quality-gate.ai102:8095/pre-rollout"}]
+
+
+@dataclass(frozen=True)
+class State:
+    """Of a rollout: the phase of Flagger's Canary, and the new release's percent of the calls."""
+
+    phase: str
+    percent: float
+
+
+@dataclass
+class Rollouts:
+    """Changes of one stack whose Deployment Flagger leads; `analysis` is its own, which is ours."""
+
+    stack: Stack
+    analysis: Mapping[str, Any]
+    number: int = 0
+
+    def begin(self, way: str, models: str, server: str) -> None:
+        """Give the pods another models image and server image in that way."""
+        if way == ALL_AT_ONCE:
+            self.set_images(PRIMARY, models, server)
+            return
+        self._set_analysis(self.analysis if way == OURS else {**self.analysis, "webhooks": [], "metrics": ORDINARY})
+        self.set_images(TARGET, models, server)
+
+    def state(self, way: str, models: str) -> State:
+        if way == ALL_AT_ONCE:
+            pods = self.stack.ready("triton-primary")
+            new = sum(models in images_of(self.stack, pod.name) for pod in pods)
+            return State("", 100 * new / max(1, len(pods)))
+        return State(str(status(self.stack).get("phase")), float(weights(self.stack).get("triton-canary", 0)))
+
+    def set_images(self, deployment: str, models: str, server: str) -> None:
+        # An image alone that failed before would be no change, and Flagger would not begin.
+        self.number += 1
+        pods = {
+            "metadata": {"annotations": {"ai102.example/trial": str(self.number)}},
+            "spec": {
+                "containers": [{"name": "triton", "image": server}],
+                "volumes": [{"name": "models", "image": {"reference": models}}],
+            },
+        }
+        self.stack.kubectl("patch", deployment, "--type=strategic", "-p", json.dumps({"spec": {"template": pods}}))
+
+    def end(self) -> None:
+        """Have Flagger go back from a release that is on its way."""
+        self._set_analysis({**self.analysis, "webhooks": BACK})
+
+    def _set_analysis(self, analysis: Mapping[str, Any]) -> None:
+        self.stack.kubectl("patch", CANARY, "--type=merge", "-p", json.dumps({"spec": {"analysis": dict(analysis)}}))
+
+
+def images_of(stack: Stack, pod: str) -> str:
+    """What of a pod's specification names images, as text."""
+    item = api.get(stack.plan, f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}")
+    return json.dumps(item["spec"]) if item else ""
+
+
+def reason(stack: Stack) -> str:
+    """What Flagger said last of its own checks and of the gate's, of the events since."""
+    events = api.get(stack.plan, f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
+    said = [each for each in events if each["involvedObject"]["kind"] == "Canary" and each["type"] == "Warning"]
+    said.sort(key=lambda each: each.get("lastTimestamp") or "")
+    return re.sub(r"\s+", " ", said[-1]["message"]) if said else ""
