@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test
+.PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test release-bench release-demo
 
 BIN := .venv/bin
 MODEL ?=
@@ -73,6 +73,16 @@ cluster-down: setup  ## end that Kubernetes and remove all of it
 cluster-test: engine  ## faults under load and the tests of that Kubernetes, as root; ARGS="--all-scenarios"
 	@$(BIN)/ai102 parts build --for cluster
 	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
+
+release-demo: engine  ## a good and a bad release led by the canary, under load, to be watched; as root
+	@$(BIN)/ai102 parts build --for cluster
+	@$(BIN)/ai102 parts build --for mesh
+	@$(BIN)/python -m tests.cluster.releases demo
+
+release-bench: engine  ## bad and good releases rolled out in three ways, hours; goes on where it stopped
+	@$(BIN)/ai102 parts build --for cluster
+	@$(BIN)/ai102 parts build --for mesh
+	@$(BIN)/python -m tests.cluster.releases run $(ARGS)
 
 demo: setup  ## build, serve and ask everything once, and print a summary
 	@$(BIN)/ai102 demo

@@ -122,3 +122,27 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(small_disk: Path) ->
     (small_disk / "filler").unlink()
     assert ai102("configure", cwd=small_disk).returncode == 0
     assert [str(path) for path in small_disk.rglob(".*.*") if path.name != ".keep"] == []
+
+
+# An interrupt while asyncio makes an event loop; what is half made cannot say whether it runs.
+INTERRUPTED = """import asyncio, sys
+from asyncio.base_events import BaseEventLoop
+from ai102.cli import main
+
+def made(self):
+    self._closed = False
+    raise KeyboardInterrupt
+
+@main.app.command("wait")
+def wait():
+    asyncio.new_event_loop()
+
+BaseEventLoop.__init__ = made
+sys.argv = ["ai102", "wait"]
+main.main()
+"""
+
+
+def test_an_interrupt_is_one_line_whatever_it_left_half_made() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "ai102: interrupted\n")

@@ -89,9 +89,13 @@ app.add_typer(monitoring.app, name="monitoring", help="Rules and routes of Prome
 app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
 
 
+INTERRUPTED = 128 + signal.SIGINT
+
+
 def main() -> None:
     """Entry point: a user error prints one line on stderr and exits with 2, a bug prints a traceback."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that cleanup runs
+    sys.unraisablehook = _unraised
     try:
         app()
     except UserError as err:
@@ -105,6 +109,13 @@ def main() -> None:
             f"ai102: {where}: {err.strerror}: free some space or choose another place, and run it again", err=True
         )
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("ai102: interrupted; what was done so far is kept", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer's, for Ctrl-C
+            typer.echo("ai102: interrupted", err=True)
+        raise
+
+
+def _unraised(what: sys.UnraisableHookArgs) -> None:
+    """Nothing about an event loop that an interrupt left half made: it cannot be closed."""
+    if getattr(what.object, "__qualname__", "") != "BaseEventLoop.__del__":
+        sys.__unraisablehook__(what)
