@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,21 @@ from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import workload
 from tests.cluster.asking import pod_network, status_of
-from tests.cluster.calls.asking import BARE, GRPC, WAYS
+from tests.cluster.calls.asking import BARE, GRPC, OURS, WAYS
 from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
+from tests.cluster.calls.measuring import capacity
 from tests.cluster.calls.record import row_of
 from tests.cluster.calls.stack import NAMESPACE, Stack
 from tests.cluster.conftest import note, seconds_until
 from tests.cluster.mesh.installing import install
-from tests.cluster.mesh.looking import address_of, handshakes, inferences
+from tests.cluster.mesh.looking import address_of, handshakes, inferences, retries
+from tests.cluster.mesh.refusing import refusing
 
 OVERLAY = Path(__file__).parent / "mesh" / "overlay"
+# Alike but for the mesh.
+PLAIN, MESHED = (Path(__file__).parent / folder for folder in ("calls/overlay", "mesh/calls"))
+QUIET_S = 20.0
 # Over one kept channel: the replica with the most calls against the one with the fewest.
 BALANCED_CALLS, UNEVEN = 3_000, 1.15
 # Calls a second; three replicas of a quarter of a core carry some 60 of these.
@@ -31,6 +37,9 @@ BALANCED_RATE, ROLLOUT_RATE = 25.0, 15.0
 SHORT_CALLS = 50
 APPLIED_WITHIN_S = 60.0
 ROLLED_OUT_WITHIN_S = 400.0
+# Tries by client, gateway and mesh together for each call, when half of the replicas fail: at first, and later.
+REFUSED_RATE, FIRST_S, LATER_S = 15.0, 5.0, 20.0
+MOST_TRIES_FIRST, MOST_TRIES_LATER = 1.6, 1.05
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +171,53 @@ def test_a_rolling_restart_loses_no_call(meshed: Stack, deployment: str) -> None
     assert row.failures == {}
 
 
+def test_tries_do_not_multiply_when_half_of_the_replicas_fail(meshed: Stack) -> None:
+    meshed.kubectl("scale", "deployment/triton", "--replicas=4")
+    meshed.roll_out("triton")
+    meshed.wait_ready()
+    failing = [pod.name for pod in meshed.ready("triton")][:2]
+    with driven(meshed.plan, meshed.place(), client=OURS, ways=(GRPC,), rate=REFUSED_RATE) as load:
+        load.wait(FIRST_S)
+        with refusing(meshed.plan, failing):
+            began_s, counts = time.monotonic(), [retries(meshed)]
+            for seconds in (FIRST_S, LATER_S):
+                load.wait(seconds)
+                counts.append(retries(meshed))
+            calls = load.end()
+    assert [call.failure for call in calls if call.failure] == []
+    tries = []
+    spans = ((began_s, began_s + FIRST_S), (began_s + FIRST_S, began_s + FIRST_S + LATER_S))
+    for (first_s, last_s), before, after in zip(spans, counts, counts[1:], strict=True):
+        asked = [call.tries for call in calls if first_s <= call.due_s < last_s]
+        tries.append((sum(asked) + after - before) / len(asked))
+    note(
+        f"half of the replicas fail in the mesh: {tries[0]:.2f} tries a call in the first {FIRST_S:g} s, "
+        f"{tries[1]:.2f} in the {LATER_S:g} s after; 0 of {len(calls)} calls failed"
+    )
+    assert tries[0] <= MOST_TRIES_FIRST
+    assert tries[1] <= MOST_TRIES_LATER
+
+
 def test_flagger_runs_and_knows_its_kinds(meshed: Stack) -> None:
     kinds = api.get(meshed.plan, "/apis/flagger.app/v1beta1")
     assert {each["kind"] for each in kinds["resources"]} >= {"Canary", "MetricTemplate"}
     assert api.is_rolled_out(meshed.plan, "flagger")
+
+
+def test_calls_are_answered_with_and_without_the_mesh_and_its_cost_is_noted(meshed: Stack) -> None:
+    """Four replicas each: calls a second of callers that never wait, and latency at a low rate."""
+    for name, overlay in (("without", PLAIN), ("in", MESHED), ("without", PLAIN), ("in", MESHED)):
+        stack = replace(meshed, overlay=overlay)
+        stack.apply()
+        stack.roll_out("triton")
+        stack.roll_out("gateway")
+        rate = capacity(stack)
+        with driven(stack.plan, stack.place(), client=BARE, rate=ROLLOUT_RATE) as load:
+            load.wait(QUIET_S)
+            calls = load.end()
+        assert [call.failure for call in calls if call.failure] == []
+        latencies = sorted(call.took_s * 1000 for call in calls)
+        p50_ms, p99_ms = (latencies[int(share * (len(latencies) - 1))] for share in (0.5, 0.99))
+        note(
+            f"{name} the mesh: {rate:.0f} calls/s; at {ROLLOUT_RATE:g} calls/s p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms"
+        )

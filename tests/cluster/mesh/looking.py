@@ -31,10 +31,20 @@ def inferences(stack: Stack) -> dict[str, int]:
 
 def handshakes(stack: Stack) -> int:
     """How many connections with mutual TLS the sidecars of the gateways have made to replicas."""
+    return _counted(stack, "ssl.handshake")
+
+
+def retries(stack: Stack) -> int:
+    """How often the sidecars of the gateways have sent a call again, to another replica."""
+    return _counted(stack, "upstream_rq_retry")
+
+
+def _counted(stack: Stack, name: str) -> int:
+    """Of calls to Triton, by the sidecars of all gateways. The overlay names the counter in statsInclusionRegexps."""
     networks = [pod_network(stack.plan, pod.name, NAMESPACE) for pod in stack.ready("gateway")]
-    path = "/stats?filter=outbound.*triton.*ssl.handshake"
+    path = f"/stats?filter=outbound.*triton.*{name}$"
     texts = [_text_from(network, "127.0.0.1", ENVOY_PORT, path) for network in networks]
-    return sum(int(number) for text in texts for number in re.findall(r"ssl\.handshake: (\d+)", text))
+    return sum(int(number) for text in texts for number in re.findall(rf"{re.escape(name)}: (\d+)", text))
 
 
 def _text_from(network: Path, address: str, port: int, path: str) -> str:
