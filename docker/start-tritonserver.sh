@@ -37,6 +37,11 @@ if lacks_nothing; then
     set -- --disable-auto-complete-config "$@"
 fi
 
+# Records of answers need the id of the call, which a mirrored copy of it shares: ai102_runtime/recording.py.
+if [ -n "${AI102_ANSWERS_URL:-}" ]; then
+    set -- "--http-header-forward-pattern=^x-request-id$" "--grpc-header-forward-pattern=^x-request-id$" "$@"
+fi
+
 set -f
 # shellcheck disable=SC2086  # several arguments
 exec tritonserver --model-repository="$repository" --exit-timeout-secs=5 --grpc-infer-allocation-pool-size=32 \

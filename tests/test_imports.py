@@ -15,7 +15,7 @@ PACKAGE = TOOLS / "ai102"
 RUNTIME = TOOLS / "ai102_runtime"
 # Within the package that runs inside the server, in the same way.
 RUNTIME_FLOORS = [
-    ["data_types", "health", "storage"],
+    ["data_types", "health", "recording", "storage"],
     ["transforms", "seal"],
     ["engine"],
     ["openvino"],

@@ -48,6 +48,9 @@ MISTAKES = {
     "an empty token": (["--token-file", "/dev/null"], "does not hold one token"),
     "a file for a folder": (["--out", "models.toml"], "--out: models.toml is a file: name a folder"),
     "no address to serve": (["--serve", "here"], '--serve: "here" is no address'),
+    "answers without webhooks": (["--answers", "127.0.0.1:0"], "give both"),
+    "copies without answers": (["--serve", "127.0.0.1:0", "--joined", "200"], "say by --answers where they are taken"),
+    "no address for answers": (["--serve", "127.0.0.1:0", "--answers", "here"], '--answers: "here" is no address'),
 }
 
 
@@ -103,6 +106,30 @@ def test_the_gate_answers_flagger_until_a_signal() -> None:
             assert time.monotonic() < deadline, answer.text
         gate.terminate()
         assert (answer.status_code, gate.wait(30)) == (409, 0)
+
+
+def test_the_gate_takes_records_of_live_answers_on_a_port_of_their_own() -> None:
+    canary = f"grpc://127.0.0.1:{free_port()}"
+    addresses = ["--serve", "127.0.0.1:0", "--answers", "127.0.0.1:0"]
+    command = ["release", "judge", "--models", "digits", *addresses, "--joined", "3", "--canary", canary]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ai102", *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as gate:
+        assert gate.stderr is not None
+        hooks, answers = (gate.stderr.readline().split()[1] for _ in range(2))
+        payload = {"name": "triton", "namespace": "models", "phase": "Progressing", "checksum": "85d557f47b"}
+        httpx.post(f"{hooks}/rollout", json=payload, timeout=30)
+        head = '{"host": "triton-7c9d8f6b5-x2x4z", "dropped": 0}'
+        record = '{"id": "a", "model": "classify_image", "rows": [["seven", 0.9, null]]}'
+        statuses = [
+            httpx.post(answers, content=f"{head}\n{record}", timeout=30).status_code,
+            httpx.post(answers, content="{", timeout=30).status_code,
+            httpx.post(f"{hooks}/answers", content=f"{head}\n{record}", timeout=30).status_code,
+        ]
+        live = httpx.get(f"{hooks}/models/triton.json", timeout=30).json()["live"]
+        gate.terminate()
+        assert (statuses, gate.wait(30)) == ([204, 400, 404], 0)
+        assert (live["records_of_the_canary"], live["joined_wanted"]) == (1, 3)
 
 
 def test_the_reference_contract_is_judged_by_both_networks() -> None:

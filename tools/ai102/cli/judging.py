@@ -34,6 +34,16 @@ def judge(
     serve: Annotated[
         str, typer.Option(help="HOST:PORT: answer Flagger's webhooks there, and judge when Flagger asks.")
     ] = "",
+    answers: Annotated[
+        str, typer.Option(help="HOST:PORT: with --serve, take records of live answers there, and let them stop it.")
+    ] = "",
+    joined: Annotated[
+        int,
+        typer.Option(help="Copies of live calls that both must have answered before a promotion; 0: no copies.", min=0),
+    ] = 0,
+    differing: Annotated[
+        float, typer.Option(help="Percent of copied calls whose answers may differ.", min=0.1, max=90)
+    ] = 5.0,
     token_file: Annotated[Path | None, typer.Option(help="A file with a token for the gateway.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="The authority of the servers' certificates, PEM.")] = None,
     contract: ContractFile = CONTRACT,
@@ -54,6 +64,10 @@ def judge(
             f"--canary is {canary} and --primary {primary}: name both by the same protocol, "
             "since their latency is compared"
         )
+    if answers and not serve:
+        raise UserError("--answers takes records of live answers while --serve answers webhooks: give both")
+    if joined and not answers:
+        raise UserError("--joined waits for records of live answers: say by --answers where they are taken")
     if out is not None and out.is_file():
         raise UserError(f"--out: {out} is a file: name a folder")
     headers = {"authorization": f"Bearer {_token(token_file)}"} if token_file else {}
@@ -68,14 +82,24 @@ def judge(
 
     if serve:
         from ai102.judging import serve as serving
+        from ai102.judging.checks.agree import far
+        from ai102.judging.live.trial import Trial
         from ai102.judging.webhook import Canary, Gate, Kept
 
-        def keep(about: Canary, kept: Kept) -> None:
-            typer.echo(f"{about.namespace}/{about.name} {kept.checksum}: {_line(kept.judgement)}", err=True)
-            if out is not None:
-                report.write(kept.judgement, out, f"{about.namespace}.{about.name}.{kept.checksum or 'canary'}")
+        far_of = {target.model: far(one.network.budget) for one in subjects for target in one.targets}
 
-        serving.serve(serve, Gate(new, run, keep), lambda line: typer.echo(line, err=True))
+        def new_trial() -> Trial | None:
+            return Trial(joined, differing / 100, far_of) if answers else None
+
+        def keep(about: Canary, kept: Kept) -> None:
+            live = kept.trial.as_dict() if kept.trial else None
+            facts = kept.judgement.as_dict(live)
+            name = f"{about.namespace}/{about.name} {kept.checksum}"
+            typer.echo(f"{name}: {facts['verdict']}: {facts['reason']}", err=True)
+            if out is not None:
+                report.write(kept.judgement, out, f"{about.namespace}.{about.name}.{kept.checksum or 'canary'}", live)
+
+        serving.serve(serve, Gate(new, run, keep, new_trial), lambda line: typer.echo(line, err=True), answers)
         return
     judgement = run(new(), lambda judgement: None)
     if format == "json":

@@ -22,6 +22,8 @@ SHARES: Final = {
     "slower": 0.0006,
     "late": 0.0003,
     "memory": 0.0003,
+    "live answers": 0.0002,
+    "live drift": 0.0001,
 }
 # Of WRONG_PROMOTIONS, by how a drop is excluded: few lost answers, or as many won.
 PASSES: Final = {"few lost": 0.04, "balance": 0.01}

@@ -40,11 +40,13 @@ class Judgement:
     records: list[Record] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, for programs."""
+    def as_dict(self, live: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """All of it, for programs; `live` is what ai102.judging.live.trial knows of the same release."""
+        live_stop = live["stop"] if live else None
         return {
-            "verdict": self.verdict,
-            "reason": self.reason,
+            "verdict": "stop" if live_stop else self.verdict,
+            "reason": f"on live traffic: {live_stop}" if live_stop else self.reason,
+            "live": live,
             "is_over": self.is_over,
             "canary": self.canary,
             "primary": self.primary or None,

@@ -35,6 +35,19 @@ def log_wealth(values: Floats, mean: float, low: float, fractions: Sequence[floa
     return together - log(len(fractions))
 
 
+class Wealth:
+    """`log_wealth` of values that come one by one: `highest` is the largest of all looks."""
+
+    def __init__(self, mean: float, low: float, fractions: Sequence[float] = FRACTIONS) -> None:
+        self.highest = 0.0
+        self._mean, self._stakes = mean, np.array(fractions) / (mean - low)
+        self._logs = np.full(len(fractions), -log(len(fractions)))
+
+    def add(self, value: float) -> None:
+        self._logs += np.log1p(self._stakes * (value - self._mean))
+        self.highest = max(self.highest, float(np.logaddexp.reduce(self._logs)))
+
+
 def first_crossing(wealth: Floats, alpha: float) -> int | None:
     """The number of values after which the wealth [n] had reached 1/alpha; None where it never did."""
     crossed = wealth >= -log(alpha)

@@ -22,6 +22,8 @@ from starlette.routing import Route
 
 from ai102.errors import UserError
 from ai102.judging.judgement import Judgement
+from ai102.judging.live.record import Batch, side_of
+from ai102.judging.live.trial import Trial
 from ai102.judging.page import html_of
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -54,20 +56,30 @@ class Canary(NamedTuple):
 
 @dataclass
 class Kept:
-    """The judgement of one revision."""
+    """The judgement of one revision, and its answers to live traffic; `trial` is None where nothing is recorded."""
 
     checksum: str
     judgement: Judgement
+    trial: Trial | None
+    has_ended: bool = False  # what is recorded now is no longer of the trial
+    is_stop_kept: bool = False
     cancelled: Event = field(default_factory=Event)
     mistake: str = ""  # why it could not be made
     future: Future[None] | None = None
 
 
 class Gate:
-    """Answers the hooks of the canaries behind one address; `keep` is called with each judgement that has ended."""
+    """Answers the hooks of the canaries behind one address.
 
-    def __init__(self, new: Callable[[], Judgement], run: Run, keep: Callable[[Canary, Kept], None]) -> None:
-        self._new, self._run, self._keep = new, run, keep
+    `keep` is called with each judgement that has ended, and again when live answers stop the release. `new_trial` gives
+    what live answers are collected in, for each revision; None where nothing is recorded.
+    """
+
+    def __init__(
+        self, new: Callable[[], Judgement], run: Run, keep: Callable[[Canary, Kept], None],
+        new_trial: Callable[[], Trial | None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._new, self._run, self._keep, self._new_trial = new, run, keep, new_trial
         self._kept: dict[Canary, Kept] = {}
         self._lock = Lock()
         # One thread: what is asked of one canary would slow what another judgement measures.
@@ -81,9 +93,12 @@ class Gate:
             with self._lock:
                 if kept := self._kept.get(canary):
                     kept.cancelled.set()
+                    kept.has_ended = True
             return Answer(GO, "go on")
         kept = self._judged(canary, checksum)
         judgement = kept.judgement
+        if live_stop := self._live_stop(canary, kept):
+            return Answer(GO if hook == "rollback" else STOP, f"stop: on live traffic: {live_stop}")
         if kept.mistake:
             return Answer(WAIT, f"the canary cannot be judged: {kept.mistake}")
         if hook == "rollback":
@@ -92,9 +107,36 @@ class Gate:
             return Answer(WAIT, f"no reason to roll back: {judgement.reason}")
         if not judgement.is_over:
             return Answer(GO if hook == "rollout" else WAIT, f"judging: {judgement.reason}")
-        if judgement.verdict == "promote":
-            return Answer(GO, f"promote: {judgement.reason}")
-        return Answer(STOP, f"{judgement.verdict}: {judgement.reason}")
+        if judgement.verdict != "promote":
+            return Answer(STOP, f"{judgement.verdict}: {judgement.reason}")
+        if kept.trial is not None and hook == "confirm-promotion":
+            if kept.trial.waits:
+                return Answer(WAIT, f"waits for live answers: {kept.trial.waits}")
+            if kept.trial.doubt:
+                return Answer(STOP, f"undecided: {kept.trial.doubt}")
+        if kept.trial is not None and hook == "confirm-traffic-increase":
+            kept.trial.begin_phase()
+        return Answer(GO, f"promote: {judgement.reason}")
+
+    def take(self, batch: Batch) -> None:
+        """Add records of live answers to the trial of their pod's Deployment; those of no trial are left out."""
+        for canary, kept in list(self._kept.items()):
+            side = side_of(batch.host, canary.name)
+            if side is not None and kept.trial is not None and not kept.has_ended:
+                kept.trial.add_dropped(batch.dropped)
+                for record in batch.records:
+                    kept.trial.add(side, record)
+
+    def _live_stop(self, canary: Canary, kept: Kept) -> str:
+        """Why live answers stop the release; empty where they do not."""
+        if kept.trial is None:
+            return ""
+        kept.trial.look()
+        if kept.trial.stop and not kept.is_stop_kept:
+            kept.is_stop_kept = True
+            kept.cancelled.set()
+            self._keep(canary, kept)
+        return kept.trial.stop
 
     def kept(self, canary: Canary) -> Kept | None:
         return self._kept.get(canary)
@@ -110,11 +152,15 @@ class Gate:
         with self._lock:
             kept = self._kept.get(canary)
             if kept is not None and kept.checksum == checksum and not _must_be_made_anew(kept):
+                if kept.has_ended and not kept.is_stop_kept:
+                    kept.trial, kept.has_ended = self._new_trial(), False
                 return kept
             before = kept
             if kept is not None:
                 kept.cancelled.set()
-            kept = self._kept[canary] = Kept(checksum, self._new())
+            is_tried_again = before is not None and before.checksum == checksum and not before.has_ended
+            trial = before.trial if before is not None and is_tried_again else self._new_trial()
+            kept = self._kept[canary] = Kept(checksum, self._new(), trial)
             kept.future = self._worker.submit(self._work, canary, kept)
             # Flagger asks again; until then it learns why the last try failed.
             if before is not None and before.checksum == checksum:
@@ -142,9 +188,9 @@ class Gate:
 
 
 def _must_be_made_anew(kept: Kept) -> bool:
-    """It could not be made, or was ended before there was a result."""
+    """It could not be made, or was ended before there was a result, and live answers gave none either."""
     has_ended = kept.future is not None and kept.future.done()
-    return has_ended and not kept.judgement.is_over
+    return has_ended and not kept.judgement.is_over and not kept.is_stop_kept
 
 
 def app_for(gate: Gate) -> Starlette:
@@ -171,7 +217,7 @@ def app_for(gate: Gate) -> Starlette:
         kept = gate.kept(Canary(request.path_params["namespace"], name))
         if kept is None:
             return PlainTextResponse("no judgement of that canary", 404)
-        facts = kept.judgement.as_dict()
+        facts = kept.judgement.as_dict(kept.trial.as_dict() if kept.trial else None)
         is_json = request.path_params["name"].endswith(".json") and not kind
         return JSONResponse(facts) if is_json else HTMLResponse(html_of(facts))
 

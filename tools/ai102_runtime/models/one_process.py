@@ -6,6 +6,7 @@ reference. The steps before the network take each request by itself, the others 
 
 import importlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ai102_runtime import steps
 from ai102_runtime.engine.batch import Array, Call, answers
 from ai102_runtime.engine.engine import Instance
 from ai102_runtime.onnx import judged
+from ai102_runtime.recording import recorder_from_environment
 from ai102_runtime.steps.step import Step
 
 
@@ -44,6 +46,9 @@ class TritonPythonModel:
         for sizes in network["warm"]:
             arrays = {name: np.zeros(dims, dtype) for name, (dtype, dims) in sizes.items()}
             self.engine.run(list(self.network_outputs), arrays)
+        self.recorder = recorder_from_environment(
+            os.environ, args["model_name"], model / "labels.txt", has_batch=self.can_join
+        )
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         responses: list[Any] = [None] * len(requests)
@@ -55,11 +60,22 @@ class TritonPythonModel:
                     link.pass_on(arrays)
             except ValueError as err:
                 responses[index] = refusal(str(err), pb_utils.TritonError.INVALID_ARG)
+                if self.recorder is not None:
+                    self.recorder.failed(request, "refused")
             else:
                 calls.append(Call(index, {name: arrays[name] for name in self.carried}, self.outputs))
         for call, outputs, error in answers(calls, self.run, self.engine.errors, can_join=self.can_join):
             responses[call.position] = response(outputs, None if error is None else self.engine.reason(error))
+            if self.recorder is not None:
+                if error is None:
+                    self.recorder.answered(requests[call.position], outputs)
+                else:
+                    self.recorder.failed(requests[call.position], "failed")
         return responses
+
+    def finalize(self) -> None:
+        if self.recorder is not None:
+            self.recorder.close()
 
     def run(self, names: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
         """The network and the steps after it, of all requests at once."""
