@@ -48,7 +48,7 @@ ENV PATH=/opt/ai102/bin:/usr/bin:/bin \
 # models.toml is mounted here; reports lie where --out says.
 WORKDIR /srv
 USER 1000:1000
-EXPOSE 8095
+EXPOSE 8095 8096
 HEALTHCHECK --interval=5s --timeout=10s --start-period=30s --retries=3 \
     CMD ["python3", "-m", "ai102_runtime.health", "get", "http://127.0.0.1:8095/healthz"]
 ENTRYPOINT ["python3", "-m", "ai102", "release", "judge"]

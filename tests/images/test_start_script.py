@@ -39,6 +39,15 @@ def test_the_admin_apis_take_the_word_of_the_file_and_a_users_arguments_come_las
     assert given[-3:] == ["--log-info=*", "--b=2", "--http-port=1"]
 
 
+def test_the_id_of_a_call_is_forwarded_where_answers_are_recorded_alone(tmp_path: Path) -> None:
+    flags = [f"--{protocol}-header-forward-pattern=^x-request-id$" for protocol in ("http", "grpc")]
+    given = arguments(tmp_path, "--http-port=1", AI102_ANSWERS_URL="http://quality-gate:8096/answers")
+    assert [word for word in given if "forward" in word] == flags
+    assert given[-1] == "--http-port=1"
+    (tmp_path / "without").mkdir()
+    assert not [word for word in arguments(tmp_path / "without", AI102_ANSWERS_URL="") if "forward" in word]
+
+
 @pytest.mark.parametrize(
     ("files", "is_completed"),
     [

@@ -1,11 +1,15 @@
 """The components of a canary: what they give to Flagger, the gate and the mesh fits together."""
 
 import re
+from inspect import signature
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from ai102.cli.judging import judge
 from ai102.judging.webhook import HOOKS
+from ai102_runtime.recording import address_of
 from tests.kubernetes.kustomized import containers_of, in_order, kubectl_or_skip, one, pod_templates, with_components
 from tests.kubernetes.test_overlays import reachable_by, selected
 
@@ -99,7 +103,8 @@ def test_flagger_alone_asks_the_gate() -> None:
     manifests = built("canary")
     policy = one(manifests, "NetworkPolicy", "quality-gate")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    sources = [source for rule in policy["ingress"] for source in rule["from"]]
+    (hooks,) = [rule for rule in policy["ingress"] if {"port": "http"} in rule["ports"]]
+    sources = hooks["from"]
     assert all("namespaceSelector" in source for source in sources)
     assert {value for source in sources for value in source["podSelector"]["matchLabels"].values()} == {"flagger"}
     assert not any(reachable_by(manifests, "quality-gate", "http", name) for name in ("gateway", "api", "triton"))
@@ -160,11 +165,65 @@ def test_both_sides_are_called_as_triton_is_in_the_mesh() -> None:
     assert {host for spec in routes.values() for host in spec["hosts"]} == {rule["host"] for rule in rules}
 
 
-def test_the_gates_sidecar_takes_its_calls_of_triton_alone() -> None:
+def environment(manifests: list[dict[str, Any]]) -> dict[str, str]:
+    """Of Triton's container."""
+    (container,) = one(manifests, "Deployment", "triton")["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def test_triton_sends_records_of_live_answers_where_the_gate_takes_them() -> None:
+    manifests = built("canary")
+    url = urlsplit(environment(manifests)["AI102_ANSWERS_URL"])
+    service = one(manifests, "Service", str(url.hostname))["spec"]
+    (port,) = [each for each in service["ports"] if each["port"] == url.port]
+    (container,) = gate(manifests)["containers"]
+    taken = {each["name"]: each["containerPort"] for each in container["ports"]}[port["targetPort"]]
+    assert (url.path, options(manifests)["answers"]) == ("/answers", f"0.0.0.0:{taken}")
+    assert address_of(url.geturl()) == ("quality-gate:8096", "/answers")
+    # By name, and by the identities of the mesh.
+    callers = ("triton", "gateway", "api", "issuer", "prometheus")
+    assert {name for name in callers if reachable_by(manifests, "quality-gate", "answers", name)} == {"triton"}
+    (rule,) = one(manifests, "NetworkPolicy", "answers")["spec"]["egress"]
+    assert rule == {
+        "to": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "quality-gate"}}}],
+        "ports": [{"port": "answers"}],
+    }
+    (allowed,) = one(manifests, "AuthorizationPolicy", "quality-gate")["spec"]["rules"]
+    account = one(manifests, "Deployment", "triton")["spec"]["template"]["spec"]["serviceAccountName"]
+    assert allowed["from"] == [{"source": {"principals": [f"cluster.local/ns/ai102/sa/{account}"]}}]
+    assert allowed["to"] == [{"operation": {"ports": [str(taken)], "methods": ["POST"], "paths": [url.path]}}]
+    assert one(manifests, "PeerAuthentication", "quality-gate")["spec"]["mtls"] == {"mode": "STRICT"}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_recorded", "joined"),
+    [
+        ("canary", True, None),
+        ("canary-shadow", True, "200"),
+        ("canary-ab", False, None),
+        ("canary-blue-green", False, None),
+    ],
+)
+def test_live_answers_are_recorded_where_both_sides_get_a_random_part_or_all(
+    name: str, is_recorded: bool, joined: str | None
+) -> None:
+    manifests = built(name)
+    assert ("AI102_ANSWERS_URL" in environment(manifests)) is is_recorded
+    assert options(manifests).get("joined") == joined
+    assert "AI102_TRITON_ARGUMENTS" in environment(manifests)
+
+
+@pytest.mark.parametrize("name", ["quality-gate", "canary", "canary-shadow"])
+def test_the_gate_understands_its_options(name: str) -> None:
+    known = signature(judge).parameters
+    assert options(with_components("base", in_order([name]))).keys() <= known.keys()
+
+
+def test_the_gates_sidecar_takes_its_calls_of_triton_and_the_records_alone() -> None:
     metadata = one(built("canary"), "Deployment", "quality-gate")["spec"]["template"]["metadata"]
     prefix = "traffic.sidecar.istio.io"
     assert metadata["labels"]["sidecar.istio.io/inject"] == "true"
-    assert metadata["annotations"][f"{prefix}/includeInboundPorts"] == ""
+    assert metadata["annotations"][f"{prefix}/includeInboundPorts"] == "8096"
     assert metadata["annotations"][f"{prefix}/includeOutboundIPRanges"] == ""
     assert metadata["annotations"][f"{prefix}/includeOutboundPorts"] == "8001"
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ai102.judging.live.record import batch_of
 from ai102_runtime.recording import (
     GATES_OWN,
     MOST_ROWS,
@@ -104,6 +105,7 @@ def test_records_come_in_their_order_with_the_pod_and_the_model() -> None:
         (Request("x" * 65), ""),
         (Request(**{"x-request-id": 7}), ""),
         (Request(**{"x-request-id": " "}), ""),
+        (Request('q"\\~'), ""),
     ],
 )
 def test_the_id_is_the_header_and_what_has_none_is_not_recorded(request_: Request, expected: str) -> None:
@@ -122,6 +124,8 @@ OUTPUTS: dict[str, tuple[dict[str, Any], frozenset[bytes], list[list[Any]]]] = {
     "label and score": (labelled(), LABELS, [["cat", 0.75, None]]),
     "scores of all labels": ({"scores": np.array([[0.25, 0.75]], np.float32)}, LABELS, [["1", 0.75, None]]),
     "NaN": ({"scores": np.array([[np.nan, 0.75]], np.float32)}, LABELS, [["not finite", None, None]]),
+    "scores out of range": ({"score": np.array([[-1e30]], np.float32)}, LABELS, [[None, -1e9, None]]),
+    "an infinite score": ({"score": np.array([[np.inf]], np.float32)}, LABELS, [[None, None, None]]),
     "a text of the caller": ({"text": np.array([[b"cat"]], object)}, frozenset(), [["crc32 9e5e43a8", None, None]]),
     "labels of tokens": ({"label": np.array([[b"cat", b"dog"]], object)}, LABELS, [["crc32 6ef44cf1", None, None]]),
     "an embedding of zeros": ({"vector": np.zeros((1, 3), np.float32)}, frozenset(), []),
@@ -137,6 +141,17 @@ def test_a_record_has_labels_and_scores_and_no_text_of_the_caller(name: str) -> 
     assert json.loads(json.dumps(rows, allow_nan=False)) == (expected or rows)
     if not expected:
         assert all(value is None for row in rows for value in row)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_the_gate_takes_every_record(name: str) -> None:
+    outputs, labels, _ = OUTPUTS[name]
+    with gate() as (url, batches):
+        recorder = Recorder(url, "m", "triton-7c9d-x2x4z", labels, every_s=60)
+        recorder.answered(Request("a"), outputs)
+        recorder.close()
+    body = "\n".join(json.dumps(line) for line in batches[0]).encode()
+    assert len(batch_of(body).records) == 1
 
 
 def test_of_a_batch_the_first_rows_are_recorded_and_without_one_there_is_one() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import time
 import zlib
@@ -32,7 +33,9 @@ HEADER = "x-request-id"
 GATES_OWN = "ai102-gate"
 SETTING = "AI102_ANSWERS_URL"
 MOST_ROWS = 8  # of a batch; a copy of the call has the same first rows
-MOST_ID, MOST_LABEL = 64, 64
+# What the gate takes; one record that it refused would cost those beside it.
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MOST_LABEL, MOST_SCORE = 64, 1e9
 SKETCH = 16  # values
 SEED = 102
 MOST_WAITING = 4096
@@ -142,8 +145,8 @@ def id_of(request: Any) -> str:
     value = parameters.get(HEADER)
     if value is None:  # tritonserver gives a header's name as the caller wrote it
         value = next((value for name, value in parameters.items() if name.lower() == HEADER), "")
-    is_one = isinstance(value, str) and len(value) <= MOST_ID and value != GATES_OWN
-    return value.strip() if is_one else ""
+    is_one = isinstance(value, str) and value != GATES_OWN and ID.fullmatch(value)
+    return value if is_one else ""
 
 
 def rows_of(outputs: Mapping[str, Array], labels: frozenset[bytes], *, has_batch: bool) -> list[list[Any]]:
@@ -175,7 +178,8 @@ def rows_of(outputs: Mapping[str, Array], labels: frozenset[bytes], *, has_batch
 
 
 def rounded(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
+    """None for what is no number of JSON."""
+    return round(max(-MOST_SCORE, min(value, MOST_SCORE)), 4) if math.isfinite(value) else None
 
 
 def text_of(row: Sequence[Any], labels: frozenset[bytes]) -> str:

@@ -6,12 +6,11 @@ import json
 import re
 from typing import Any, Literal, NamedTuple
 
-from ai102_runtime.recording import MOST_LABEL, MOST_ROWS, MOST_SENT, SKETCH
+from ai102_runtime.recording import ID, MOST_LABEL, MOST_ROWS, MOST_SCORE, MOST_SENT, SKETCH
 
 Side = Literal["canary", "primary"]
 ERRORS = ("refused", "failed")
 MAX_BODY = 2 << 20  # MOST_SENT records of MOST_ROWS sketches have 0.7 MB
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MODEL = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -61,7 +60,7 @@ def batch_of(body: bytes) -> Batch:
 def _record(line: bytes, number: int) -> Record:
     fields = _object(line, number)
     request_id, model = fields.get("id"), fields.get("model")
-    if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
+    if not isinstance(request_id, str) or not ID.fullmatch(request_id):
         raise ValueError(f"line {number}: id is missing, or no id of a request")
     if not isinstance(model, str) or not MODEL.fullmatch(model):
         raise ValueError(f"line {number}: model is missing, or no name of a model")
@@ -99,7 +98,7 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -1e9 < value < 1e9
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MOST_SCORE <= value <= MOST_SCORE
 
 
 def shared_id(request_id: str) -> str:
