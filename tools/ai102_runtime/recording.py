@@ -70,7 +70,7 @@ class Recorder:
             self._waiting.append((request_id, rows_of(outputs, self.labels, has_batch=self.has_batch)))
 
     def failed(self, request: Any, kind: str) -> None:
-        """Record that a request was "refused" or "failed"; what it was told may quote the input and is left out."""
+        """Record that a request was "refused" or "failed"; the reason may quote the input and is left out."""
         if request_id := self._id(request):
             self._waiting.append((request_id, kind))
 
