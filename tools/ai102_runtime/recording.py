@@ -40,7 +40,9 @@ SKETCH = 16  # values
 SEED = 102
 MOST_WAITING = 4096
 MOST_SENT = 500  # records in one request to the gate
-EVERY_S, TIMEOUT_S = 1.0, 2.0
+EVERY_S = 1.0
+TIMEOUT_S = 5.0  # a judgement keeps the gate busy
+CLOSE_S = 2.0  # a server that ends does not wait longer
 NOT_FINITE = "not finite"
 
 
@@ -75,9 +77,9 @@ class Recorder:
             self._waiting.append((request_id, kind))
 
     def close(self) -> None:
-        """Send what waits, within the time of one request to the gate, and end the thread."""
+        """Send what waits, as far as that takes CLOSE_S at most, and end the thread."""
         self._end.set()
-        self._thread.join(TIMEOUT_S)
+        self._thread.join(CLOSE_S)
 
     def _id(self, request: Any) -> str:
         """Empty where there is nothing to record, or no place for it."""

@@ -11,7 +11,7 @@ from ai102.judging.live.record import Record, Side
 
 # So long an answer waits for that of the other side; calls take less, and pods send their records each second.
 KEPT_S = 60.0
-MOST_KEPT = 50_000  # some 25 MB of labels, 60 MB of sketches
+MOST_KEPT = 50_000  # 33 MB of labels, 56 MB of sketches, up to 250 MB of those of batches
 # Records of one call arrive within so many seconds, whatever pods they come from.
 SETTLED_S = 5.0
 
@@ -27,8 +27,7 @@ class Pair(NamedTuple):
 class _Kept:
     arrived: float
     side: Side
-    record: Record
-    is_joined: bool = False
+    record: Record | None  # None: joined
     is_repeated: bool = False
 
 
@@ -76,14 +75,14 @@ class Joiner:
             if len(self._kept) > self._most:
                 self._forget()
             return True
-        if kept.is_joined or kept.side == side:
+        if kept.record is None or kept.side == side:
             self.repeated += 1
             kept.is_repeated, kept.arrived = True, now
             self._kept.move_to_end(key)
             return False
         self.joined += 1
-        kept.is_joined = True
         pair = Pair(record, kept.record) if side == "canary" else Pair(kept.record, record)
+        kept.record = None
         self._settling.append((now, kept, pair))
         return True
 
@@ -103,7 +102,7 @@ class Joiner:
 
     def _forget(self) -> None:
         _, kept = self._kept.popitem(last=False)
-        if kept.is_joined:
+        if kept.record is None:
             return
         other: Side = "primary" if kept.side == "canary" else "canary"
         if other in self._first:
