@@ -58,7 +58,6 @@ class Bench:
         self.rollouts = Rollouts(stack, analysis["spec"]["analysis"])
         names = loading.loaded(stack.plan)
         self.base = Images(names["ai102/models"], names["ai102/server"])
-        self.place = stack.place()
 
     def images(self, release: str) -> Images:
         if release == ANOTHER_SERVER:
@@ -71,7 +70,7 @@ class Bench:
     def trial(self, release: str, way: str, watch: Say = unwatched) -> Trial:
         images = self.images(release)
         settle(self.rollouts, self.base)
-        return tried(self.rollouts, self.place, release, way, images, watch)
+        return tried(self.rollouts, self.stack.place(), release, way, images, watch)
 
     @cached_property
     def _other_server(self) -> str:
