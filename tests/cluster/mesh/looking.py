@@ -25,7 +25,7 @@ def inferences(stack: Stack) -> dict[str, int]:
     network = pod_network(stack.plan, prometheus.name, "monitoring")
     row = re.compile(rf'^nv_inference_request_success{{model="{MODEL}"[^}}]*}} (\d+)', re.M)
     addresses = {pod.name: address_of(stack, pod.name) for pod in stack.ready("triton")}
-    texts = {name: _text_from(network, address, METRICS_PORT, "/metrics") for name, address in addresses.items()}
+    texts = {name: text_from(network, address, METRICS_PORT, "/metrics") for name, address in addresses.items()}
     return {name: sum(map(int, row.findall(text))) for name, text in texts.items()}
 
 
@@ -43,11 +43,11 @@ def _counted(stack: Stack, name: str) -> int:
     """Of calls to Triton, by the sidecars of all gateways. The overlay names the counter in statsInclusionRegexps."""
     networks = [pod_network(stack.plan, pod.name, NAMESPACE) for pod in stack.ready("gateway")]
     path = f"/stats?filter=outbound.*triton.*{name}$"
-    texts = [_text_from(network, "127.0.0.1", ENVOY_PORT, path) for network in networks]
+    texts = [text_from(network, "127.0.0.1", ENVOY_PORT, path) for network in networks]
     return sum(int(number) for text in texts for number in re.findall(rf"{re.escape(name)}: (\d+)", text))
 
 
-def _text_from(network: Path, address: str, port: int, path: str) -> str:
+def text_from(network: Path, address: str, port: int, path: str) -> str:
     """The body of an answer to GET."""
 
     def ask() -> str:

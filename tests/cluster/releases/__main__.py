@@ -3,86 +3,43 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ai102.errors import UserError
-from ai102.images.docker import found_docker
-from ai102.images.dockerfiles import RECIPES, reference_of
-from ai102.images.labels import version_of
-from ai102.images.saved import saved_image
 from ai102.parts import Cache
-from k8s.local import addons, api, down, loading, registry, up
-from k8s.local.plan import ROOT, Plan
+from k8s.local import addons, down, up
+from k8s.local.plan import Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from loadtest.int8_speed import machine
 from tests.cluster.calls.balancer import balancing
-from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
+from tests.cluster.calls.stack import IMAGES, Stack
 from tests.cluster.canary.releasing import status
 from tests.cluster.mesh.installing import ADDONS
 from tests.cluster.releases import results as tables
+from tests.cluster.releases.bench import ANOTHER_SERVER, PIPELINES, Bench
 from tests.cluster.releases.plot import write_plot
 from tests.cluster.releases.results import FILE, Results
-from tests.cluster.releases.trial import Images, Say, Trial, settle, tried, unwatched
-from tests.cluster.releases.ways import OURS, WAYS, Rollouts
-from tests.judging.bad.repository import BAD, GOOD, RELEASES
+from tests.cluster.releases.trial import Trial
+from tests.cluster.releases.ways import OURS, WAYS
+from tests.judging.bad.repository import BAD, GOOD
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 OVERLAY = Path(__file__).parent / "overlay"
-PIPELINES = ("classify_image", "score_image")
 # Of texts, whose pipeline these replicas do not serve: tests/judging judges it.
 LEFT_OUT = ("truncated tokenizer",)
-ANOTHER_SERVER = "another server image"
 TAKEN_OVER_WITHIN_S = 400.0
 BAD_NAMES = tuple(name for name in BAD if name not in LEFT_OUT)
 GOOD_NAMES = (*GOOD, ANOTHER_SERVER)
 
 Names = Annotated[list[str] | None, typer.Argument(help="Releases; default: all.")]
-
-
-class Bench:
-    """A cluster of its own with the release in service; images of others are pushed when they are first tried."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        analysis = api.get(stack.plan, f"/apis/flagger.app/v1beta1/namespaces/{NAMESPACE}/canaries/triton")
-        self.rollouts = Rollouts(stack, analysis["spec"]["analysis"])
-        names = loading.loaded(stack.plan)
-        self.base = Images(names["ai102/models"], names["ai102/server"])
-
-    def images(self, release: str) -> Images:
-        if release == ANOTHER_SERVER:
-            return Images(self.base.models, self._other_server)
-        pipeline, change = RELEASES[release]
-        tag = release.replace(" ", "-").replace("%", "percent").lower()
-        models = self.stack.release_models(tag, lambda repository: change(repository / pipeline))
-        return Images(models, self.base.server)
-
-    def trial(self, release: str, way: str, watch: Say = unwatched) -> Trial:
-        images = self.images(release)
-        settle(self.rollouts, self.base)
-        return tried(self.rollouts, self.stack.place(), release, way, images, watch)
-
-    @cached_property
-    def _other_server(self) -> str:
-        """The server's image built anew: another digest."""
-        name = reference_of(RECIPES["server"], version_of(ROOT))
-        other = f"{name.rpartition(':')[0]}:anew"
-        dockerfile = f"FROM {name}\nLABEL org.opencontainers.image.revision=anew\n"
-        build = ["docker", "build", "--quiet", f"--tag={other}", "-"]
-        subprocess.run(build, input=dockerfile, text=True, check=True, capture_output=True)
-        image = saved_image(found_docker(), other, self.stack.plan.folder / "server-anew")
-        (reference,) = registry.push(self.stack.plan, [image])
-        return reference
 
 
 @contextmanager

@@ -61,14 +61,17 @@ def unwatched(line: str) -> None:
     """For trials that nobody watches."""
 
 
-def tried(rollouts: Rollouts, place: Place, release: str, way: str, images: Images, watch: Say = unwatched) -> Trial:
+def tried(
+    rollouts: Rollouts, place: Place, release: str, way: str, images: Images,
+    watch: Say = unwatched, length_s: float = LENGTH_S,
+) -> Trial:  # fmt: skip
     """Roll it out, wait for the end of the load, and count. Raises UserError where load or cluster fail.
 
     `watch` gets a line whenever the rollout has come further.
     """
     stack = rollouts.stack
     file = stack.plan.folder / "trial.json"
-    order = Order(place, RATE, LENGTH_S, str(file))
+    order = Order(place, RATE, length_s, str(file))
     command = namespaces.command_in(stack.plan.namespace(CLIENT), [sys.executable, "-m", "tests.cluster.releases.load"])
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -83,7 +86,7 @@ def tried(rollouts: Rollouts, place: Place, release: str, way: str, images: Imag
         began_s = time.monotonic()
         rollouts.begin(way, images.models, images.server)
         seen = Seen(way, watch)
-        while time.monotonic() < began_s + LENGTH_S:
+        while time.monotonic() < began_s + length_s:
             seen.look(rollouts.state(way, images.models), time.monotonic() - began_s)
             time.sleep(LOOK_EVERY_S)
         if status_ := process.wait(LENGTH_S):
