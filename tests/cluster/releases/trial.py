@@ -95,7 +95,7 @@ def tried(
         process.kill()
         process.wait()
     counts = counted(calls_from_text(file.read_text(encoding="utf-8")))
-    said = reason(stack) if seen.stopped_s is not None else ""
+    said = reason(stack, way) if seen.stopped_s is not None else ""
     return Trial(release, way, counts.total(), counts["failed"], counts["wrong"], counts["late"],
                  seen.most_percent, seen.stopped_s, seen.promoted_s, said)  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,9 +90,13 @@ def images_of(stack: Stack, pod: str) -> str:
     return json.dumps(item["spec"]) if item else ""
 
 
-def reason(stack: Stack) -> str:
-    """What Flagger said last of its own checks and of the gate's, of the events since."""
+def reason(stack: Stack, way: str) -> str:
+    """Why Flagger went back: the gate's last sentence, or the last of its own checks that failed."""
+    if way == OURS:
+        lines = stack.kubectl("logs", "deployment/quality-gate", "--container=quality-gate", "--tail=1").splitlines()
+        return lines[-1].partition(": ")[2] if lines else ""
     events = api.get(stack.plan, f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
     said = [each for each in events if each["involvedObject"]["kind"] == "Canary" and each["type"] == "Warning"]
     said.sort(key=lambda each: each.get("lastTimestamp") or "")
-    return re.sub(r"\s+", " ", said[-1]["message"]) if said else ""
+    halts = [each["message"] for each in said if each["message"].startswith("Halt")]
+    return " ".join((halts or [each["message"] for each in said] or [""])[-1].split())
