@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.cluster.calls.record import Call
-from tests.cluster.releases.callers import LABELS, SCORES, WRONG, Question, due_times, questions
+from tests.cluster.releases.callers import BROKEN, LABELS, SCORES, WRONG, Question, due_times, questions
 from tests.cluster.releases.results import Results, sums, table
 from tests.cluster.releases.trial import LATE_S, Seen, Trial, counted, unwatched
 from tests.cluster.releases.ways import ALL_AT_ONCE, ERROR_RATE, OURS, WAYS, State
@@ -26,7 +26,9 @@ def test_every_trial_has_the_same_calls() -> None:
     assert due_times(20.0, 90.0) == due_times(20.0, 90.0)
     assert {question.model for question in first} == {LABELS, SCORES}
     # Large images, JPEG files, and images as they are in the set.
-    assert {question.image[:3] for question in first} == {b"\x89PN", b"\xff\xd8\xff"}
+    assert {question.image[:3] for question in first if question.label} == {b"\x89PN", b"\xff\xd8\xff"}
+    # What is no image is to be refused.
+    assert {question.image for question in first if not question.label} == {BROKEN}
     assert max(len(question.image) for question in first) > 10 * min(len(question.image) for question in first)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -136,6 +137,7 @@ def _ways(text: str) -> tuple[str, ...]:
 
 def main() -> None:
     """A user error prints its lines on stderr and exits with 2."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the cluster is removed
     try:
         app(prog_name="python -m tests.cluster.releases")
     except UserError as err:

@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ai102.client import AsyncClient, InferenceError, bytes_array
+from ai102.client import AsyncClient, BadRequestError, InferenceError, bytes_array
 from loadtest.payloads import targets
 
 LABELS, SCORES = "classify_image", "score_image"
-SAMPLES = 200
 TIMEOUT_S = 5.0
 WRONG = "a wrong answer"
 ORIENTATION, TURNED_LEFT = 0x0112, 6  # of EXIF: shown after a quarter turn clockwise
-# Of a hundred calls: those that want all scores; large images, photographs of a telephone and JPEG files.
-SCORES_PERCENT, LARGE_PERCENT, TURNED_PERCENT, JPEG_PERCENT = 20, 5, 5, 10
+ALL = 10_000  # of the samples
+# Of a hundred calls: those that want all scores; large images, photographs of a telephone and JPEG files; no images.
+SCORES_PERCENT, LARGE_PERCENT, TURNED_PERCENT, JPEG_PERCENT, BROKEN_PERCENT = 30, 5, 5, 10, 1
+BROKEN = b"<html>404 Not Found</html>"  # what a caller's own mistake sends for an image
 # Beside a Poisson process, a caller sends its page of images at once.
 PAGE, PAGE_EVERY_S = 8, 3.0
 SEED = 102
@@ -32,16 +33,18 @@ SEED = 102
 class Question:
     model: str
     image: bytes
-    label: str  # the right one
+    label: str  # the right one; empty where a refusal is right
     labels: tuple[str, ...]  # of all scores, in their order
 
     async def ask(self, client: AsyncClient) -> str:
         """What went wrong; empty where the answer is right."""
         try:
             answer = await client.infer(self.model, {"image": bytes_array([self.image])}, timeout_s=TIMEOUT_S)
+        except BadRequestError as err:
+            return str(err)[:200] if self.label else ""
         except InferenceError as err:
             return f"{type(err).__name__}: {err}"[:200]
-        return "" if self._is_right(answer) else WRONG
+        return "" if self.label and self._is_right(answer) else WRONG
 
     def _is_right(self, answer: Mapping[str, NDArray[Any]]) -> bool:
         if self.model == LABELS:
@@ -54,13 +57,16 @@ class Question:
 
 def questions(contract: Path, labels: tuple[str, ...]) -> Iterator[Question]:
     """Without end, and the same ones every time."""
-    (target,) = targets(contract, "images", [LABELS], SAMPLES)
+    (target,) = targets(contract, "images", [LABELS], ALL)
     random = Random(SEED)
     while True:
         payload = random.choice(target.payloads)
         assert payload.label is not None
         model = SCORES if random.random() * 100 < SCORES_PERCENT else LABELS
-        yield Question(model, _as_sent(payload.data, random.random() * 100), payload.label, labels)
+        if random.random() * 100 < BROKEN_PERCENT:
+            yield Question(model, BROKEN, "", labels)
+        else:
+            yield Question(model, _as_sent(payload.data, random.random() * 100), payload.label, labels)
 
 
 def due_times(rate: float, length_s: float) -> list[float]:
