@@ -1,6 +1,7 @@
 """Short records of the answers that a model gave, for the quality gate, which compares those of two releases.
 
-AI102_ANSWERS_URL is where records are sent; where it is unset, nothing is recorded. A record has the header
+AI102_ANSWERS_URL is where records are sent, each second with the memory of the model's process; where it is unset,
+nothing is recorded. A record has the header
 x-request-id of its call, which a mirrored copy of the call shares, and the labels and scores of the answer, or a sketch
 of an embedding. It never has anything of the input, and of texts only those that are labels of the model. Triton's own
 request id is not used: what a sealed model asks inside the server has one, but no header, and is not recorded.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import socket
 import time
@@ -93,13 +95,14 @@ class Recorder:
         has_ended = False
         while not has_ended:
             has_ended = self._end.wait(self.every_s)
-            while self._waiting and self._send():
+            while self._send() and self._waiting:
                 pass
 
     def _send(self) -> bool:
         """Send the oldest records; False where the gate did not take them, which are then dropped."""
         dropped = self.dropped
-        lines = [json.dumps({"host": self.host, "dropped": dropped})]
+        head = {"host": self.host, "model": self.model, "dropped": dropped, "resident_bytes": resident_bytes()}
+        lines = [json.dumps(head)]
         while self._waiting and len(lines) <= MOST_SENT:
             request_id, answer = self._waiting.popleft()
             key = "error" if isinstance(answer, str) else "rows"
@@ -127,6 +130,15 @@ def recorder_from_environment(
         return None
     labels = frozenset(labels_file.read_bytes().splitlines()) if labels_file.is_file() else frozenset()
     return Recorder(url, model, environment.get("HOSTNAME") or socket.gethostname(), labels, has_batch=has_batch)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use; 0 where the system does not say it."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGESIZE")
 
 
 def address_of(url: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from ai102.judging.live.receiver import app_for
 from ai102.judging.live.record import MAX_BODY, Batch, Record, Row, shared_id, side_of
 from ai102_runtime.recording import MOST_ROWS, MOST_SENT, SKETCH
 
-HEAD = {"host": "triton-7c9d8f6b5-x2x4z", "dropped": 2}
+HEAD = {"host": "triton-7c9d8f6b5-x2x4z", "dropped": 2, "model": "label_pet", "resident_bytes": 1000}
 CALL = {"id": "a-1", "model": "classify_image"}
 TAKEN: dict[str, tuple[list[Any], tuple[Record, ...]]] = {
     "a label": (
@@ -29,6 +29,12 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "no object": (b"[]", 400, "line 1 is no JSON object"),
     "no host": (b"{}", 400, "line 1: host is missing, or no name of a pod"),
     "a negative count": (json.dumps({**HEAD, "dropped": -1}).encode(), 400, "line 1: dropped is no number of records"),
+    "no bytes": (
+        json.dumps({**HEAD, "resident_bytes": "many"}).encode(),
+        400,
+        "line 1: resident_bytes is no number of bytes",
+    ),
+    "another model": (json.dumps({**HEAD, "model": "a b"}).encode(), 400, "line 1: model is no name of a model"),
     "too many records": (b"\n" * (MOST_SENT + 2), 400, f"{MOST_SENT + 2} records, wanted {MOST_SENT} at most"),
     "too much": (b" " * (MAX_BODY + 1), 413, f"the body has more than {MAX_BODY} bytes"),
 }
@@ -65,7 +71,7 @@ def lines(*values: Any) -> bytes:
 def test_records_are_taken(name: str, client: TestClient, batches: list[Batch]) -> None:
     values, records = TAKEN[name]
     assert client.post("/answers", content=lines(HEAD, *values)).status_code == 204
-    assert batches == [Batch("triton-7c9d8f6b5-x2x4z", 2, records)]
+    assert batches == [Batch("triton-7c9d8f6b5-x2x4z", 2, records, "label_pet", 1000)]
 
 
 @pytest.mark.parametrize("name", REFUSED)

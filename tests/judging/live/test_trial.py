@@ -203,3 +203,15 @@ def test_the_report_has_the_live_answers_and_their_stop() -> None:
     assert "Live answers</h2>" not in html_of(judgement.as_dict())
     weighted = html_of(judgement.as_dict(shared(100, str).as_dict()))
     assert "only the distributions of the answers are compared" in weighted
+
+
+def test_memory_is_read_once_every_process_of_the_canary_has_said_it_anew() -> None:
+    trial = Trial()
+    assert trial.read_memory() is None
+    for pod, size in (("a", 100), ("b", 200)):
+        trial.add_memory(pod, MODEL, size)
+    assert [trial.read_memory(), trial.read_memory()] == [300, None]
+    trial.add_memory("a", MODEL, 150)
+    assert trial.read_memory() is None
+    trial.add_memory("b", MODEL, 250)
+    assert trial.read_memory() == 400

@@ -53,7 +53,7 @@ def judge(
     from ai102.client import Tls
     from ai102.judging import report
     from ai102.judging.judgement import Judgement, Look, judge_between
-    from ai102.judging.memory import reader_of
+    from ai102.judging.memory import ReadMemory, reader_of
     from ai102.judging.subject import subjects_of
 
     workspace = Workspace.of(contract)
@@ -76,9 +76,9 @@ def judge(
     def new() -> Judgement:
         return Judgement(canary, primary, share)
 
-    def run(judgement: Judgement, look: Look) -> Judgement:
-        read_memory = reader_of(metrics) if metrics else None
-        return judge_between(judgement, subjects, headers, tls, read_memory, look)
+    def run(judgement: Judgement, look: Look, read_memory: ReadMemory | None = None) -> Judgement:
+        read = reader_of(metrics) if metrics else read_memory
+        return judge_between(judgement, subjects, headers, tls, read, look)
 
     if serve:
         from ai102.judging import serve as serving

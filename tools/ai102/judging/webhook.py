@@ -24,6 +24,7 @@ from ai102.errors import UserError
 from ai102.judging.judgement import Judgement
 from ai102.judging.live.record import Batch, side_of
 from ai102.judging.live.trial import Trial
+from ai102.judging.memory import ReadMemory
 from ai102.judging.page import html_of
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -40,8 +41,9 @@ class CancelledError(Exception):
     """The judgement is of a revision that is no longer rolled out."""
 
 
-# Fills the judgement; calls its second argument after each round. Raises UserError where the canary cannot be asked.
-Run = Callable[[Judgement, Callable[[Judgement], None]], Judgement]
+# Fills the judgement; calls its second argument after each round, and reads the canary's memory by the third, if any.
+# Raises UserError where the canary cannot be asked.
+Run = Callable[[Judgement, Callable[[Judgement], None], ReadMemory | None], Judgement]
 
 
 class Answer(NamedTuple):
@@ -124,6 +126,8 @@ class Gate:
             side = side_of(batch.host, canary.name)
             if side is not None and kept.trial is not None and not kept.has_ended:
                 kept.trial.add_dropped(batch.dropped)
+                if side == "canary" and batch.resident_bytes:
+                    kept.trial.add_memory(batch.host, batch.model, batch.resident_bytes)
                 for record in batch.records:
                     kept.trial.add(side, record)
 
@@ -174,7 +178,7 @@ class Gate:
 
         try:
             look(kept.judgement)
-            self._run(kept.judgement, look)
+            self._run(kept.judgement, look, kept.trial.read_memory if kept.trial else None)
         except CancelledError:
             kept.judgement.reason = "ended: another revision is rolled out"
             return

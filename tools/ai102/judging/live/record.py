@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from ai102_runtime.recording import ID, MOST_LABEL, MOST_ROWS, MOST_SCORE, MOST_SENT, SKETCH
@@ -16,6 +17,7 @@ HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TRACE_DIGIT = 14
 MOST_DROPPED = 10**12
+MOST_BYTES = 10**15
 
 
 class Row(NamedTuple):
@@ -36,11 +38,13 @@ class Record(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Records of a pod, and how many it had to drop since the last batch that was taken."""
+    """Records of a model's process in a pod, and how many it had to drop since the last batch that was taken."""
 
     host: str
     dropped: int
     records: tuple[Record, ...]
+    model: str = ""
+    resident_bytes: int = 0  # of its memory, in use; 0: not known
 
 
 def batch_of(body: bytes) -> Batch:
@@ -49,12 +53,15 @@ def batch_of(body: bytes) -> Batch:
     if len(lines) > MOST_SENT + 1:
         raise ValueError(f"{len(lines) - 1} records, wanted {MOST_SENT} at most")
     head = _object(lines[0], 1)
-    host, dropped = head.get("host"), head.get("dropped")
+    host, model = head.get("host"), head.get("model", "")
     if not isinstance(host, str) or not HOST.fullmatch(host):
         raise ValueError("line 1: host is missing, or no name of a pod")
-    if not isinstance(dropped, int) or isinstance(dropped, bool) or not 0 <= dropped <= MOST_DROPPED:
-        raise ValueError("line 1: dropped is no number of records")
-    return Batch(host, dropped, tuple(_record(line, number) for number, line in enumerate(lines[1:], start=2)))
+    dropped = _count(head, "dropped", MOST_DROPPED, "records")
+    resident_bytes = _count(head, "resident_bytes", MOST_BYTES, "bytes")
+    if model and not (isinstance(model, str) and MODEL.fullmatch(model)):
+        raise ValueError("line 1: model is no name of a model")
+    records = tuple(_record(line, number) for number, line in enumerate(lines[1:], start=2))
+    return Batch(host, dropped, records, model, resident_bytes)
 
 
 def _record(line: bytes, number: int) -> Record:
@@ -94,6 +101,13 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
         raise ValueError(f"line {number} is no JSON") from err
     if not isinstance(value, dict):
         raise ValueError(f"line {number} is no JSON object")
+    return value
+
+
+def _count(head: Mapping[str, Any], name: str, most: int, of: str) -> int:
+    value = head.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(f"line 1: {name} is no number of {of}")
     return value
 
 

@@ -28,6 +28,7 @@ DIFFERING = 0.05
 FAR = 0.9208
 ENOUGH_JOINED = 0.99
 MOST_MODELS, MOST_KINDS, MOST_PHASES = 64, 200, 16
+MOST_PROCESSES = 1024  # of pods and models
 OTHERS = "others"
 
 
@@ -106,6 +107,8 @@ class Trial:
         self._far = far or {}
         self._streams: dict[str, _Stream] = {}
         self._records: dict[Side, int] = {"canary": 0, "primary": 0}
+        self._memory: dict[tuple[str, str], int] = {}  # bytes by pod and model
+        self._not_said: set[tuple[str, str]] = set()  # since they were read
         self._lock = Lock()
 
     def add(self, side: Side, record: Record) -> None:
@@ -120,6 +123,21 @@ class Trial:
     def add_dropped(self, records: int) -> None:
         with self._lock:
             self.dropped += records
+
+    def add_memory(self, pod: str, model: str, resident_bytes: int) -> None:
+        """What the process of a model of the canary has in use now."""
+        with self._lock:
+            if (pod, model) in self._memory or len(self._memory) < MOST_PROCESSES:
+                self._memory[pod, model] = resident_bytes
+                self._not_said.discard((pod, model))
+
+    def read_memory(self) -> float | None:
+        """Bytes of all processes of the canary, once each has said it anew; None until then."""
+        with self._lock:
+            if not self._memory or self._not_said:
+                return None
+            self._not_said = set(self._memory)
+            return float(sum(self._memory.values()))
 
     def begin_phase(self) -> None:
         """The canary's share of the calls changes now."""
