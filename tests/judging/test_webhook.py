@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from ai102.errors import UserError
 from ai102.judging.judgement import Judgement
-from ai102.judging.memory import ReadMemory
+from ai102.judging.live.trial import Trial
 from ai102.judging.webhook import Canary, Gate, Kept, app_for
 
 WITHIN_S = 10
@@ -29,7 +29,7 @@ class Judge:
         self.kept: list[str] = []
         self.has_kept = threading.Semaphore(0)
 
-    def run(self, judgement: Judgement, look: Callable[[Judgement], None], read_memory: ReadMemory | None) -> Judgement:
+    def run(self, judgement: Judgement, look: Callable[[Judgement], None], trial: Trial | None) -> Judgement:
         self.running += 1
         self.runs += 1
         self.most_running = max(self.most_running, self.running)

@@ -11,7 +11,6 @@ from ai102.judging.judgement import Judgement
 from ai102.judging.live.joining import Joiner
 from ai102.judging.live.record import Batch, Record
 from ai102.judging.live.trial import Trial
-from ai102.judging.memory import ReadMemory
 from ai102.judging.webhook import Canary, Gate, Kept, app_for
 from tests.judging.live.records import Clock, labelled
 from tests.judging.test_webhook import answered, ask
@@ -31,7 +30,7 @@ class Site:
         )  # fmt: skip
         self.client = TestClient(app_for(self.gate))
 
-    def run(self, judgement: Judgement, look: Callable[[Judgement], None], read_memory: ReadMemory | None) -> Judgement:
+    def run(self, judgement: Judgement, look: Callable[[Judgement], None], trial: Trial | None) -> Judgement:
         judgement.verdict, judgement.reason, judgement.is_over = "promote", "samples", True
         return judgement
 

@@ -214,4 +214,4 @@ def test_memory_is_read_once_every_process_of_the_canary_has_said_it_anew() -> N
     trial.add_memory("a", MODEL, 150)
     assert trial.read_memory() is None
     trial.add_memory("b", MODEL, 250)
-    assert trial.read_memory() == 400
+    assert (trial.read_memory(), trial.replicas()) == (400, 2)

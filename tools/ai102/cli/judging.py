@@ -53,7 +53,8 @@ def judge(
     from ai102.client import Tls
     from ai102.judging import report
     from ai102.judging.judgement import Judgement, Look, judge_between
-    from ai102.judging.memory import ReadMemory, reader_of
+    from ai102.judging.live.trial import Trial
+    from ai102.judging.memory import reader_of
     from ai102.judging.subject import subjects_of
 
     workspace = Workspace.of(contract)
@@ -76,14 +77,14 @@ def judge(
     def new() -> Judgement:
         return Judgement(canary, primary, share)
 
-    def run(judgement: Judgement, look: Look, read_memory: ReadMemory | None = None) -> Judgement:
-        read = reader_of(metrics) if metrics else read_memory
-        return judge_between(judgement, subjects, headers, tls, read, look)
+    def run(judgement: Judgement, look: Look, trial: Trial | None = None) -> Judgement:
+        read = reader_of(metrics) if metrics else trial.read_memory if trial else None
+        replicas = trial.replicas if trial else lambda: 1
+        return judge_between(judgement, subjects, headers, tls, read, look, replicas)
 
     if serve:
         from ai102.judging import serve as serving
         from ai102.judging.checks.agree import far
-        from ai102.judging.live.trial import Trial
         from ai102.judging.webhook import Canary, Gate, Kept
 
         far_of = {target.model: far(one.network.budget) for one in subjects for target in one.targets}

@@ -85,6 +85,7 @@ def judge_between(
     tls: Tls | None,
     read_memory: ReadMemory | None = None,
     look: Look = lambda judgement: None,
+    replicas: Callable[[], int] = lambda: 1,
 ) -> Judgement:
     """As `judge`, between the servers that the judgement names; `headers` go with every call."""
     with ExitStack() as stack:
@@ -92,7 +93,9 @@ def judge_between(
         for url in filter(None, (judgement.canary, judgement.primary)):
             servers.append(Server(url, headers, tls))
             stack.callback(servers[-1].close)
-        return judge(judgement, subjects, servers[0], servers[1] if judgement.primary else None, read_memory, look)
+        return judge(
+            judgement, subjects, servers[0], servers[1] if judgement.primary else None, read_memory, look, replicas
+        )
 
 
 def judge(
@@ -102,16 +105,18 @@ def judge(
     primary: Server | None,
     read_memory: ReadMemory | None = None,
     look: Look = lambda judgement: None,
+    replicas: Callable[[], int] = lambda: 1,
 ) -> Judgement:
     """Replay every subject until the first evidence of harm, or to the end, and fill the judgement.
 
-    `look` is called after each round. Raises UserError where a server cannot be asked.
+    `look` is called after each round; `replicas` gives how many processes share the calls to the canary. Raises
+    UserError where a server cannot be asked.
     """
     began, asker = time.monotonic(), Asker(canary, primary)
     part = 1 / len(subjects)
     before: list[Finding] = []
     for subject in subjects:
-        replay = Replay(subject, asker, judgement.share, read_memory)
+        replay = Replay(subject, asker, judgement.share, read_memory, replicas)
         judgement.records.append(replay.record)
         findings: list[Finding] = []
         for _ in replay.rounds():

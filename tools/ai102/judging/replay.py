@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Any
@@ -26,6 +27,11 @@ FORMS_A_ROUND, AGAIN = 24, 8
 FP32_BATCH = 16
 # In the first rounds memory is read after so many samples: a large leak must be seen before it fills the machine.
 OFTEN_ROUNDS, OFTEN = 5, 4
+# Calls to each pipeline for each replica, since a process may end after some hundreds; and how long they may take more.
+ENOUGH_EACH, LONGER_S = 600, 20.0
+# Numbers of bursts, beyond those of the rounds.
+MORE_BURSTS = 1_000_000
+LOOK_EVERY_S = 1.0
 # What makes a first call a mistake of the caller: no server, no right to ask.
 CANNOT_BE_ASKED = (
     "NoServerError", "RefusedError", "UnauthenticatedError", "ForbiddenError", "WrongProtocolError", "TlsError",
@@ -38,10 +44,17 @@ def crowd_size(share: float) -> int:
 
 
 class Replay:
-    """One subject's requests; `rounds` sends them and fills the record."""
+    """One subject's requests; `rounds` sends them and fills the record.
 
-    def __init__(self, subject: Subject, asker: Asker, share: float, read_memory: ReadMemory | None) -> None:
+    `replicas` gives how many processes share the calls to the canary's address.
+    """
+
+    def __init__(
+        self, subject: Subject, asker: Asker, share: float, read_memory: ReadMemory | None,
+        replicas: Callable[[], int] = lambda: 1,
+    ) -> None:  # fmt: skip
         self.record = Record(subject)
+        self._replicas = replicas
         self.has_enough = False  # set it to leave out the samples that were not asked yet
         self._subject, self._asker, self._crowd, self._read_memory = subject, asker, crowd_size(share), read_memory
 
@@ -77,6 +90,9 @@ class Replay:
                     break
             for target, form, position, item in tasks:
                 self._pair(Call(target, "form", (position,), form), [item])
+            for _ in self._more(targets, pool):
+                self._read()
+                yield
         for target in targets:
             for position in range(min(AGAIN, len(subject.items))):
                 self._add("again", target, [position])
@@ -119,6 +135,24 @@ class Replay:
         for start in range(0, len(calls), self._crowd):
             part = slice(start, start + self._crowd)
             self.record.pairs += self._asker.crowd(calls[part], items[part], pool)
+
+    def _more(self, targets: Sequence[Target], pool: ThreadPoolExecutor) -> Iterator[None]:
+        """Calls at once until each replica has had ENOUGH_EACH of every pipeline, for LONGER_S at most."""
+        ends, burst = time.monotonic() + LONGER_S, MORE_BURSTS
+        looks = time.monotonic() + LOOK_EVERY_S
+        wanted = ENOUGH_EACH * self._replicas()
+        for target in targets:
+            known = range(0, self.record.asked, target.stride)
+            count = sum(pair.call.target is target for pair in self.record.pairs)
+            while count < wanted and time.monotonic() < ends:
+                positions = [known[(count + place) % len(known)] for place in range(self._crowd)]
+                calls = [Call(target, "crowd", (position,), burst=burst) for position in positions]
+                items = [self._subject.items[position] for position in positions]
+                self.record.pairs += self._asker.crowd(calls, items, pool)
+                count, burst = count + len(calls), burst + 1
+                if time.monotonic() > looks:
+                    yield
+                    looks = time.monotonic() + LOOK_EVERY_S
 
     def _some(self, target: Target, number: int, asked: int, count: int) -> list[int]:
         """Samples that were asked alone, others in each round."""

@@ -24,7 +24,6 @@ from ai102.errors import UserError
 from ai102.judging.judgement import Judgement
 from ai102.judging.live.record import Batch, side_of
 from ai102.judging.live.trial import Trial
-from ai102.judging.memory import ReadMemory
 from ai102.judging.page import html_of
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -41,9 +40,9 @@ class CancelledError(Exception):
     """The judgement is of a revision that is no longer rolled out."""
 
 
-# Fills the judgement; calls its second argument after each round, and reads the canary's memory by the third, if any.
-# Raises UserError where the canary cannot be asked.
-Run = Callable[[Judgement, Callable[[Judgement], None], ReadMemory | None], Judgement]
+# Fills the judgement; calls its second argument after each round, and asks the third, if any, for what the pods of the
+# canary say of themselves. Raises UserError where the canary cannot be asked.
+Run = Callable[[Judgement, Callable[[Judgement], None], Trial | None], Judgement]
 
 
 class Answer(NamedTuple):
@@ -178,7 +177,7 @@ class Gate:
 
         try:
             look(kept.judgement)
-            self._run(kept.judgement, look, kept.trial.read_memory if kept.trial else None)
+            self._run(kept.judgement, look, kept.trial)
         except CancelledError:
             kept.judgement.reason = "ended: another revision is rolled out"
             return

@@ -131,6 +131,11 @@ class Trial:
                 self._memory[pod, model] = resident_bytes
                 self._not_said.discard((pod, model))
 
+    def replicas(self) -> int:
+        """Pods of the canary that have said something; at least 1."""
+        with self._lock:
+            return max(1, len({pod for pod, _ in self._memory}))
+
     def read_memory(self) -> float | None:
         """Bytes of all processes of the canary, once each has said it anew; None until then."""
         with self._lock:
