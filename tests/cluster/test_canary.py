@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ai102.errors import UserError
 from ai102.parts import Cache
 from ai102.release.rollout import RefusedError
 from k8s.local import api, images, registry
@@ -187,3 +188,14 @@ def test_another_identity_of_the_mesh_may_not_ask_triton(led: Stack, insider: st
     answers(200)
     allow("remove")
     answers(403)
+
+
+def test_a_pod_whose_image_has_a_tag_is_refused(led: Stack) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "tagged", "namespace": NAMESPACE},
+        "spec": {"containers": [{"name": "tagged", "image": "ai102/server:latest"}]},
+    }
+    with pytest.raises(UserError, match=r"run images by digest alone .*, not ai102/server:latest"):
+        api.apply(led.plan, led.kubectl_program, json.dumps(pod))

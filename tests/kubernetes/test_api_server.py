@@ -5,6 +5,8 @@ Istio's. What is of a kind that is defined nowhere is left out.
 """
 
 import os
+import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -111,3 +113,48 @@ def test_a_pod_with_more_rights_would_be_refused(server: ApiServer, kinds: set[s
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     refused = server.run("create", "--dry-run=server", "--filename=-", text=yaml.safe_dump(pod))
     assert 'violates PodSecurity "restricted' in refused.stderr
+
+
+def by_digest(text: str) -> str:
+    """The name of an image with a digest; what it had of a tag goes."""
+    return f"{text.partition(':')[0]}@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize("wrong", ["container", "init container", "models"])
+def test_where_images_come_by_digest_alone_a_tag_is_refused(wrong: str, server: ApiServer, kinds: set[str]) -> None:
+    manifests = known(with_components("base", ["digests-only"]), kinds)
+    apply(server, manifests)
+    template = dict(pod_templates(manifests))["Deployment/triton"]
+    spec = template["spec"]
+    (container,) = spec["containers"]
+    (models,) = [volume for volume in spec["volumes"] if "image" in volume]
+    spec["initContainers"] = [{**container, "name": "first", "ports": [], "startupProbe": None, "readinessProbe": None,
+                               "livenessProbe": None, "lifecycle": None}]  # fmt: skip
+    for each in (container, *spec["initContainers"]):
+        each["image"] = by_digest(each["image"])
+    models["image"]["reference"] = by_digest(models["image"]["reference"])
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"] | {"name": "pod", "namespace": "ai102"},
+        "spec": spec,
+    }
+    try:
+        assert created(server, pod).returncode == 0, created(server, pod).stderr
+        if wrong == "models":
+            models["image"]["reference"] = "ai102/models:1"
+        else:
+            named = container if wrong == "container" else spec["initContainers"][0]
+            named["image"] = "ai102/server:1"
+        # The server compiles a policy that is new.
+        ends = time.monotonic() + 30
+        while (refused := created(server, pod)).returncode == 0 and time.monotonic() < ends:
+            time.sleep(0.2)
+        tagged = "ai102/models:1" if wrong == "models" else "ai102/server:1"
+        assert f"run images by digest alone (NAME@sha256:...), not {tagged}" in refused.stderr
+    finally:
+        server.done("label", "namespace", "ai102", "ai102.example/images-")
+
+
+def created(server: ApiServer, pod: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return server.run("create", "--dry-run=server", "--filename=-", text=yaml.safe_dump(pod))
