@@ -19,6 +19,7 @@ from tests.cluster.conftest import note
 from tests.cluster.mesh.installing import install
 from tests.cluster.mesh.looking import text_from
 from tests.cluster.releases.bench import PIPELINES, Bench
+from tests.cluster.releases.catalogue import RELEASES, Release
 from tests.cluster.releases.trial import Trial
 from tests.cluster.releases.ways import OURS
 from tests.judging.bad.repository import with_model
@@ -57,7 +58,7 @@ def tell(trial: Trial, live: dict[str, Any]) -> None:
 
 def test_the_answers_of_a_good_release_are_joined_and_it_is_promoted(bench: Bench) -> None:
     # What is in service at first records nothing before Flagger has copied the setting to it; that is long ago here.
-    trial = bench.trial("exported anew", OURS, length_s=LENGTH_S)
+    trial = bench.trial(RELEASES["exported anew"], OURS, length_s=LENGTH_S)
     live = judged(bench)["live"]
     tell(trial, live)
     assert live["joined_percent"] >= JOINED_PERCENT
@@ -66,10 +67,9 @@ def test_the_answers_of_a_good_release_are_joined_and_it_is_promoted(bench: Benc
 
 
 def test_a_release_that_answers_callers_alone_wrongly_is_stopped_and_reaches_nobody(bench: Bench) -> None:
-    models = bench.stack.release_models(
-        "wrong-for-callers", lambda repository: with_model("wrong_for_callers")(repository / "classify_image")
-    )
-    trial = bench.trial_of("wrong for callers", bench.images_of(models), OURS, length_s=LENGTH_S)
+    change = with_model("wrong_for_callers")
+    release = Release("wrong for callers", False, lambda repository: change(repository / "classify_image"))
+    trial = bench.trial(release, OURS, length_s=LENGTH_S)
     judgement = judged(bench)
     tell(trial, judgement["live"])
     assert judgement["verdict"] == "stop"

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ai102.errors import UserError
 from tests.cluster.calls.record import Call
 from tests.cluster.releases.callers import BROKEN, LABELS, SCORES, WRONG, Question, due_times, questions
+from tests.cluster.releases.catalogue import names, release_from
 from tests.cluster.releases.results import Results, sums, table
 from tests.cluster.releases.trial import LATE_S, Seen, Trial, counted, unwatched
 from tests.cluster.releases.ways import ALL_AT_ONCE, ERROR_RATE, OURS, WAYS, State
@@ -104,3 +106,21 @@ def test_the_table_counts_releases_that_were_tried_in_every_way(tmp_path: Path) 
     text = table(results, names, ["good one"])
     assert "| ours | 1 of 100 (98.8 % fewer) | 1 of 1 | 30 s | 0 of 1 |" in text
     assert "95.0 % fewer harmed calls" in text
+
+
+def test_a_folder_with_pipelines_is_a_release(tmp_path: Path) -> None:
+    for folder in ("good one/classify_image", "repository/classify_image", "repository/score_image"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.pbtxt").write_text(folder, encoding="utf-8")
+    release = release_from(str(tmp_path / "good one"))
+    release.change(tmp_path / "repository")
+    assert (release.name, release.is_good) == ("good one", True)
+    texts = [file.read_text(encoding="utf-8") for file in sorted((tmp_path / "repository").glob("*/config.pbtxt"))]
+    assert texts == ["good one/classify_image", "repository/score_image"]
+    assert names(["good one", "another"], good=True)[-1] == "good one"
+    assert names(["good one", "another"], good=False)[-1] == "another"
+
+
+def test_an_unknown_release_is_one_line() -> None:
+    with pytest.raises(UserError, match="there is no release 'none', and no folder of that name with pipelines: there"):
+        release_from("none")

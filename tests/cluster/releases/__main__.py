@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -25,22 +25,21 @@ from tests.cluster.calls.stack import IMAGES, Stack
 from tests.cluster.canary.releasing import status
 from tests.cluster.mesh.installing import ADDONS
 from tests.cluster.releases import results as tables
-from tests.cluster.releases.bench import ANOTHER_SERVER, PIPELINES, Bench
+from tests.cluster.releases.bench import PIPELINES, Bench
+from tests.cluster.releases.catalogue import RELEASES, names, release_from
 from tests.cluster.releases.plot import write_plot
 from tests.cluster.releases.results import FILE, Results
 from tests.cluster.releases.trial import Trial
 from tests.cluster.releases.ways import OURS, WAYS
-from tests.judging.bad.repository import BAD, GOOD
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 OVERLAY = Path(__file__).parent / "overlay"
-# Of texts, whose pipeline these replicas do not serve: tests/judging judges it.
-LEFT_OUT = ("truncated tokenizer",)
 TAKEN_OVER_WITHIN_S = 400.0
-BAD_NAMES = tuple(name for name in BAD if name not in LEFT_OUT)
-GOOD_NAMES = (*GOOD, ANOTHER_SERVER)
 
-Names = Annotated[list[str] | None, typer.Argument(help="Releases; default: all.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Releases, or folders with pipelines that take the place of those in service; default: all."),
+]
 
 
 @contextmanager
@@ -71,8 +70,9 @@ def run(
     """Try what was not tried yet, and print the table."""
     ends = time.monotonic() + 60 * minutes
     results = Results.kept(file)
-    wanted = [(name, way) for name in _chosen(releases) for way in _ways(ways)]
-    wanted = [each for each in wanted if again or results.of(*each) is None]
+    chosen = [release_from(text) for text in releases or RELEASES]
+    wanted = [(release, way) for release in chosen for way in _ways(ways)]
+    wanted = [(release, way) for release, way in wanted if again or results.of(release.name, way) is None]
     if wanted:
         results.machines.append(machine())
         with benched() as bench:
@@ -89,17 +89,19 @@ def run(
 def table(file: Annotated[Path, typer.Option(help="Where results are kept.")] = FILE) -> None:
     """Print the table of the kept results, and draw their plot beside them."""
     results = Results.kept(file)
-    say(tables.table(results, BAD_NAMES, GOOD_NAMES))
-    write_plot(results, BAD_NAMES, file.with_suffix(".png"))
+    tried = [trial.release for trial in results.trials]
+    bad, good = names(tried, good=False), names(tried, good=True)
+    say(tables.table(results, bad, good))
+    write_plot(results, bad, file.with_suffix(".png"))
 
 
 @app.command()
 def demo() -> None:
     """A good and a bad release, led by our canary under load, to be watched."""
     with benched() as bench:
-        for release in ("better weights", "labels shuffled"):
-            say(f"\n{release}: it is released, under load")
-            say(line_of(bench.trial(release, OURS, say)))
+        for name in ("better weights", "labels shuffled"):
+            say(f"\n{name}: it is released, under load")
+            say(line_of(bench.trial(RELEASES[name], OURS, say)))
 
 
 def line_of(trial: Trial) -> str:
@@ -119,13 +121,6 @@ def line_of(trial: Trial) -> str:
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _chosen(names: Sequence[str] | None) -> tuple[str, ...]:
-    known = (*BAD_NAMES, *GOOD_NAMES)
-    if unknown := [name for name in names or () if name not in known]:
-        raise UserError(f"there is no release {unknown[0]!r}: there are {', '.join(known)}")
-    return tuple(names or known)
 
 
 def _ways(text: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from functools import cached_property
 
@@ -12,12 +13,11 @@ from ai102.images.saved import saved_image
 from k8s.local import api, loading, registry
 from k8s.local.plan import ROOT
 from tests.cluster.calls.stack import NAMESPACE, Stack
+from tests.cluster.releases.catalogue import Release
 from tests.cluster.releases.trial import LENGTH_S, Images, Say, Trial, settle, tried, unwatched
 from tests.cluster.releases.ways import Rollouts
-from tests.judging.bad.repository import RELEASES
 
 PIPELINES = ("classify_image", "score_image")
-ANOTHER_SERVER = "another server image"
 
 
 class Bench:
@@ -30,26 +30,17 @@ class Bench:
         names = loading.loaded(stack.plan)
         self.base = Images(names["ai102/models"], names["ai102/server"])
 
-    def images(self, release: str) -> Images:
-        """Of a release by its name, pushed."""
-        if release == ANOTHER_SERVER:
-            return Images(self.base.models, self._other_server)
-        pipeline, change = RELEASES[release]
-        tag = release.replace(" ", "-").replace("%", "percent").lower()
-        return self.images_of(self.stack.release_models(tag, lambda repository: change(repository / pipeline)))
-
-    def images_of(self, models: str) -> Images:
-        """A models image beside the server in service."""
-        return Images(models, self.base.server)
-
-    def trial(self, release: str, way: str, watch: Say = unwatched, length_s: float = LENGTH_S) -> Trial:
-        return self.trial_of(release, self.images(release), way, watch, length_s)
-
-    def trial_of(
-        self, release: str, images: Images, way: str, watch: Say = unwatched, length_s: float = LENGTH_S
-    ) -> Trial:
+    def trial(self, release: Release, way: str, watch: Say = unwatched, length_s: float = LENGTH_S) -> Trial:
+        images = self._images(release)
         settle(self.rollouts, self.base)
-        return tried(self.rollouts, self.stack.place(), release, way, images, watch, length_s)
+        return tried(self.rollouts, self.stack.place(), release.name, way, images, watch, length_s)
+
+    def _images(self, release: Release) -> Images:
+        """Pushed."""
+        if release.another_server:
+            return Images(self.base.models, self._other_server)
+        tag = re.sub(r"[^a-z0-9]+", "-", release.name.lower()).strip("-")
+        return Images(self.stack.release_models(tag, release.change), self.base.server)
 
     @cached_property
     def _other_server(self) -> str:
