@@ -226,6 +226,9 @@ def test_the_gates_sidecar_takes_its_calls_of_triton_and_the_records_alone() -> 
     assert metadata["annotations"][f"{prefix}/includeInboundPorts"] == "8096"
     assert metadata["annotations"][f"{prefix}/includeOutboundIPRanges"] == ""
     assert metadata["annotations"][f"{prefix}/includeOutboundPorts"] == "8001"
+    policy = one(built("canary"), "DestinationRule", "quality-gate")["spec"]["trafficPolicy"]["portLevelSettings"]
+    # Not by Istio's automatic choice, which a mesh may have switched off.
+    assert {each["port"]["number"]: each["tls"]["mode"] for each in policy} == {8095: "DISABLE", 8096: "ISTIO_MUTUAL"}
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def tried(
         rollouts.begin(way, images.models, images.server)
         seen = Seen(way, watch)
         while time.monotonic() < began_s + length_s:
-            seen.look(rollouts.state(way, images.models), time.monotonic() - began_s)
+            seen.look(rollouts.state(way, images.models, images.server), time.monotonic() - began_s)
             time.sleep(LOOK_EVERY_S)
         if status_ := process.wait(LENGTH_S):
             raise UserError(f"the load has ended with {status_}")

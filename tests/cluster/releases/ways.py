@@ -57,10 +57,10 @@ class Rollouts:
         self._set_analysis(self.analysis if way == OURS else {**self.analysis, "webhooks": [], "metrics": ORDINARY})
         self.set_images(TARGET, models, server)
 
-    def state(self, way: str, models: str) -> State:
+    def state(self, way: str, models: str, server: str) -> State:
         if way == ALL_AT_ONCE:
             pods = self.stack.ready("triton-primary")
-            new = sum(models in images_of(self.stack, pod.name) for pod in pods)
+            new = sum(models in (text := images_of(self.stack, pod.name)) and server in text for pod in pods)
             return State("", 100 * new / max(1, len(pods)))
         return State(str(status(self.stack).get("phase")), float(weights(self.stack).get("triton-canary", 0)))
 
