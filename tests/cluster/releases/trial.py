@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from ai102.errors import UserError
 from k8s.local import namespaces
@@ -83,7 +84,7 @@ def tried(
             raise UserError(f"the load does not start: it has ended with {process.wait(TIMEOUT_S)}")
         process.stdin.write("go\n")
         process.stdin.flush()
-        began_s = time.monotonic()
+        began_s, since = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         rollouts.begin(way, images.models, images.server)
         seen = Seen(way, watch)
         while time.monotonic() < began_s + length_s:
@@ -95,7 +96,7 @@ def tried(
         process.kill()
         process.wait()
     counts = counted(calls_from_text(file.read_text(encoding="utf-8")))
-    said = reason(stack, way) if seen.stopped_s is not None else ""
+    said = reason(stack, way, since) if seen.stopped_s is not None else ""
     return Trial(release, way, counts.total(), counts["failed"], counts["wrong"], counts["late"],
                  seen.most_percent, seen.stopped_s, seen.promoted_s, said)  # fmt: skip
 

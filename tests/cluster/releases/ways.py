@@ -90,13 +90,21 @@ def images_of(stack: Stack, pod: str) -> str:
     return json.dumps(item["spec"]) if item else ""
 
 
-def reason(stack: Stack, way: str) -> str:
-    """Why Flagger went back: the gate's last sentence, or the last of its own checks that failed."""
+def reason(stack: Stack, way: str, since: str) -> str:
+    """Why Flagger went back: the gate's last sentence, or the last of its own checks that failed.
+
+    `since`: a time in UTC as events have it.
+    """
     if way == OURS:
         lines = stack.kubectl("logs", "deployment/quality-gate", "--container=quality-gate", "--tail=1").splitlines()
         return lines[-1].partition(": ")[2] if lines else ""
     events = api.get(stack.plan, f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
-    said = [each for each in events if each["involvedObject"]["kind"] == "Canary" and each["type"] == "Warning"]
-    said.sort(key=lambda each: each.get("lastTimestamp") or "")
+    said = [
+        each
+        for each in events
+        if (each["involvedObject"]["kind"], each["type"]) == ("Canary", "Warning")
+        and (each.get("lastTimestamp") or "") >= since
+    ]
+    said.sort(key=lambda each: each["lastTimestamp"])
     halts = [each["message"] for each in said if each["message"].startswith("Halt")]
     return " ".join((halts or [each["message"] for each in said] or [""])[-1].split())
