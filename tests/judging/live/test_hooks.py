@@ -92,6 +92,17 @@ def test_a_promotion_waits_for_copies_of_calls(site: Site) -> None:
     assert ask(site.client, "rollback")[0] == 409
 
 
+def test_calls_that_the_canary_alone_answers_once_it_is_promoted_do_not_count(site: Site) -> None:
+    answered(site.client, "rollout", 200)
+    site.answers(300)
+    answered(site.client, "confirm-promotion", 200)
+    for number in range(300):
+        site.send(CANARY, labelled(f"alone-{number}"))
+    site.clock.now += 61
+    live = site.client.get("/models/triton.json").json()["live"]
+    assert (live["joined"], live["only_canary"], live["joined_percent"]) == (300, 0, 100.0)
+
+
 def test_copies_that_are_not_joined_leave_the_promotion_undecided(site: Site) -> None:
     answered(site.client, "rollout", 200)
     site.answers(300)

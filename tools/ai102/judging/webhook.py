@@ -63,6 +63,9 @@ class Kept:
     judgement: Judgement
     trial: Trial | None
     has_ended: bool = False  # what is recorded now is no longer of the trial
+    copies_have_ended: bool = (
+        False  # Flagger sends all calls to the canary alone, until what was in service is replaced
+    )
     is_stop_kept: bool = False
     cancelled: Event = field(default_factory=Event)
     mistake: str = ""  # why it could not be made
@@ -115,6 +118,7 @@ class Gate:
                 return Answer(WAIT, f"waits for live answers: {kept.trial.waits}")
             if kept.trial.doubt:
                 return Answer(STOP, f"undecided: {kept.trial.doubt}")
+            kept.copies_have_ended = kept.trial.wanted > 0
         if kept.trial is not None and hook == "confirm-traffic-increase":
             kept.trial.begin_phase()
         return Answer(GO, f"promote: {judgement.reason}")
@@ -123,7 +127,8 @@ class Gate:
         """Add records of live answers to the trial of their pod's Deployment; those of no trial are left out."""
         for canary, kept in list(self._kept.items()):
             side = side_of(batch.host, canary.name)
-            if side is not None and kept.trial is not None and not kept.has_ended:
+            is_over = kept.has_ended or kept.copies_have_ended
+            if side is not None and kept.trial is not None and not is_over:
                 kept.trial.add_dropped(batch.dropped)
                 if side == "canary" and batch.resident_bytes:
                     kept.trial.add_memory(batch.host, batch.model, batch.resident_bytes)
@@ -156,7 +161,7 @@ class Gate:
             kept = self._kept.get(canary)
             if kept is not None and kept.checksum == checksum and not _must_be_made_anew(kept):
                 if kept.has_ended and not kept.is_stop_kept:
-                    kept.trial, kept.has_ended = self._new_trial(), False
+                    kept.trial, kept.has_ended, kept.copies_have_ended = self._new_trial(), False, False
                 return kept
             before = kept
             if kept is not None:
