@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,7 @@ def test_tries_do_not_multiply_when_half_of_the_replicas_fail(meshed: Stack) -> 
     assert [call.failure for call in calls if call.failure] == []
     tries = []
     spans = ((began_s, began_s + FIRST_S), (began_s + FIRST_S, began_s + FIRST_S + LATER_S))
-    for (first_s, last_s), before, after in zip(spans, counts, counts[1:], strict=True):
+    for (first_s, last_s), (before, after) in zip(spans, pairwise(counts), strict=True):
         asked = [call.tries for call in calls if first_s <= call.due_s < last_s]
         tries.append((sum(asked) + after - before) / len(asked))
     note(
