@@ -41,7 +41,7 @@ WITHIN_S = 60
 FORWARDED = tuple(f"--{protocol}-header-forward-pattern=^x-request-id$" for protocol in ("http", "grpc"))
 
 
-def promoted(judgement: Judgement, look: object) -> Judgement:
+def promoted(judgement: Judgement, look: object, trial: Trial | None) -> Judgement:
     judgement.verdict, judgement.reason, judgement.is_over = "promote", "samples", True
     return judgement
 
