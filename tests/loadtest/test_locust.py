@@ -185,7 +185,7 @@ def test_requests_of_an_open_loop_do_not_wait_for_answers(doubtful: Server, tmp_
     done = run(tmp_path, "--host", f"http://{doubtful.http_url}", *load, *EVERYTHING_GOES)
     assert done.status == 0, done.log
     row = done.summary["results"]["http classify_image"]
-    assert 20 <= row["requests"] <= 81  # of 80; a busy machine ends the two seconds before all were sent
+    assert row["requests"] >= 20  # of 80; a busy machine ends the two seconds before all were sent, or later
     assert row["max_ms"] > 1000 * row["requests"] / 10 - 2500
 
 
@@ -195,7 +195,7 @@ def test_an_arrival_beyond_the_limit_is_a_failure_not_a_gap(doubtful: Server, tm
     done = run(tmp_path, "--host", f"grpc://{doubtful.grpc_url}", *load, "--max-in-flight", "2", *EVERYTHING_GOES)
     assert done.status == 1
     row = done.summary["results"]["grpc classify_image"]
-    assert 20 <= row["requests"] <= 81  # of 80; a busy machine ends the two seconds before all were sent
+    assert row["requests"] >= 20  # of 80; a busy machine ends the two seconds before all were sent, or later
     assert row["failures"] == done.summary["counts"]["arrivals_not_sent"] > row["requests"] / 2
     assert [error["error"] for error in done.summary["errors"]] == [
         "grpc classify_image: NotSentError('not sent: 2 requests were in flight')"
