@@ -21,14 +21,13 @@ from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
 from tests.cluster.calls.record import Row, row_of
 from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
-from tests.cluster.canary.releasing import Releases, share_in, status, weights, with_another_vocabulary
+from tests.cluster.canary.releasing import Releases, share_in, status, wait_taken_over, weights, with_another_vocabulary
 from tests.cluster.conftest import note
 from tests.cluster.mesh.installing import install
 
 OVERLAY = Path(__file__).parent / "canary" / "overlay"
 # Calls a second. Two replicas of a quarter of a core carry some 40; here two more and the gate share their cores.
 RATE = 10.0
-TAKEN_OVER_WITHIN_S = 400.0
 APPLIED_WITHIN_S = 60.0
 ENDED_WITHIN_S = 120.0
 ALL_TO_PRIMARY = {"triton-primary": 100, "triton-canary": 0}
@@ -40,7 +39,7 @@ def led(cluster: Plan, programs: Programs, cache: Cache) -> Iterator[Stack]:
     stack = Stack(cluster, programs.kubectl, OVERLAY, (*IMAGES, "quality-gate"))
     install(stack, cache)
     began = time.monotonic()
-    until(lambda: status(stack).get("phase") == "Initialized", "Flagger has taken Triton over", TAKEN_OVER_WITHIN_S)
+    wait_taken_over(stack)
     settle(stack)
     note(f"{time.monotonic() - began:5.1f} s  from all pods ready to taken over by Flagger")
     with balancing(cluster):

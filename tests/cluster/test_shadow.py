@@ -10,11 +10,10 @@ import pytest
 from ai102.parts import Cache
 from k8s.local.plan import Plan
 from k8s.local.programs import Programs
-from k8s.local.waiting import until
 from tests.cluster.asking import pod_network
 from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
-from tests.cluster.canary.releasing import status
+from tests.cluster.canary.releasing import wait_taken_over
 from tests.cluster.conftest import note
 from tests.cluster.mesh.installing import install
 from tests.cluster.mesh.looking import text_from
@@ -25,7 +24,6 @@ from tests.cluster.releases.ways import OURS
 from tests.judging.bad.repository import with_model
 
 OVERLAY = Path(__file__).parent / "shadow" / "overlay"
-TAKEN_OVER_WITHIN_S = 400.0
 LENGTH_S = 150.0
 HOOKS_PORT = 8095
 JOINED_PERCENT = 99.0
@@ -35,7 +33,7 @@ JOINED_PERCENT = 99.0
 def bench(cluster: Plan, programs: Programs, cache: Cache) -> Iterator[Bench]:
     stack = Stack(cluster, programs.kubectl, OVERLAY, (*IMAGES, "quality-gate"), PIPELINES)
     install(stack, cache)
-    until(lambda: status(stack).get("phase") == "Initialized", "Flagger has taken Triton over", TAKEN_OVER_WITHIN_S)
+    wait_taken_over(stack)
     with balancing(cluster):
         yield Bench(stack)
 

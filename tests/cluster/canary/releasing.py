@@ -18,11 +18,13 @@ from ai102.release.promotion import Promotion
 from ai102.release.rollout import Cluster
 from ai102.release.store import Store
 from k8s.local import api, loading
+from k8s.local.waiting import until
 from tests.cluster.calls.stack import NAMESPACE, Stack
 from tests.cluster.mesh.looking import inferences
 from tests.release.documents import BUILT, release
 
 QUESTION_S = 60.0
+TAKEN_OVER_WITHIN_S = 400.0
 
 
 @dataclass
@@ -74,6 +76,11 @@ def share_in(line: str) -> int:
     """Percent of the calls that a release gets, where the line says it; else 0."""
     found = re.search(r"(\d+) % of the calls go to it", line)
     return int(found[1]) if found else 0
+
+
+def wait_taken_over(stack: Stack) -> None:
+    """Until Flagger leads Triton. Raises UserError when that takes too long."""
+    until(lambda: status(stack).get("phase") == "Initialized", "Flagger has taken Triton over", TAKEN_OVER_WITHIN_S)
 
 
 def status(stack: Stack) -> dict[str, Any]:

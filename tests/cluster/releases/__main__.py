@@ -18,11 +18,10 @@ from ai102.parts import Cache
 from k8s.local import addons, down, up
 from k8s.local.plan import Plan
 from k8s.local.programs import Programs
-from k8s.local.waiting import until
 from loadtest.int8_speed import machine
 from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.stack import IMAGES, Stack
-from tests.cluster.canary.releasing import status
+from tests.cluster.canary.releasing import wait_taken_over
 from tests.cluster.mesh.installing import ADDONS
 from tests.cluster.releases import results as tables
 from tests.cluster.releases.bench import PIPELINES, Bench
@@ -34,7 +33,6 @@ from tests.cluster.releases.ways import OURS, WAYS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 OVERLAY = Path(__file__).parent / "overlay"
-TAKEN_OVER_WITHIN_S = 400.0
 
 Names = Annotated[
     list[str] | None,
@@ -52,7 +50,7 @@ def benched() -> Iterator[Bench]:
     try:
         up.up(plan, cache, say, addons.named(ADDONS))
         stack.install()
-        until(lambda: status(stack).get("phase") == "Initialized", "Flagger has taken Triton over", TAKEN_OVER_WITHIN_S)
+        wait_taken_over(stack)
         with balancing(plan):
             yield Bench(stack)
     finally:

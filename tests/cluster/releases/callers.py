@@ -1,4 +1,7 @@
-"""The callers of a trial: held-out images in the forms in which people send them, and whether an answer is right."""
+"""The callers of a trial: held-out images in the forms in which people send them, and whether an answer is right.
+
+The forms are made apart from ai102.judging.forms: callers do not send what the gate has asked.
+"""
 
 from __future__ import annotations
 

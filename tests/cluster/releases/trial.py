@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from ai102.errors import UserError
+from ai102.release.canary import GOING
 from k8s.local import namespaces
 from k8s.local.plan import CLIENT, ROOT
 from k8s.local.waiting import until
@@ -21,7 +22,7 @@ from tests.cluster.calls.record import Call
 from tests.cluster.canary.releasing import status, weights
 from tests.cluster.releases.callers import TIMEOUT_S, WRONG
 from tests.cluster.releases.load import Order
-from tests.cluster.releases.ways import ALL_AT_ONCE, GOING, PRIMARY, Rollouts, State, images_of, reason
+from tests.cluster.releases.ways import ALL_AT_ONCE, PRIMARY, Rollouts, State, reason, runs
 
 LENGTH_S = 90.0
 RATE = 20.0
@@ -152,15 +153,12 @@ def settle(rollouts: Rollouts, base: Images) -> None:
     if not is_at_rest():
         rollouts.end()
         until(is_at_rest, "Flagger has gone back", SETTLED_WITHIN_S)
-    pods = stack.pods("triton-primary")
-    if any(
-        base.models not in images_of(stack, pod.name) or base.server not in images_of(stack, pod.name) for pod in pods
-    ):
+    if not all(runs(stack, pod.name, base.models, base.server) for pod in stack.pods("triton-primary")):
         rollouts.set_images(PRIMARY, base.models, base.server)
 
     def is_settled() -> bool:
         ready = stack.ready("triton-primary")
-        is_base = all(base.models in (text := images_of(stack, pod.name)) and base.server in text for pod in ready)
+        is_base = all(runs(stack, pod.name, base.models, base.server) for pod in ready)
         others = [*stack.pods("triton"), *stack.ending("triton"), *stack.ending("triton-primary")]
         return len(ready) == REPLICAS and is_base and not others and weights(stack).get("triton-canary", 0) == 0
 

@@ -13,7 +13,6 @@ from tests.cluster.canary.releasing import status, weights
 
 ALL_AT_ONCE, ERROR_RATE, OURS = WAYS = "all at once", "error rate and latency", "ours"
 CANARY, TARGET, PRIMARY = "canary/triton", "deployment/triton", "deployment/triton-primary"
-GOING = ("Waiting", "Progressing", "WaitingPromotion", "Promoting", "Finalising")
 # As often as Flagger's own examples have it: one failed request of a hundred, twice the time.
 ORDINARY = [
     {
@@ -60,7 +59,7 @@ class Rollouts:
     def state(self, way: str, models: str, server: str) -> State:
         if way == ALL_AT_ONCE:
             pods = self.stack.ready("triton-primary")
-            new = sum(models in (text := images_of(self.stack, pod.name)) and server in text for pod in pods)
+            new = sum(runs(self.stack, pod.name, models, server) for pod in pods)
             return State("", 100 * new / max(1, len(pods)))
         return State(str(status(self.stack).get("phase")), float(weights(self.stack).get("triton-canary", 0)))
 
@@ -84,10 +83,11 @@ class Rollouts:
         self.stack.kubectl("patch", CANARY, "--type=merge", "-p", json.dumps({"spec": {"analysis": dict(analysis)}}))
 
 
-def images_of(stack: Stack, pod: str) -> str:
-    """What of a pod's specification names images, as text."""
+def runs(stack: Stack, pod: str, models: str, server: str) -> bool:
+    """Whether a pod's specification names both images; not where the pod has gone."""
     item = api.get(stack.plan, f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}")
-    return json.dumps(item["spec"]) if item else ""
+    text = json.dumps(item["spec"]) if item else ""
+    return models in text and server in text
 
 
 def reason(stack: Stack, way: str, since: str) -> str:
