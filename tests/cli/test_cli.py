@@ -22,8 +22,8 @@ def ai102(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
 def test_help_lists_every_command_in_one_line_each() -> None:
     output = CliRunner().invoke(app, ["--help"]).output
     verbs = [
-        "export", "calibrate", "quantize", "check-qdq", "report",
-        "configure", "serve", "infer", "verify", "demo", "engine",
+        "export", "calibrate", "quantize", "engine", "check-qdq", "report",
+        "configure", "serve", "infer", "verify", "demo",
     ]  # fmt: skip
     assert [line.split()[0] for line in output.splitlines() if line.split()[:1] and line.split()[0] in verbs] == verbs
 

@@ -5,88 +5,113 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from ai102.cli import (
-    add,
-    api,
-    ask,
-    auth,
-    builds,
-    cluster,
-    compose,
-    dashboards,
-    engine,
-    gateway,
-    image,
-    kubernetes,
-    lint,
-    logs,
-    masking,
-    monitoring,
-    networks,
-    parts,
-    preflight,
-    release,
-    seal,
-    serve,
-    top,
-    tune,
-)
 from ai102.errors import UserError
 
-# Subcommands import the rest of ai102 when they are called: `ai102 --help` must not wait for a framework.
+# Where each command stands, and of a group what it is about: only the module of the one that is called is imported.
+COMMANDS = {
+    "export": ("networks.export", ""),
+    "calibrate": ("networks.calibrate", ""),
+    "quantize": ("networks.quantize", ""),
+    "engine": ("engine.app", "All steps from weights to model_repository; or: doctor, build-script, verify-gpu."),
+    "check-qdq": ("networks.check_qdq", ""),
+    "report": ("networks.report", ""),
+    "configure": ("networks.configure", ""),
+    "add": ("add.add", ""),
+    "remove": ("add.remove", ""),
+    "models": ("builds.models", ""),
+    "rollback": ("builds.rollback", ""),
+    "lint": ("lint.lint", ""),
+    "preflight": ("preflight.preflight", ""),
+    "serve": ("serve.serve", ""),
+    "infer": ("ask.infer", ""),
+    "verify": ("ask.verify", ""),
+    "demo": ("ask.demo", ""),
+    "tune": ("tune.tune", ""),
+    "explain": ("tune.explain", ""),
+    "top": ("top.top", ""),
+    "gateway": ("gateway.app", "The gateway: render, certs, run, reload, drain, status."),
+    "auth": ("auth.app", "The issuer: serve, user, token, revoke, rotate-keys, explain."),
+    "api": ("api.app", "The HTTP API for images and texts, and its page: serve."),
+    "image": ("image.app", "Container images: models, build, push, sbom, lint."),
+    "compose": ("compose.app", "The whole stack in containers: prepare, secrets, up, ask, token, down."),
+    "kubernetes": (
+        "kubernetes.app",
+        "What k8s/ takes from the contract, and an overlay applied: render, measure, secrets, apply.",
+    ),
+    "cluster": ("cluster.app", "A Kubernetes that runs it: status, forward."),
+    "release": (
+        "release.app",
+        "What callers get, signed: build, sign, verify, list, show, diff, notes, judge, promote, rollback, abort, key",
+    ),
+    "keys": ("seal.keys", "Keys of sealed payloads and bundles: new, rotate, list."),
+    "bundle": ("seal.bundle", "A model repository as one encrypted file: seal, open."),
+    "logs": ("logs.app", "Logs of all parts in OpenSearch: ship, find, expire, put-template."),
+    "dashboards": ("dashboards.app", "Grafana's dashboards: render, pictures."),
+    "masking": ("masking.app", "Masking of sensitive data in logs: check, apply, reveal, new-key."),
+    "monitoring": ("monitoring.app", "Rules and routes of Prometheus: render, check, facts."),
+    "parts": ("parts.app", "Third-party programs, in one cache: fetch, build, list."),
+}
+Command = TyperCommand | TyperGroup
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-app.command()(networks.export)
-app.command()(networks.calibrate)
-app.command()(networks.quantize)
-app.add_typer(
-    engine.app, name="engine", help="All steps from weights to model_repository; or: doctor, build-script, verify-gpu."
+class Commands(MutableMapping[str, Command]):
+    """The commands by name, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._imported: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self._imported:
+            place, about = COMMANDS[name]
+            module, attribute = place.split(".")
+            self[name] = _command(name, getattr(import_module(f"ai102.cli.{module}"), attribute), about)
+        return self._imported[name]
+
+    def __setitem__(self, name: str, command: Command) -> None:
+        self._imported[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._imported[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*COMMANDS, *self._imported)))
+
+    def __len__(self) -> int:
+        return len(COMMANDS.keys() | self._imported.keys())
+
+
+def _command(name: str, what: Any, about: str) -> Command:
+    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if isinstance(what, typer.Typer):
+        holder.add_typer(what, name=name, help=about)
+    else:
+        holder.command(name)(what)
+    commands: dict[str, Command] = typer.main.get_group(holder).commands  # type: ignore[assignment]
+    return commands[name]
+
+
+class Ai102(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        own, self.commands = self.commands, Commands()  # type: ignore[assignment]
+        self.commands.update(own)
+
+
+app = typer.Typer(
+    cls=Ai102, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-app.command("check-qdq")(networks.check_qdq)
-app.command()(networks.report)
-app.command()(networks.configure)
-app.command()(add.add)
-app.command()(add.remove)
-app.command()(builds.models)
-app.command()(builds.rollback)
-app.command()(lint.lint)
-app.command()(preflight.preflight)
-app.command()(serve.serve)
-app.command()(ask.infer)
-app.command()(ask.verify)
-app.command()(ask.demo)
-app.command()(tune.tune)
-app.command()(tune.explain)
-app.command()(top.top)
-app.add_typer(gateway.app, name="gateway", help="The gateway: render, certs, run, reload, drain, status.")
-app.add_typer(auth.app, name="auth", help="The issuer: serve, user, token, revoke, rotate-keys, explain.")
-app.add_typer(api.app, name="api", help="The HTTP API for images and texts, and its page: serve.")
-app.add_typer(image.app, name="image", help="Container images: models, build, push, sbom, lint.")
-app.add_typer(
-    compose.app, name="compose", help="The whole stack in containers: prepare, secrets, up, ask, token, down."
-)
-app.add_typer(
-    kubernetes.app,
-    name="kubernetes",
-    help="What k8s/ takes from the contract, and an overlay applied: render, measure, secrets, apply.",
-)
-app.add_typer(cluster.app, name="cluster", help="A Kubernetes that runs it: status, forward.")
-app.add_typer(
-    release.app,
-    name="release",
-    help="What callers get, signed: build, sign, verify, list, show, diff, notes, judge, promote, rollback, abort, key",
-)
-app.add_typer(seal.keys, name="keys", help="Keys of sealed payloads and bundles: new, rotate, list.")
-app.add_typer(seal.bundle, name="bundle", help="A model repository as one encrypted file: seal, open.")
-app.add_typer(logs.app, name="logs", help="Logs of all parts in OpenSearch: ship, find, expire, put-template.")
-app.add_typer(dashboards.app, name="dashboards", help="Grafana's dashboards: render, pictures.")
-app.add_typer(masking.app, name="masking", help="Masking of sensitive data in logs: check, apply, reveal, new-key.")
-app.add_typer(monitoring.app, name="monitoring", help="Rules and routes of Prometheus: render, check, facts.")
-app.add_typer(parts.app, name="parts", help="Third-party programs, in one cache: fetch, build, list.")
+
+
+@app.callback()
+def ai102() -> None:
+    """Build models for NVIDIA Triton Inference Server, serve them, guard them, watch them and release them."""
 
 
 INTERRUPTED = 128 + signal.SIGINT
