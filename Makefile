@@ -3,6 +3,9 @@
 .DELETE_ON_ERROR:
 .PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test release-bench release-demo
 
+# Each worker of the tests imports thousands of modules: their bytecode is kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 MODEL ?=
 ARGS ?=
@@ -15,6 +18,8 @@ WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py
 LONG = $(shell grep -lr 'mark\.long\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
 WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
+# Files without a fast test, and folders of other targets.
+NOT_FAST = $(shell grep -lrE '^pytestmark = .*mark\.(e2e|slow)\b' tests --include='test_*.py') tests/cluster tests/containers tests/kubernetes
 FAST = not e2e and not slow and not containers and not cluster
 REGISTRY ?=
 # A folder: tests write JUnit files there, and the fast ones their coverage.
@@ -116,7 +121,7 @@ drift: setup  ## compare generated files with what they derive from
 	$(BIN)/ai102 kubernetes render --check
 
 unit: setup  ## the other fast tests; REPORTS=FOLDER writes JUnit and coverage
-	$(BIN)/pytest -q -n auto -m "$(FAST)" --ignore=tests/kubernetes $(call junit,unit) $(coverage)
+	$(BIN)/pytest -q -n auto -m "$(FAST)" $(NOT_FAST:%=--ignore=%) $(call junit,unit) $(coverage)
 
 manifests: setup  ## the fast tests of k8s/: overlays and components built, linted, asked of an API server
 	$(BIN)/pytest -q -n auto -m "$(FAST)" $(call junit,manifests) tests/kubernetes

@@ -176,7 +176,7 @@ class Altering(BaseHTTPRequestHandler):
 def test_what_a_proxy_altered_is_an_error_of_its_own(text: bytes, servers: list[Server], keys: KeyFolder) -> None:
     handler = type("Handler", (Altering,), {"upstream": servers[0].http_url})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
         try:
             with (
                 Client(f"http://127.0.0.1:{proxy.server_port}", seal=keys) as client,

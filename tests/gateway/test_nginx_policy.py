@@ -92,7 +92,7 @@ def test_what_the_client_says_about_itself_does_not_get_through(
     token = tokens.token("ann", [{"verbs": ["infer"], "models": ["echo", "embed_text"]}])
     seen: list[dict[str, str]] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Seen", (Listener,), {"seen": seen}))
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     place = f"127.0.0.1:{server.server_port}"
     try:
         with opened(make_home([(place, "127.0.0.1:9")], services={"api": place}), token) as target:

@@ -119,7 +119,7 @@ def test_one_address_asks_the_issuer_so_often_and_its_other_requests_go_on(
     proxy: str, make_home: MakeHome, caller: str
 ) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     home = make_home(limits={"auth_requests_per_10s": 6}, services={"issuer": f"127.0.0.1:{server.server_port}"})
 
     def ask(asker: Asker, path: str) -> httpx.Response:

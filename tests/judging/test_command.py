@@ -82,7 +82,7 @@ class Refuses(BaseHTTPRequestHandler):
 def test_a_wrong_token_is_one_line_and_status_2(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("wrong\n")
     with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as gateway:
-        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        threading.Thread(target=gateway.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{gateway.server_address[1]}"
         done = ai102("release", "judge", "--canary", url, "--models", "digits", "--token-file", str(tmp_path / "token"))
         gateway.shutdown()

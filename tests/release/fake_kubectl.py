@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,73 +62,81 @@ def status_of(phase: str, turn: int, **more: Any) -> dict[str, Any]:
     return {"phase": phase, "canaryWeight": 0, "failedChecks": 0, "conditions": [verdict], **more}
 
 
-def install(folder: Path, state: Path, *, copies_models: bool = False) -> None:
-    """Put the program into `folder` and begin with a cluster on which an overlay was applied."""
+def begin(state: Path, *, copies_models: bool = False) -> None:
+    """A cluster on which an overlay was applied."""
+    first = {"deployment": deployment(copies_models=copies_models), "rollout": "good", "calls": []}
+    state.write_text(json.dumps(first), encoding="utf-8")
+
+
+def install(folder: Path, state: Path) -> None:
+    """Put the program into `folder`, and `begin`."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "kubectl"
     program.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text(encoding='utf-8')}", encoding="utf-8")
     program.chmod(0o755)
-    begin = {"deployment": deployment(copies_models=copies_models), "rollout": "good", "calls": []}
-    state.write_text(json.dumps(begin), encoding="utf-8")
+    begin(state)
 
 
-def main(words: list[str]) -> int:
+@dataclass(frozen=True)
+class Said:
+    output: str = ""
+    complaint: str = ""
+
+    @property
+    def status(self) -> int:
+        return 1 if self.complaint else 0
+
+
+def asked(words: list[str], file: Path) -> Said:
+    """What it says to these words where the cluster is in `file`."""
     words = [word for word in words if not word.startswith(("--request-timeout", "--context", "--kubeconfig"))]
     words = words[2:] if words[:1] == ["--namespace"] else words
-    with Path(os.environ["FAKE_CLUSTER"]).open("r+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        state = json.load(file)
+    with file.open("r+", encoding="utf-8") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        state = json.load(opened)
         state["calls"].append(words)
-        status = answer(state, words)
-        file.seek(0)
-        file.truncate()
-        json.dump(state, file)
-    return status
+        said = answer(state, words)
+        opened.seek(0)
+        opened.truncate()
+        json.dump(state, opened)
+        opened.flush()
+    return said
 
 
-def answer(state: dict[str, Any], words: list[str]) -> int:
+def answer(state: dict[str, Any], words: list[str]) -> Said:
     if words[:2] == ["config", "current-context"]:
-        sys.stdout.write("fake")
-        return 0
+        return Said("fake")
     if words[0] == "get" and words[1].startswith("canaries") and "canary" not in state:
-        sys.stderr.write('error: the server doesn\'t have a resource type "canaries"' + "\n")
-        return 1
+        return Said(complaint='error: the server doesn\'t have a resource type "canaries"')
     if words[:2] == ["logs", "deployment/quality-gate"]:
-        sys.stdout.write(state.get("log", ""))
-        return 0
+        return Said(state.get("log", ""))
     if words[:2] == ["get", "events"]:
-        sys.stdout.write(json.dumps({"kind": "EventList", "items": state.get("events", [])}))
-        return 0
+        return listed("EventList", state.get("events", []))
     if state["rollout"] == "absent":
-        sys.stderr.write('Error from server (NotFound): deployments.apps "triton" not found' + "\n")
-        return 1
+        return Said(complaint='Error from server (NotFound): deployments.apps "triton" not found')
     if words[:2] == ["get", "deployment/triton"]:
         if state.get("busy") and state["deployment"]["metadata"]["generation"] > 1:
             state["busy"] -= 1
-            sys.stderr.write("Unable to connect to the server: net/http: TLS handshake timeout\n")
-            return 1
+            return Said(complaint="Unable to connect to the server: net/http: TLS handshake timeout")
         if "canary" in state:
             lead(state)
-            items = [state[name] for name in ("deployment", "primary", "canary") if state.get(name)]
-            sys.stdout.write(json.dumps({"kind": "List", "items": items}))
-            return 0
+            return listed("List", [state[name] for name in ("deployment", "primary", "canary") if state.get(name)])
         look(state)
-        sys.stdout.write(json.dumps(state["deployment"]))
-        return 0
+        return Said(json.dumps(state["deployment"]))
     if words[:2] == ["get", "canaries.flagger.app"]:
-        sys.stdout.write(json.dumps({"kind": "CanaryList", "items": [state["canary"]]}))
-        return 0
+        return listed("CanaryList", [state["canary"]])
     if words[0] == "get":
-        items = [state["deployment"], *pods(state)] if words[1].startswith("pods,") else []
-        sys.stdout.write(json.dumps({"kind": "List", "items": items}))
-        return 0
+        return listed("List", [state["deployment"], *pods(state)] if words[1].startswith("pods,") else [])
     if words[:2] == ["patch", "canaries.flagger.app/triton"]:
         state["canary"]["spec"] |= json.loads(words[3].removeprefix("--patch="))["spec"]
-        return 0
+        return Said()
     if words[:2] == ["patch", "deployment/triton"]:
-        return patch(state, json.loads(words[3].removeprefix("--patch=")))
-    sys.stderr.write(f"fake kubectl: {words}" + "\n")
-    return 1
+        return Said(complaint=patch(state, json.loads(words[3].removeprefix("--patch="))))
+    return Said(complaint=f"fake kubectl: {words}")
+
+
+def listed(kind: str, items: list[dict[str, Any]]) -> Said:
+    return Said(json.dumps({"kind": kind, "items": items}))
 
 
 def look(state: dict[str, Any]) -> None:
@@ -204,7 +213,8 @@ def pods(state: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> int:
+def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> str:
+    """Why it cannot be done, empty when it is."""
     item = copy.deepcopy(state["deployment"])
     for operation in operations:
         *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
@@ -213,8 +223,7 @@ def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> int:
             place = place[int(part) if isinstance(place, list) else part]
         key: Any = int(last) if isinstance(place, list) else last
         if operation["op"] == "test" and place[key] != operation["value"]:
-            sys.stderr.write(f"The request is invalid: testing path {operation['path']} failed" + "\n")
-            return 1
+            return f"The request is invalid: testing path {operation['path']} failed"
         if operation["op"] in ("add", "replace"):
             place[key] = operation["value"]
         if operation["op"] == "remove":
@@ -224,8 +233,11 @@ def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> int:
         item["status"].pop("conditions", None)
     word, *later = state.get("next", state["rollout"]).split()
     state |= {"deployment": item, "rollout": word, **({"next": " ".join(later)} if later else {})}
-    return 0
+    return ""
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    said = asked(sys.argv[1:], Path(os.environ["FAKE_CLUSTER"]))
+    sys.stdout.write(said.output)
+    sys.stderr.write(said.complaint and f"{said.complaint}\n")
+    raise SystemExit(said.status)

@@ -19,8 +19,7 @@ STOPPED = "ai102/triton 7f9c: stop: minilm: distance: embeddings lie 0.31 from t
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setenv("FAKE_CLUSTER", str(tmp_path / "cluster.json"))
+def site(tmp_path: Path) -> Site:
     site = Site(tmp_path, [])
     primary = deployment()
     primary["metadata"]["name"] = "triton-primary"

@@ -6,6 +6,7 @@ import json
 import shutil
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 from ai102.cli.main import app
 from ai102.errors import UserError
 from ai102.release.history import History
+from ai102.release.rollout import Cluster
 from ai102.release.store import Store
 from tests.release.documents import BUILT, LABELS, pipeline, release
 from tests.release.fake_kubectl import install
@@ -36,6 +38,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ai102.release.rollout.Cluster", partial(Cluster, pace_s=0.01))
 
     def run(*words: str) -> Result:
         done = CliRunner().invoke(app, ["release", *words])

@@ -14,7 +14,7 @@ BASE = Running("", SERVER, MODELS)
 
 def patched(item: dict[str, Any], to: Running, before: Running | None) -> dict[str, Any]:
     state = {"deployment": item, "rollout": "good"}
-    assert patch(state, patch_from(deployment_from(item), to, before)) == 0
+    assert patch(state, patch_from(deployment_from(item), to, before)) == ""
     return state["deployment"]
 
 
@@ -48,7 +48,8 @@ def test_a_patch_for_other_images_is_refused_as_a_whole() -> None:
     state = {"deployment": patched(deployment(), NEW, BASE), "rollout": "good"}
     before = str(state["deployment"])
     late = Running("r-3", "reg/server@sha256:" + "4" * 64, NEW.models)
-    assert patch(state, patch_from(deployment_from(deployment()), late, None)) == 1
+    refusal = patch(state, patch_from(deployment_from(deployment()), late, None))
+    assert refusal == "The request is invalid: testing path /spec/template/spec/containers/0/image failed"
     assert str(state["deployment"]) == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +19,22 @@ from ai102.release.history import Event, History
 from ai102.release.promotion import IncompatibleError, Promotion
 from ai102.release.rollout import Cluster, NotReadyError, context_of
 from ai102.release.store import Store
+from tests.release import fake_kubectl
 from tests.release.documents import BUILT, LABELS, NETWORK, PIPELINE, pipeline, release
-from tests.release.fake_kubectl import MODELS, SERVER, deployment, install
+from tests.release.fake_kubectl import MODELS, SERVER, deployment
 
 PACE_S = 0.01
 BASE = Running("", SERVER, MODELS)
 MORE = {**pipeline(), "more": PIPELINE}
+
+
+@dataclass(frozen=True)
+class KubectlHere(Kubectl):
+    """The fake without a process of its own, since a rollout asks it fifty times."""
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        said = fake_kubectl.asked(list(words), Path(self.program))
+        return subprocess.CompletedProcess(words, said.status, said.output, said.complaint)
 
 
 @dataclass
@@ -34,7 +45,7 @@ class Site:
     said: list[str]
 
     def __post_init__(self) -> None:
-        install(self.root / "bin", self.file)
+        fake_kubectl.begin(self.file)
         keys.new(self.root / "ann")
         keys.public_file(self.root / "ann").rename(self.known / "ann.pub")
 
@@ -59,7 +70,7 @@ class Site:
         return self.store.add(release(digit, **changes), built, signer)[0].name
 
     def promotion(self, timeout_s: float = 60.0, why: str = "") -> Promotion:
-        kubectl = Kubectl(str(self.root / "bin" / "kubectl"), (), "ai102", 60.0)
+        kubectl = KubectlHere(str(self.file), (), "ai102", 60.0)
         cluster = Cluster(kubectl, context_of(kubectl, ""), self.said.append, PACE_S)
         return Promotion(cluster, self.store, self.known, "ann", lambda: "now", why, timeout_s)
 
@@ -87,8 +98,7 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setenv("FAKE_CLUSTER", str(tmp_path / "cluster.json"))
+def site(tmp_path: Path) -> Site:
     return Site(tmp_path, [])
 
 

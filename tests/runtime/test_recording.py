@@ -62,7 +62,7 @@ class Gate(BaseHTTPRequestHandler):
 def gate(status: int = 204) -> Iterator[tuple[str, list[list[dict[str, Any]]]]]:
     handler = type("OneGate", (Gate,), {"batches": [], "status": status})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/answers", handler.batches  # type: ignore[attr-defined]
         server.shutdown()
 

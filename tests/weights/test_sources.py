@@ -16,6 +16,7 @@ from ai102.weights import digits_resnet
 from ai102.weights.export import onnx_from_torch, parity
 from ai102.weights.hf.sentence_embedder import SentenceEmbedder
 
+pytestmark = pytest.mark.slow  # PyTorch and Transformers take ten seconds to import
 ROOT = Path(__file__).parent.parent.parent
 SETS = ROOT / "calibration" / "sets"
 CONTRACT = contract.load(ROOT / "models.toml")
@@ -100,7 +101,6 @@ def test_the_embedder_masks_and_pools_as_the_library_does(checkpoint: Path) -> N
         assert torch.allclose(embedder(ids, mask), expected, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_an_export_keeps_batch_and_length_dynamic(checkpoint: Path, tmp_path: Path) -> None:
     import onnxruntime
 
@@ -115,7 +115,6 @@ def test_an_export_keeps_batch_and_length_dynamic(checkpoint: Path, tmp_path: Pa
     assert session.run(["sentence_embedding"], longer)[0].shape == (7, 32)
 
 
-@pytest.mark.slow
 def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     class Moody(SentenceEmbedder):
         """Gives different outputs each time, like a network with active dropout."""
@@ -134,7 +133,6 @@ def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, tmp_pa
         parity(moody, network, samples, tmp_path / "x.onnx")
 
 
-@pytest.mark.slow
 def test_training_is_repeatable_and_learns() -> None:
     train = read_samples(SETS, "digits", "train")
     pixels = tensors_of_items(CONTRACT.networks["digits"], train.items[:256], None)["pixels"]
@@ -151,7 +149,6 @@ def test_training_is_repeatable_and_learns() -> None:
     assert (first.argmax(axis=1) == labels).mean() > 0.95
 
 
-@pytest.mark.slow
 def test_an_export_holds_no_path_of_the_machine_and_is_repeatable(checkpoint: Path, tmp_path: Path) -> None:
     output = CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)})
     network = CONTRACT.networks["minilm"].model_copy(update={"outputs": (output,)})
