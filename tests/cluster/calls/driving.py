@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ai102.errors import UserError
 from k8s.local import namespaces
@@ -19,6 +20,9 @@ from k8s.local.waiting import until
 from tests.cluster.calls.asking import OURS, WAYS, Place
 from tests.cluster.calls.load import Order, calls_from_text
 from tests.cluster.calls.record import Call
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CLIENTS = 3  # for each protocol
 CALLERS = 48  # of a closed loop that finds the capacity: enough for full batches in every replica
@@ -42,9 +46,7 @@ class Driven:
 
     def set_rate(self, rate: float) -> None:
         self._calls, self._since_s, self.rate = self.calls, time.monotonic(), rate
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{rate}\n")
-        self._process.stdin.flush()
+        say(self._process, f"{rate}")
 
     def check(self) -> None:
         """Raises UserError when it has ended by itself."""
@@ -72,6 +74,38 @@ class Driven:
 
 
 @contextmanager
+def started(plan: Plan, module: str, order: DataclassInstance) -> Iterator[subprocess.Popen[str]]:
+    """A load in the client's machine that has its order and is ready; it is killed with the block.
+
+    Raises UserError where it does not get ready.
+    """
+    process = subprocess.Popen(
+        namespaces.command_in(plan.namespace(CLIENT), [sys.executable, "-m", module]),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        # Whatever else runs on this machine, calls are sent when they are due.
+        os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(1))
+        assert process.stdout is not None
+        say(process, json.dumps(asdict(order)))
+        if process.stdout.readline() != "ready\n":
+            raise UserError(f"the load does not start: it has ended with {process.wait(END_WITHIN_S)}")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def say(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+@contextmanager
 def driven(
     plan: Plan,
     place: Place,
@@ -86,24 +120,5 @@ def driven(
     """A load whose clients are connected, at `rate` calls a second or from `callers`; ended with the block."""
     file = plan.folder / "calls.json"
     order = Order(place, client, ways, clients, rate, callers, str(file))
-    command = [sys.executable, "-m", "tests.cluster.calls.load"]
-    process = subprocess.Popen(
-        namespaces.command_in(plan.namespace(CLIENT), command),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        # Whatever else runs on this machine, calls are sent when they are due.
-        os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(1))
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(asdict(order)) + "\n")
-        process.stdin.flush()
-        if process.stdout.readline() != "ready\n":
-            raise UserError(f"the load does not start: it has ended with {process.wait(END_WITHIN_S)}")
+    with started(plan, "tests.cluster.calls.load", order) as process:
         yield Driven(process, file, rate, least_calls)
-    finally:
-        process.kill()
-        process.wait()

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ai102.errors import UserError
 from ai102.release.canary import GOING
-from k8s.local import namespaces
-from k8s.local.plan import CLIENT, ROOT
 from k8s.local.waiting import until
 from tests.cluster.calls.asking import Place
+from tests.cluster.calls.driving import say, started
 from tests.cluster.calls.load import calls_from_text
 from tests.cluster.calls.record import Call
 from tests.cluster.canary.releasing import status, weights
-from tests.cluster.releases.callers import TIMEOUT_S, WRONG
+from tests.cluster.releases.callers import WRONG
 from tests.cluster.releases.load import Order
 from tests.cluster.releases.ways import ALL_AT_ONCE, PRIMARY, Rollouts, State, reason, runs
 
@@ -74,28 +70,16 @@ def tried(
     stack = rollouts.stack
     file = stack.plan.folder / "trial.json"
     order = Order(place, RATE, length_s, str(file))
-    command = namespaces.command_in(stack.plan.namespace(CLIENT), [sys.executable, "-m", "tests.cluster.releases.load"])
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(asdict(order)) + "\n")
-        process.stdin.flush()
-        if process.stdout.readline() != "ready\n":
-            raise UserError(f"the load does not start: it has ended with {process.wait(TIMEOUT_S)}")
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    seen = Seen(way, watch)
+    with started(stack.plan, "tests.cluster.releases.load", order) as load:
+        say(load, "go")
         began_s, since = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         rollouts.begin(way, images.models, images.server)
-        seen = Seen(way, watch)
         while time.monotonic() < began_s + length_s:
             seen.look(rollouts.state(way, images.models, images.server), time.monotonic() - began_s)
             time.sleep(LOOK_EVERY_S)
-        if status_ := process.wait(LENGTH_S):
-            raise UserError(f"the load has ended with {status_}")
-    finally:
-        process.kill()
-        process.wait()
+        if ended := load.wait(LENGTH_S):
+            raise UserError(f"the load has ended with {ended}")
     counts = counted(calls_from_text(file.read_text(encoding="utf-8")))
     said = reason(stack, way, since) if seen.stopped_s is not None else ""
     return Trial(release, way, counts.total(), counts["failed"], counts["wrong"], counts["late"],
