@@ -5,7 +5,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from ai102.client.calls import ModelState
-from ai102.explain.facts import Config, Counts, between, config_from_pb, counts_of, failures_from_metrics
+from ai102.explain.facts import Config, Counts, between, config_from_pb, counts_of, metrics_from_text
 from ai102.explain.run import facts_of
 
 # As the real server answers after 20 requests of one and a warm-up of 64; gRPC leaves zeros out.
@@ -86,17 +86,31 @@ def test_failures_are_told_by_reason_over_all_versions() -> None:
         'nv_inference_request_failure{model="n",reason="OTHER",version="1"} 0\n'
         'nv_inference_request_success{model="m",version="1"} 9\n'
     )
-    assert failures_from_metrics(text) == {"m": {"REJECTED": 7}, "n": {"OTHER": 0}}
+    assert metrics_from_text(text).failures == {"m": {"REJECTED": 7}, "n": {"OTHER": 0}}
 
 
 def test_labels_of_metrics_may_hold_what_separates_them() -> None:
     text = r'nv_inference_request_failure{model="a\"b},c",reason="REJECTED"} 1.0e+01 1764300000000' + "\n"
-    assert failures_from_metrics(text) == {'a"b},c': {"REJECTED": 10}}
+    assert metrics_from_text(text).failures == {'a"b},c': {"REJECTED": 10}}
+
+
+def test_a_model_has_the_engine_that_it_names_and_during_an_update_both() -> None:
+    text = (
+        "# HELP ai102_engine_info The engine that computes a model\n"
+        "# TYPE ai102_engine_info gauge\n"
+        'ai102_engine_info{engine="OpenVINO 2026.4.1",model="m",version="2"} 1\n'
+        'ai102_engine_info{engine="ONNX Runtime 1.32.0",model="m",version="1"} 1\n'
+        'ai102_engine_info{engine="ONNX Runtime 1.32.0",model="n",version="1"} 1\n'
+    )
+    assert metrics_from_text(text).engines == {
+        "m": "ONNX Runtime 1.32.0 and OpenVINO 2026.4.1",
+        "n": "ONNX Runtime 1.32.0",
+    }
 
 
 def test_what_is_no_metrics_is_refused() -> None:
     with pytest.raises(ValueError, match="html"):
-        failures_from_metrics("<html>hello</html>\n")
+        metrics_from_text("<html>hello</html>\n")
 
 
 def test_ensembles_come_first_with_their_steps_and_steps_know_what_is_around_them() -> None:

@@ -12,6 +12,8 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 # The parser ends a counter's name with _total where the text says that it is a counter, as Triton's does.
 FAILURES = ("nv_inference_request_failure", "nv_inference_request_failure_total")
+# Of our backends: 1, with the engine as a label.
+ENGINE = "ai102_engine_info"
 
 Row = Mapping[str, Any]  # of Triton's statistics extension, for one version of a model
 
@@ -80,6 +82,7 @@ class Facts:
     state: str = "READY"
     state_reason: str = ""
     failures: Mapping[str, int] | None = None  # by Triton's reason; None: no metrics
+    engine: str = ""  # that computes it; empty: no metrics, or a model that names none
     steps: tuple[Facts, ...] = ()  # of an ensemble, over the same time
     joined: tuple[Facts, ...] = ()  # of a pipeline in one process: its steps as models of their own, over the same time
     around: float = 0.0  # requests under way in the ensembles that have this model as a step
@@ -142,17 +145,28 @@ def between(before: Counts, after: Counts) -> Counts:
     return after if is_new else _sum(after, before, -1)
 
 
-def failures_from_metrics(text: str) -> dict[str, dict[str, int]]:
-    """{model: {reason: count}} of nv_inference_request_failure. Raises ValueError where the text is no metrics."""
+@dataclass(frozen=True)
+class Metrics:
+    """What the server's metrics say of each model and its statistics do not."""
+
+    failures: Mapping[str, Mapping[str, int]]  # {model: {reason: count}}
+    engines: Mapping[str, str]
+
+
+def metrics_from_text(text: str) -> Metrics:
+    """Raises ValueError where the text is no metrics."""
     failures: dict[str, dict[str, int]] = {}
+    engines: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name not in FAILURES:
-                continue
-            reasons = failures.setdefault(sample.labels.get("model", ""), {})
-            reason = sample.labels.get("reason", "OTHER")
-            reasons[reason] = reasons.get(reason, 0) + int(sample.value)
-    return failures
+            model = sample.labels.get("model", "")
+            if sample.name == ENGINE:
+                engines.setdefault(model, set()).add(sample.labels.get("engine", ""))
+            if sample.name in FAILURES:
+                reasons = failures.setdefault(model, {})
+                reason = sample.labels.get("reason", "OTHER")
+                reasons[reason] = reasons.get(reason, 0) + int(sample.value)
+    return Metrics(failures, {model: " and ".join(sorted(names)) for model, names in engines.items()})
 
 
 def _counts(row: Row) -> Counts:

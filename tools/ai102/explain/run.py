@@ -12,7 +12,7 @@ from ai102.client import Client
 from ai102.client.addresses import one_address_from_url
 from ai102.client.calls import ModelState
 from ai102.errors import UserError
-from ai102.explain.facts import Config, Counts, Facts, between, config_from_pb, counts_of, failures_from_metrics
+from ai102.explain.facts import Config, Counts, Facts, Metrics, between, config_from_pb, counts_of, metrics_from_text
 from ai102.progress import Reporter
 
 # The ports that Triton listens on by default. With one of them in the URL, the metrics are at METRICS_PORT.
@@ -43,9 +43,9 @@ def explain(
             second = _counts(client)
         else:
             began_at_rest, second = {}, first
-    failures = _failures(url, metrics_url)
+    metrics = _metrics(url, metrics_url)
     models = [model] if model else [name for name, state in states.items() if state.state]
-    return facts_of(models, states, configs, began_at_rest, second, seconds or None, failures)
+    return facts_of(models, states, configs, began_at_rest, second, seconds or None, metrics)
 
 
 def facts_of(
@@ -55,7 +55,7 @@ def facts_of(
     before: Mapping[str, Counts],
     after: Mapping[str, Counts],
     seconds: float | None,
-    failures: Mapping[str, Mapping[str, int]] | None,
+    metrics: Metrics | None,
 ) -> list[Facts]:
     """Ensembles first, then the other models; in each kind the busiest first."""
 
@@ -71,7 +71,8 @@ def facts_of(
             seconds,
             state.state if state else "",
             state.reason if state else "",
-            None if failures is None else failures.get(name, {}),
+            None if metrics is None else metrics.failures.get(name, {}),
+            "" if metrics is None else metrics.engines.get(name, ""),
             tuple(one(step) for step in config.steps),
             tuple(one(step) for step in config.joined),
             around,
@@ -100,8 +101,8 @@ def _watch(seconds: float, report: Reporter | None) -> None:
             progress(round(10 * (seconds - left)), round(10 * seconds))
 
 
-def _failures(url: str, metrics_url: str | None) -> dict[str, dict[str, int]] | None:
-    """The reasons of failed requests; None where no address of the metrics is given and the usual one has none."""
+def _metrics(url: str, metrics_url: str | None) -> Metrics | None:
+    """None where no address of the metrics is given and the usual one has none."""
     host, _, port = one_address_from_url(url).rpartition(":")
     if metrics_url is None and port not in DEFAULT_PORTS:
         return None
@@ -109,7 +110,7 @@ def _failures(url: str, metrics_url: str | None) -> dict[str, dict[str, int]] | 
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(address, timeout=3) as answer:
-            return failures_from_metrics(answer.read().decode("utf-8", "replace"))
+            return metrics_from_text(answer.read().decode("utf-8", "replace"))
     except (urllib.error.URLError, OSError, ValueError) as err:
         if metrics_url is None:
             return None

@@ -45,8 +45,9 @@ def show(explained: Sequence[Facts], console: Console) -> None:
 
 def headline(facts: Facts) -> str:
     counts = facts.counts
+    by = f", computed by {facts.engine}" if facts.engine else ""
     if not counts.requests:
-        return facts.model
+        return f"{facts.model}{by}"
     whole = ms(counts.per_request_ms(counts.total_ns))
     if facts.rate:
         over = f"{facts.rate:.4g} requests/s for {facts.seconds:g} s"
@@ -56,7 +57,7 @@ def headline(facts: Facts) -> str:
     steps = {f"in {step.model}": step.counts.per_request_ms(step.counts.total_ns) for step in facts.steps}
     part, most = max((steps or parts_ms(facts)).items(), key=lambda item: item[1])
     where = f", most of it {part} ({most / max(counts.per_request_ms(counts.total_ns), 1e-9):.0%})"
-    return f"{facts.model}: {over}, {whole} each on the server{where}"
+    return f"{facts.model}: {over}, {whole} each on the server{where}{by}"
 
 
 def _table(facts: Facts) -> Table:
@@ -83,6 +84,7 @@ def as_dict(explained: Sequence[Facts]) -> list[dict[str, Any]]:
         {
             "model": facts.model,
             "state": facts.state,
+            "engine": facts.engine or None,
             "seconds": facts.seconds,
             "requests": facts.counts.requests,
             "failed": facts.counts.failed,

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import triton_python_backend_utils as pb_utils  # only inside Triton
 
+from ai102_runtime.engine.announced import announced
 from ai102_runtime.engine.batch import Array, Call, answers
 from ai102_runtime.engine.engine import EngineKind, Instance
 from ai102_runtime.engine.parameters import parameters_from_config, truth
@@ -59,7 +60,7 @@ class ServedFile:
         instance = Instance(args["model_instance_kind"], int(args["model_instance_device_id"]))
         self.engine = self.engine_kind.opened(path, config, instance)
         check_agreement(config, self.engine.signature)
-        pb_utils.Logger.log_info(f"{args['model_name']}: computed by {self.engine.title}")
+        self.announced = announced(args, self.engine.title)
         self.has_batch = int(config["max_batch_size"]) > 0
         self.refuses_nonfinite = truth(parameters_from_config(config), "refuse_nonfinite", default=False)
         self._learn_tensors(config, self.engine.signature)

@@ -15,6 +15,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from ai102_runtime import steps
+from ai102_runtime.engine.announced import announced
 from ai102_runtime.engine.batch import Array, Call, answers
 from ai102_runtime.engine.engine import Instance
 from ai102_runtime.onnx import judged
@@ -42,7 +43,7 @@ class TritonPythonModel:
         self.can_join = int(config["max_batch_size"]) > 0
         file = version / network["model"] / "model.onnx"
         self.engine = judged.opened(file, config, Instance(), pb_utils.Logger.log_warn)
-        pb_utils.Logger.log_info(f"{args['model_name']}: computed by {self.engine.title}")
+        self.announced = announced(args, self.engine.title)
         for sizes in network["warm"]:
             arrays = {name: np.zeros(dims, dtype) for name, (dtype, dims) in sizes.items()}
             self.engine.run(list(self.network_outputs), arrays)
