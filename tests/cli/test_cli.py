@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ai102.cli.main import app
+from tests.cli import here
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,12 +60,11 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("arguments", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], words: str, tmp_path: Path) -> None:
-    done = ai102(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("ai102: ")
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = here.ai102(*arguments, cwd=tmp_path)
+    assert (done.status, done.output) == (2, "")
+    assert done.complaint.startswith("ai102: ")
+    assert words in done.complaint
+    assert done.complaint.count("\n") == 1
 
 
 def test_a_stale_config_fails_the_check_and_names_the_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from ai102_runtime.health import command
@@ -69,11 +70,10 @@ def probe(server: Server) -> int:
 
 def process_of(server: Server, instance: str) -> int:
     """The number of the process of an instance, such as two_0_1."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            words = (folder / "cmdline").read_bytes().decode().split("\0")
-            if len(words) > 8 and str(server.repository) in words[1] and words[8] == instance:
-                return int(folder.name)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or ()
+        if len(words) > 8 and str(server.repository) in words[1] and words[8] == instance:
+            return int(process.pid)
     raise AssertionError(f"no process of {instance}")
 
 

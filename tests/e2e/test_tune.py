@@ -1,8 +1,8 @@
 """`ai102 tune` and `ai102 explain` as a user runs them, against the real server; tuning works on a copy."""
 
 import json
-import re
 import os
+import re
 import shutil
 import signal
 import subprocess

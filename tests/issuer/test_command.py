@@ -21,6 +21,8 @@ import httpx
 import jwt
 import pytest
 
+from tests.cli.here import ai102
+
 from .conftest import PASSWORD, POLICY, log_in, refresh
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -145,9 +147,9 @@ def test_a_mistake_is_one_line_and_exit_2(folder: Path) -> None:
     (folder / "open").mkdir(mode=0o755)
     found, wanted = [], []
     for arguments, stdin, line in MISTAKES:
-        status, out, err = auth(folder, *arguments, stdin=stdin)
+        status, out, err = ai102("auth", *arguments, cwd=folder, stdin=stdin)
         found.append((arguments, status, out, err[: len(f"ai102: {line}")], err.count("\n")))
-        wanted.append((arguments, 2, "", f"ai102: {line}", 0))
+        wanted.append((arguments, 2, "", f"ai102: {line}", 1))
     assert found == wanted
 
 

@@ -16,6 +16,7 @@ from ai102.contract import contract_from_text, load
 from ai102.errors import UserError
 from ai102.judging.replay import crowd_size
 from ai102.judging.subject import subjects_of
+from tests.cli import here
 from tests.cli.test_cli import ai102
 from tests.ports import free_port
 
@@ -58,8 +59,8 @@ MISTAKES = {
 def test_a_mistake_is_one_line_and_status_2(name: str) -> None:
     options, words = MISTAKES[name]
     canary = [] if "--canary" in options else ["--canary", f"grpc://127.0.0.1:{free_port()}"]
-    done = ai102("release", "judge", "--models", "digits", *canary, *options)
-    assert (done.returncode, done.stderr.count("\n"), words in done.stderr) == (2, 1, True), done.stderr
+    done = here.ai102("release", "judge", "--models", "digits", *canary, *options, cwd=ROOT)
+    assert (done.status, done.complaint.count("\n"), words in done.complaint) == (2, 1, True), done.complaint
 
 
 class Refuses(BaseHTTPRequestHandler):

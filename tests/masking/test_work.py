@@ -6,7 +6,7 @@ import pytest
 
 from ai102.masking import Masker
 
-SMALL, LARGE = 1 << 17, 1 << 20
+SMALL, LARGE = 1 << 16, 1 << 19
 HOSTILE = {
     "digits": "1",
     "digits and spaces": "62 ",

@@ -100,6 +100,9 @@ def test_prometheus_and_alertmanager_take_all_of_it_and_every_unit_test_passes()
     assert len(lines) == 3 + len(list((FOLDER / "tests").glob("*.yaml")))
 
 
+DRAINED = "a replica stays down, another was drained first, a third restarts at once"
+
+
 @pytest.mark.slow
 def test_a_rule_that_is_broken_fails_its_unit_test(tmp_path: Path) -> None:
     promtool = programs_or_skip()[0][0]
@@ -110,10 +113,14 @@ def test_a_rule_that_is_broken_fails_its_unit_test(tmp_path: Path) -> None:
     pipelines = tmp_path / "rules" / "pipelines.yaml"
     broken = pipelines.read_text(encoding="utf-8").replace("ai102_gateway_replica_drained) == 1", "ai102_none) == 1")
     pipelines.write_text(broken, encoding="utf-8")
-    words = [promtool, "test", "rules", str(tmp_path / "tests" / "serving.yaml")]
+    file = tmp_path / "tests" / "serving.yaml"
+    tests = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tests["tests"] = [test for test in tests["tests"] if test.get("name") == DRAINED]
+    file.write_text(yaml.safe_dump(tests), encoding="utf-8")
+    words = [promtool, "test", "rules", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "another was drained first" in done.stdout + done.stderr
+    assert DRAINED in done.stdout + done.stderr
 
 
 # Which receiver hears of an alert with these labels.
