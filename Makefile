@@ -10,7 +10,7 @@ BIN := .venv/bin
 MODEL ?=
 ARGS ?=
 # Tests with servers wait more than they compute: three workers for two cores, since four took no less time and failed by load.
-# Beside them run the tests that wait for minutes and compute next to nothing.
+# Beside them run, one after another, the files that wait for minutes and compute less than that.
 WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 # A file names the marks of its tests, so that the others need not be imported, by every worker anew.
 WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py')

@@ -20,8 +20,6 @@ def block(tmp_path: Path) -> Path:
 
 # A file runs on one worker, so those that take longest begin first.
 LONGEST = (
-    "lint/test_agreement.py",
-    "loadtest/test_locust.py",
     "dashboards/test_live.py",
     "e2e/test_tune.py",
     "gateway/test_whole.py",

@@ -8,7 +8,7 @@ from ai102.agreement.mutations import KINDS, PAIRS, mutations
 from ai102.agreement.opinions import opinions
 from ai102.agreement.table import TABLE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.waits]
 # Of each kind; `python -m ai102.agreement` asks about all of them and writes the table.
 MOST = 3
 

@@ -24,7 +24,7 @@ from tests.e2e.conftest import write_repository
 from tests.ports import free_port
 from tests.servers import Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.waits]
 ROOT = Path(__file__).parent.parent.parent
 LOCUST = (sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest" / "locustfile.py"))
 EVERYTHING_GOES = ("--slo-p99-ms", "60000", "--slo-error-percent", "0")
