@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test release-bench release-demo
+.PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check fast e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test release-bench release-demo
 
 # Each worker of the tests imports thousands of modules: their bytecode is kept, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -107,7 +107,11 @@ test: rtx proxies check engine e2e  ## all tests: check, then those that start a
 verify-gpu: setup  ## with a GPU and TensorRT: build the plans, run them, compare and measure
 	@$(BIN)/ai102 engine verify-gpu
 
-check: lint drift manifests unit  ## format, lint, types, drift of generated files, fast tests
+check: setup  ## format, lint, types, drift of generated files, fast tests
+	@$(MAKE) --no-print-directory --jobs=2 lint fast
+
+fast: drift
+	$(BIN)/pytest -q -n auto -m "$(FAST)" $(patsubst %,--ignore=%,$(filter-out tests/kubernetes,$(NOT_FAST))) $(call junit,fast) $(coverage)
 
 lint: setup  ## format, lint, types
 	$(BIN)/ruff format --check tools tests loadtest k8s
@@ -120,7 +124,7 @@ drift: setup  ## compare generated files with what they derive from
 	$(BIN)/ai102 monitoring render --check
 	$(BIN)/ai102 kubernetes render --check
 
-unit: setup  ## the other fast tests; REPORTS=FOLDER writes JUnit and coverage
+unit: setup  ## the fast tests but those of k8s/; REPORTS=FOLDER writes JUnit and coverage
 	$(BIN)/pytest -q -n auto -m "$(FAST)" $(NOT_FAST:%=--ignore=%) $(call junit,unit) $(coverage)
 
 manifests: setup  ## the fast tests of k8s/: overlays and components built, linted, asked of an API server

@@ -32,6 +32,7 @@ JOBS = {"triton", "gateway", "issuer", "api", "node", "prometheus"}
 READY_S = 90.0
 # The stack's scrapes and rules, short so that a test need not wait minutes for what takes four scrapes.
 EVERY_S = 1
+PAUSE_S = 0.1  # of each caller: five calls in flight would keep a machine busy, and the queries need some each second
 
 
 @dataclass
@@ -192,8 +193,8 @@ class Load:
                 (grpc, token, lambda client: client.classify(images[:2], model="score_image")),
                 (grpc, token, lambda client: client.embed(texts[:4])),
                 (grpc, token, lambda client: client.embed(texts[:2])),
-                (rest, "", lambda client: client.embed(texts[:1]), 0.2),
-                (rest, token, lambda client: client.infer("embed_text", {"wrong": np.zeros(3, np.uint8)}), 0.2),
+                (rest, "", lambda client: client.embed(texts[:1])),
+                (rest, token, lambda client: client.infer("embed_text", {"wrong": np.zeros(3, np.uint8)})),
             )
         ]
 
@@ -212,10 +213,10 @@ class Load:
         for worker in self._workers:
             worker.join()
 
-    def _run(self, url: str, token: str, ask: Callable[[Client], Any], pause_s: float = 0.01) -> None:
+    def _run(self, url: str, token: str, ask: Callable[[Client], Any]) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with Client(url, headers=headers, tls=self.stack.tls, timeout_s=10, retry=Retry(tries=1)) as client:
-            while not self._stop.wait(pause_s):
+            while not self._stop.wait(PAUSE_S):
                 try:
                     ask(client)
                     outcome = "ok"
