@@ -189,12 +189,19 @@ def test_another_identity_of_the_mesh_may_not_ask_triton(led: Stack, insider: st
     answers(403)
 
 
+# As the namespace's Pod Security wants it, so that the tag alone is refused.
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
 def test_a_pod_whose_image_has_a_tag_is_refused(led: Stack) -> None:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "tagged", "namespace": NAMESPACE},
-        "spec": {"containers": [{"name": "tagged", "image": "ai102/server:latest"}]},
+        "spec": {
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "tagged", "image": "ai102/server:latest", "securityContext": RESTRICTED}],
+        },
     }
     with pytest.raises(UserError, match=r"run images by digest alone .*, not ai102/server:latest"):
         api.apply(led.plan, led.kubectl_program, json.dumps(pod))
