@@ -185,6 +185,21 @@ def test_formats_that_the_canary_does_not_read_are_stopped() -> None:
     assert "6 of 6 JPEG" in sentence(made, "formats")
 
 
+def test_one_form_that_is_lost_is_stopped_although_the_others_are_read() -> None:
+    made = record()
+
+    def answer(form: str, at: int, reads: bool) -> None:
+        given = reply(SCORER, [right(at) if reads else wrong(at)])
+        made.pairs.append(Pair(Call(SCORER, "form", (at,), form), given, reply(SCORER, [right(at)])))
+
+    for at in range(38):
+        answer("JPEG", at, reads=True)
+    for at in range(5):
+        answer("turned by EXIF", at, reads=at == 0)
+    assert "formats" in stops(made)
+    assert "4 of 5 turned by EXIF" in sentence(made, "formats")
+
+
 def test_less_probability_for_the_right_label_is_stopped_although_the_labels_stay() -> None:
     assert "scores" in stops(record(lambda at: right(at, 0.7)))
     assert "scores" not in stops(record(lambda at: right(at, 0.93)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import comb
 
 import numpy as np
 
@@ -24,10 +25,14 @@ def formats(record: Record, part: float) -> Iterator[Finding]:
     if not rows:
         return
     lost = np.array([float(_is_lost(record.subject, one)) for one in rows])
-    at = first_crossing(log_wealth(lost, ALLOWED, 0.0), SHARES["formats"] * part)
     asked, failed = (
         Counter(one.form for one in rows),
         Counter(one.form for one, bad in zip(rows, lost, strict=True) if bad),
+    )
+    # One half of the error rate for all forms together, the other for each by itself.
+    level = SHARES["formats"] * part / 2
+    is_stopped = first_crossing(log_wealth(lost, ALLOWED, 0.0), level) is not None or any(
+        _is_more_than_allowed(failed[form], asked[form], level / len(asked)) for form in failed
     )
     facts = {
         "answers": len(rows),
@@ -37,7 +42,13 @@ def formats(record: Record, part: float) -> Iterator[Finding]:
     says = f"{int(lost.sum())} of {len(rows)} samples in other formats, sizes or lengths lost"
     if failed:
         says += ": " + ", ".join(f"{failed[form]} of {asked[form]} {form}" for form, _ in failed.most_common(3))
-    yield Finding("formats", record.subject.name, "stop" if at is not None else "quiet", says, facts)
+    yield Finding("formats", record.subject.name, "stop" if is_stopped else "quiet", says, facts)
+
+
+def _is_more_than_allowed(lost: int, asked: int, level: float) -> bool:
+    """By the binomial distribution; looked at after each answer, so the level is divided among them."""
+    tail = sum(comb(asked, k) * ALLOWED**k * (1 - ALLOWED) ** (asked - k) for k in range(lost, asked + 1))
+    return tail <= level / asked
 
 
 def _is_lost(subject: Subject, one: Compared) -> bool:
