@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from math import comb
 
 import numpy as np
 
@@ -12,11 +11,13 @@ from ai102.judging.answers import Compared, compared, cosine_distance
 from ai102.judging.checks.agree import far
 from ai102.judging.error_rates import SHARES
 from ai102.judging.finding import Finding
+from ai102.judging.forms import IMAGE_FORMS, LENGTHS, TEXT_FORMS
 from ai102.judging.record import Record
 from ai102.judging.sequential import first_crossing, log_wealth
 from ai102.judging.subject import Subject
 
 ALLOWED = 0.02
+MOST_FORMS = max(len(IMAGE_FORMS), len(LENGTHS) + len(TEXT_FORMS))
 
 
 def formats(record: Record, part: float) -> Iterator[Finding]:
@@ -31,8 +32,11 @@ def formats(record: Record, part: float) -> Iterator[Finding]:
     )
     # One half of the error rate for all forms together, the other for each by itself.
     level = SHARES["formats"] * part / 2
-    is_stopped = first_crossing(log_wealth(lost, ALLOWED, 0.0), level) is not None or any(
-        _is_more_than_allowed(failed[form], asked[form], level / len(asked)) for form in failed
+    groups = [lost, *(lost[[one.form == form for one in rows]] for form in failed)]
+    levels = [level, *(level / MOST_FORMS for _ in failed)]
+    is_stopped = any(
+        first_crossing(log_wealth(group, ALLOWED, 0.0), alpha) is not None
+        for group, alpha in zip(groups, levels, strict=True)
     )
     facts = {
         "answers": len(rows),
@@ -43,12 +47,6 @@ def formats(record: Record, part: float) -> Iterator[Finding]:
     if failed:
         says += ": " + ", ".join(f"{failed[form]} of {asked[form]} {form}" for form, _ in failed.most_common(3))
     yield Finding("formats", record.subject.name, "stop" if is_stopped else "quiet", says, facts)
-
-
-def _is_more_than_allowed(lost: int, asked: int, level: float) -> bool:
-    """By the binomial distribution; looked at after each answer, so the level is divided among them."""
-    tail = sum(comb(asked, k) * ALLOWED**k * (1 - ALLOWED) ** (asked - k) for k in range(lost, asked + 1))
-    return tail <= level / asked
 
 
 def _is_lost(subject: Subject, one: Compared) -> bool:
