@@ -19,7 +19,7 @@ LONG = $(shell grep -lr 'mark\.long\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
 WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
 # Files without a fast test, and folders of other targets.
-NOT_FAST = $(shell grep -lrE '^pytestmark = .*mark\.(e2e|slow)\b' tests --include='test_*.py') tests/cluster tests/containers tests/kubernetes
+NOT_FAST = $(shell grep -lrE '^pytestmark = .*mark\.(e2e|slow)\b' tests --include='test_*.py') tests/cluster tests/containers
 FAST = not e2e and not slow and not containers and not cluster
 REGISTRY ?=
 # A folder: tests write JUnit files there, and the fast ones their coverage.
@@ -111,7 +111,7 @@ check: setup  ## format, lint, types, drift of generated files, fast tests
 	@$(MAKE) --no-print-directory --jobs=2 lint fast
 
 fast: drift
-	$(BIN)/pytest -q -n auto -m "$(FAST)" $(patsubst %,--ignore=%,$(filter-out tests/kubernetes,$(NOT_FAST))) $(call junit,fast) $(coverage)
+	$(BIN)/pytest -q -n auto -m "$(FAST)" $(NOT_FAST:%=--ignore=%) $(call junit,fast) $(coverage)
 
 lint: setup  ## format, lint, types
 	$(BIN)/ruff format --check tools tests loadtest k8s
@@ -125,7 +125,7 @@ drift: setup  ## compare generated files with what they derive from
 	$(BIN)/ai102 kubernetes render --check
 
 unit: setup  ## the fast tests but those of k8s/; REPORTS=FOLDER writes JUnit and coverage
-	$(BIN)/pytest -q -n auto -m "$(FAST)" $(NOT_FAST:%=--ignore=%) $(call junit,unit) $(coverage)
+	$(BIN)/pytest -q -n auto -m "$(FAST)" $(NOT_FAST:%=--ignore=%) --ignore=tests/kubernetes $(call junit,unit) $(coverage)
 
 manifests: setup  ## the fast tests of k8s/: overlays and components built, linted, asked of an API server
 	$(BIN)/pytest -q -n auto -m "$(FAST)" $(call junit,manifests) tests/kubernetes

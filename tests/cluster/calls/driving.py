@@ -46,7 +46,7 @@ class Driven:
 
     def set_rate(self, rate: float) -> None:
         self._calls, self._since_s, self.rate = self.calls, time.monotonic(), rate
-        say(self._process, f"{rate}")
+        write_line(self._process, f"{rate}")
 
     def check(self) -> None:
         """Raises UserError when it has ended by itself."""
@@ -90,7 +90,7 @@ def started(plan: Plan, module: str, order: DataclassInstance) -> Iterator[subpr
         # Whatever else runs on this machine, calls are sent when they are due.
         os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(1))
         assert process.stdout is not None
-        say(process, json.dumps(asdict(order)))
+        write_line(process, json.dumps(asdict(order)))
         if process.stdout.readline() != "ready\n":
             raise UserError(f"the load does not start: it has ended with {process.wait(END_WITHIN_S)}")
         yield process
@@ -99,7 +99,7 @@ def started(plan: Plan, module: str, order: DataclassInstance) -> Iterator[subpr
         process.wait()
 
 
-def say(process: subprocess.Popen[str], line: str) -> None:
+def write_line(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(f"{line}\n")
     process.stdin.flush()

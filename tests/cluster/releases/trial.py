@@ -12,7 +12,7 @@ from ai102.errors import UserError
 from ai102.release.canary import GOING
 from k8s.local.waiting import until
 from tests.cluster.calls.asking import Place
-from tests.cluster.calls.driving import say, started
+from tests.cluster.calls.driving import started, write_line
 from tests.cluster.calls.load import calls_from_text
 from tests.cluster.calls.record import Call
 from tests.cluster.canary.releasing import status, weights
@@ -72,7 +72,7 @@ def tried(
     order = Order(place, RATE, length_s, str(file))
     seen = Seen(way, watch)
     with started(stack.plan, "tests.cluster.releases.load", order) as load:
-        say(load, "go")
+        write_line(load, "go")
         began_s, since = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         rollouts.begin(way, images.models, images.server)
         while time.monotonic() < began_s + length_s:

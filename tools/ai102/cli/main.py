@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -61,24 +61,19 @@ COMMANDS = {
 Command = TyperCommand | TyperGroup
 
 
-class Commands(MutableMapping[str, Command]):
-    """The commands by name, each imported when it is asked for."""
+class Commands(Mapping[str, Command]):
+    """The commands by name, each imported when it is asked for; `others` are commands already."""
 
-    def __init__(self) -> None:
-        self._imported: dict[str, Command] = {}
+    def __init__(self, others: Mapping[str, Command]) -> None:
+        self._imported = dict(others)
 
     def __getitem__(self, name: str) -> Command:
         if name not in self._imported:
             place, about = COMMANDS[name]
             module, attribute = place.split(".")
-            self[name] = _command(name, getattr(import_module(f"ai102.cli.{module}"), attribute), about)
+            what = getattr(import_module(f"ai102.cli.{module}"), attribute)
+            self._imported[name] = _command(name, what, about)
         return self._imported[name]
-
-    def __setitem__(self, name: str, command: Command) -> None:
-        self._imported[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._imported[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys((*COMMANDS, *self._imported)))
@@ -100,8 +95,7 @@ def _command(name: str, what: Any, about: str) -> Command:
 class Ai102(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        own, self.commands = self.commands, Commands()  # type: ignore[assignment]
-        self.commands.update(own)
+        self.commands = Commands(self.commands)  # type: ignore[assignment,arg-type]
 
 
 app = typer.Typer(

@@ -10,10 +10,10 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import model_config_pb2 as pb
 
+from ai102_runtime.engine.engine import ENGINE_METRIC
+
 # The parser ends a counter's name with _total where the text says that it is a counter, as Triton's does.
 FAILURES = ("nv_inference_request_failure", "nv_inference_request_failure_total")
-# Of our backends: 1, with the engine as a label.
-ENGINE = "ai102_engine_info"
 
 Row = Mapping[str, Any]  # of Triton's statistics extension, for one version of a model
 
@@ -160,7 +160,7 @@ def metrics_from_text(text: str) -> Metrics:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             model = sample.labels.get("model", "")
-            if sample.name == ENGINE:
+            if sample.name == ENGINE_METRIC:
                 engines.setdefault(model, set()).add(sample.labels.get("engine", ""))
             if sample.name in FAILURES:
                 reasons = failures.setdefault(model, {})

@@ -5,7 +5,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils  # only inside Triton
 
-FAMILY = "ai102_engine_info"
+from ai102_runtime.engine.engine import ENGINE_METRIC
 
 
 def announced(args: Mapping[str, str], title: str) -> tuple[Any, ...]:
@@ -16,7 +16,7 @@ def announced(args: Mapping[str, str], title: str) -> tuple[Any, ...]:
     pb_utils.Logger.log_info(f"{args['model_name']}: computed by {title}")
     try:
         family = pb_utils.MetricFamily(
-            name=FAMILY, description="The engine that computes a model", kind=pb_utils.MetricFamily.GAUGE
+            name=ENGINE_METRIC, description="The engine that computes a model", kind=pb_utils.MetricFamily.GAUGE
         )
         labels = {"model": args["model_name"], "version": args["model_version"], "engine": title}
         metric = family.Metric(labels=labels)

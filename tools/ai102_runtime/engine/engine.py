@@ -9,6 +9,8 @@ from ai102_runtime.engine.batch import Array
 from ai102_runtime.engine.signature import Signature
 
 Config = Mapping[str, Any]
+# Of Triton's metrics: 1 for each model, with its engine as a label.
+ENGINE_METRIC = "ai102_engine_info"
 
 
 @dataclass(frozen=True)
