@@ -10,7 +10,8 @@ BIN := .venv/bin
 MODEL ?=
 ARGS ?=
 # Tests with servers wait more than they compute: three workers for two cores, since four took no less time and failed by load.
-# Beside them run, one after another, the files that wait for minutes and compute less than that.
+# Beside them run, one after another, the files that wait for minutes and compute less than that, and then those whose
+# imports every worker would repeat.
 WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 # A file names the marks of its tests, so that the others need not be imported, by every worker anew.
 WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py')
@@ -18,6 +19,7 @@ WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py
 LONG = $(shell grep -lr 'mark\.long\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
 WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
+IMPORTING = $(shell grep -lr 'mark\.imports\b' tests --include='test_*.py')
 # Files without a fast test, and folders of other targets.
 NOT_FAST = $(shell grep -lrE '^pytestmark = .*mark\.(e2e|slow)\b' tests --include='test_*.py') tests/cluster tests/containers
 FAST = not e2e and not slow and not containers and not cluster
@@ -140,9 +142,10 @@ proxies:  ## install the Debian packages that the tests use, or list them
 
 e2e: engine  ## the tests that start a real tritonserver
 	@mkdir -p build
-	$(BIN)/pytest -q -m waits $(call junit,waiting) $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; \
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not containers and not cluster" $(call junit,servers) $(LONG) $(filter-out $(LONG),$(WITH_SERVERS)); \
-	status=$$?; wait $$waiting || status=1; cat build/waiting-tests.log; exit $$status
+	{ $(BIN)/pytest -q -m waits $(call junit,waiting) $(WAITING); status=$$?; \
+	  $(BIN)/pytest -q -m imports $(call junit,importing) $(IMPORTING) && exit $$status; } >build/tests-beside.log 2>&1 & beside=$$!; \
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not imports and not containers and not cluster" $(call junit,servers) $(LONG) $(filter-out $(LONG) $(WAITING) $(IMPORTING),$(WITH_SERVERS)); \
+	status=$$?; wait $$beside || status=1; cat build/tests-beside.log; exit $$status
 	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(call junit,alone) $(ALONE)
 
 format: setup  ## format the code

@@ -31,7 +31,7 @@ LONGEST = (
     "client/test_memory.py",
 )
 # The Makefile chooses files by these words, so that no worker imports the others.
-WORDS_OF_MARKS = {"e2e": "mark.e2e", "slow": "mark.slow", "alone": "mark.alone", "waits": "mark.waits"}
+WORDS_OF_MARKS = {name: f"mark.{name}" for name in ("e2e", "slow", "alone", "waits", "imports")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from schemathesis import Case, GenerationMode
 
 from tests.api.served import Served, digit
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.imports]
 ROUTES = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/embed"),

@@ -141,7 +141,7 @@ def mixed(folder: Path) -> list[Path]:
 def test_killed_at_fifty_random_moments(folder: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["ai102.build.steps", "ai102.build.steps.quantize", "onnxruntime.quantization", __name__]
+        ["ai102.build.steps", "ai102.build.steps.quantize", "onnxruntime.quantization", "openvino", __name__]
     )
     weights(folder / "net.onnx", 0)
     build(folder)

@@ -26,7 +26,7 @@ from ai102 import contract
 from ai102.client import Client, bytes_array
 from tests.servers import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.imports]
 
 NETS = """
 import torch

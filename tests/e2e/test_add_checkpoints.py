@@ -18,7 +18,7 @@ from ai102.weights.source import Wish
 from tests.servers import Server
 from tests.weights import checkpoints
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.imports]
 
 IMAGES = ("resnet", "vit", "convnext")
 MAKERS = {

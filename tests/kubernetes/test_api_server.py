@@ -4,15 +4,15 @@ Definitions of operators' kinds are those of the parts in the cache, and of the 
 Istio's. What is of a kind that is defined nowhere is left out.
 """
 
+import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
-import yaml
 
 from ai102.errors import UserError
 from ai102.parts import carried
@@ -27,6 +27,7 @@ DEFINITIONS = {
     "cert-manager": ("definitions", "", {"Certificate"}),
     "flagger": ("crds", "", {"Canary", "MetricTemplate"}),
 }
+ApplyNamespaces = Callable[[Sequence[dict[str, Any]]], None]
 OF_ISTIO = {"AuthorizationPolicy", "DestinationRule", "PeerAuthentication", "VirtualService"}
 
 
@@ -57,49 +58,80 @@ def known(manifests: Sequence[dict[str, Any]], kinds: set[str]) -> list[dict[str
 
 
 def apply(server: ApiServer, manifests: Sequence[dict[str, Any]], *words: str) -> str:
-    text = yaml.safe_dump_all(manifests)
     return server.done(
-        "apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", *words, text=text
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--validate=strict",
+        "--filename=-",
+        *words,
+        text=listed(manifests),
     )
 
 
-def apply_namespaces(server: ApiServer, manifests: Sequence[dict[str, Any]]) -> None:
-    apply(server, [manifest for manifest in manifests if manifest["kind"] == "Namespace"])
+def listed(manifests: Sequence[dict[str, Any]]) -> str:
+    """As kubectl reads them at once."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+
+
+@pytest.fixture(scope="module")
+def apply_namespaces(server: ApiServer) -> ApplyNamespaces:
+    """Of these manifests, where the server does not have them so already."""
+    applied: dict[str, dict[str, Any]] = {}
+
+    def namespaces_applied(manifests: Sequence[dict[str, Any]]) -> None:
+        named = {each["metadata"]["name"]: each for each in manifests if each["kind"] == "Namespace"}
+        if any(applied.get(name) != each for name, each in named.items()):
+            apply(server, list(named.values()))
+            applied.update(named)
+
+    return namespaces_applied
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_an_overlay_is_taken_and_its_pods_are_let_in(name: str, server: ApiServer, kinds: set[str]) -> None:
+def test_an_overlay_is_taken_and_its_pods_are_let_in(
+    name: str, server: ApiServer, kinds: set[str], apply_namespaces: ApplyNamespaces
+) -> None:
     manifests = known(overlay(name), kinds)
-    apply_namespaces(server, manifests)
+    apply_namespaces(manifests)
     assert apply(server, manifests, "--dry-run=server").count("(server dry run)") == len(manifests)
     apply(server, manifests)
+    pods = []
     for owner, template in pod_templates(manifests):
         namespace = next(each["metadata"]["namespace"] for each in manifests
                          if f"{each['kind']}/{each['metadata']['name']}" == owner)  # fmt: skip
         claims = [] if not owner.startswith("StatefulSet/") else [{"name": "data", "emptyDir": {}}]
         spec = template["spec"] | {"volumes": [*template["spec"].get("volumes", []), *claims]}
-        metadata = template["metadata"] | {"name": "pod", "namespace": namespace}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-        answer = server.run("create", "--dry-run=server", "--validate=strict", "--filename=-", text=yaml.safe_dump(pod))
-        assert answer.returncode == 0, f"{owner}: {answer.stderr}"
-        assert "would violate PodSecurity" not in answer.stderr, owner
+        metadata = template["metadata"] | {"name": owner.lower().replace("/", "-"), "namespace": namespace}
+        pods.append({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    answer = created(server, *pods)
+    assert answer.returncode == 0, answer.stderr
+    assert "would violate PodSecurity" not in answer.stderr
+    assert answer.stdout.count("(server dry run)") == len(pods)
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
-def test_a_component_is_taken(name: str, server: ApiServer, kinds: set[str]) -> None:
-    manifests = known(with_components("base", in_order([name])), kinds)
-    apply_namespaces(server, manifests)
-    # A canary's Deployment has another selector, which one that is there would not take.
+@pytest.fixture(scope="module")
+def no_deployments(server: ApiServer) -> None:
+    """A canary's Deployment has another selector, which one that an overlay has left would not take."""
     server.done("delete", "deployments", "--all", "--namespace=ai102")
+
+
+@pytest.mark.usefixtures("no_deployments")
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_component_is_taken(name: str, server: ApiServer, kinds: set[str], apply_namespaces: ApplyNamespaces) -> None:
+    manifests = known(with_components("base", in_order([name])), kinds)
+    apply_namespaces(manifests)
     assert apply(server, manifests, "--dry-run=server").count("(server dry run)") == len(manifests)
 
 
-def test_a_misspelt_field_would_be_refused(server: ApiServer, kinds: set[str]) -> None:
+def test_a_misspelt_field_would_be_refused(
+    server: ApiServer, kinds: set[str], apply_namespaces: ApplyNamespaces
+) -> None:
     manifests = known(overlay("dev"), kinds)
-    apply_namespaces(server, manifests)
+    apply_namespaces(manifests)
     next(each for each in manifests if each["kind"] == "Deployment")["spec"]["replica"] = 2
-    text = yaml.safe_dump_all(manifests)
-    refused = server.run("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-", text=text)
+    words = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-")
+    refused = server.run(*words, text=listed(manifests))
     assert refused.returncode != 0
     assert ".spec.replica" in refused.stderr
 
@@ -111,7 +143,7 @@ def test_a_pod_with_more_rights_would_be_refused(server: ApiServer, kinds: set[s
     template["spec"]["containers"][0]["securityContext"]["capabilities"] = {"add": ["NET_ADMIN"]}
     metadata = template["metadata"] | {"name": "pod", "namespace": "ai102"}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-    refused = server.run("create", "--dry-run=server", "--filename=-", text=yaml.safe_dump(pod))
+    refused = created(server, pod)
     assert 'violates PodSecurity "restricted' in refused.stderr
 
 
@@ -156,5 +188,5 @@ def test_where_images_come_by_digest_alone_a_tag_is_refused(wrong: str, server: 
         server.done("label", "namespace", "ai102", "ai102.example/images-")
 
 
-def created(server: ApiServer, pod: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    return server.run("create", "--dry-run=server", "--filename=-", text=yaml.safe_dump(pod))
+def created(server: ApiServer, *pods: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return server.run("create", "--dry-run=server", "--validate=strict", "--filename=-", text=listed(pods))

@@ -18,7 +18,7 @@ ANIMALS = ("cat", "dog", "heron", "newt", "owl")
 MOODS = ("bad", "so so", "good")
 ENTITIES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
 WORDS = (
     "the train to coast leaves at nine never again slow rude and twice price ada love ##lace wrote charles "
     "bab ##bage from london in ok a ##b ##s ##ing hello world , . : ! ' 1 8 ##8 ##4 ##3 good bad"
@@ -54,7 +54,7 @@ def bert_classifier(folder: Path, **config: Any) -> Path:
 
 
 def distilbert_classifier(folder: Path, **config: Any) -> Path:
-    config = {"vocab_size": _vocabulary_size(), "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64} | config
+    config = {"vocab_size": _vocabulary_size(), "dim": 32, "n_layers": 1, "n_heads": 4, "hidden_dim": 64} | config
     config = {"max_position_embeddings": 64} | _labels(MOODS) | config
     return _text(folder, transformers.DistilBertForSequenceClassification, transformers.DistilBertConfig(**config))
 

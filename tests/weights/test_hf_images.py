@@ -16,7 +16,7 @@ from ai102.samples.read import tensors_of_items
 from tests.weights import checkpoints
 from tests.weights.served import answers, exported_answers, proposed, source_of
 
-pytestmark = pytest.mark.slow  # each makes, saves and exports a network
+pytestmark = [pytest.mark.slow, pytest.mark.imports]
 
 CROP = {"do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
 MAKERS: dict[str, tuple[Callable[..., Path], dict[str, Any], dict[str, Any]]] = {

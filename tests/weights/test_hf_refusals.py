@@ -17,7 +17,7 @@ from ai102.weights.source import Wish
 from tests.weights import checkpoints
 from tests.weights.served import proposed, source_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.imports]
 
 
 def as_pickle(folder: Path) -> None:

@@ -20,7 +20,7 @@ from ai102_runtime.transforms.texts import TextEncoder
 from tests.weights import checkpoints
 from tests.weights.served import answers, exported_answers, proposed, source_of
 
-pytestmark = pytest.mark.slow  # each makes, saves and exports a network
+pytestmark = [pytest.mark.slow, pytest.mark.imports]
 
 TEXTS = (
     "The train to the coast leaves at nine.",

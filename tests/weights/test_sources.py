@@ -16,7 +16,7 @@ from ai102.weights import digits_resnet
 from ai102.weights.export import onnx_from_torch, parity
 from ai102.weights.hf.sentence_embedder import SentenceEmbedder
 
-pytestmark = pytest.mark.slow  # PyTorch and Transformers take ten seconds to import
+pytestmark = [pytest.mark.slow, pytest.mark.imports]
 ROOT = Path(__file__).parent.parent.parent
 SETS = ROOT / "calibration" / "sets"
 CONTRACT = contract.load(ROOT / "models.toml")
@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real BERT, small and with random weights, in Hugging Face's format."""
     folder = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(1)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=100, **sizes)).save_pretrained(folder)
     (folder / "tokenizer.json").write_text("{}")
     return folder
@@ -101,36 +101,37 @@ def test_the_embedder_masks_and_pools_as_the_library_does(checkpoint: Path) -> N
         assert torch.allclose(embedder(ids, mask), expected, atol=1e-6)
 
 
-def test_an_export_keeps_batch_and_length_dynamic(checkpoint: Path, tmp_path: Path) -> None:
+NETWORK = CONTRACT.networks["minilm"].model_copy(
+    update={"outputs": (CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)}),)}
+)
+SAMPLES = {"input_ids": np.ones((4, 16), np.int64), "attention_mask": np.ones((4, 16), np.int64)}
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("exported") / "x.onnx"
+    assert onnx_from_torch(from_checkpoint(checkpoint), NETWORK, SAMPLES, file) < 1e-5
+    return file
+
+
+def test_an_export_keeps_batch_and_length_dynamic(exported: Path) -> None:
     import onnxruntime
 
-    output = CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)})
-    network = CONTRACT.networks["minilm"].model_copy(update={"outputs": (output,)})
-    random = np.random.default_rng(1)
-    samples = {"input_ids": random.integers(1, 99, (4, 16)), "attention_mask": np.ones((4, 16), np.int64)}
-    difference = onnx_from_torch(from_checkpoint(checkpoint), network, samples, tmp_path / "x.onnx")
-    assert difference < 1e-5
-    session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
-    longer = {name: np.ones((7, 33), np.int64) for name in samples}
+    session = onnxruntime.InferenceSession(exported)
+    longer = {name: np.ones((7, 33), np.int64) for name in SAMPLES}
     assert session.run(["sentence_embedding"], longer)[0].shape == (7, 32)
 
 
-def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_export_that_differs_from_pytorch_is_refused(checkpoint: Path, exported: Path) -> None:
     class Moody(SentenceEmbedder):
-        """Gives different outputs each time, like a network with active dropout."""
+        """Gives other outputs than at its export, like a network with active dropout."""
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            return super().forward(input_ids, attention_mask) + self.mood
+            return super().forward(input_ids, attention_mask) + 0.1
 
     moody = Moody(from_checkpoint(checkpoint).encoder).eval()
-    moody.mood = 0.0
-    output = CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)})
-    network = CONTRACT.networks["minilm"].model_copy(update={"outputs": (output,)})
-    samples = {"input_ids": np.ones((4, 16), np.int64), "attention_mask": np.ones((4, 16), np.int64)}
-    onnx_from_torch(moody, network, samples, tmp_path / "x.onnx")
-    moody.mood = 0.1
     with pytest.raises(UserError, match=r"ONNX differs from PyTorch by 1.00e-01, the limit is 1e-04"):
-        parity(moody, network, samples, tmp_path / "x.onnx")
+        parity(moody, NETWORK, SAMPLES, exported)
 
 
 def test_training_is_repeatable_and_learns() -> None:
@@ -149,16 +150,13 @@ def test_training_is_repeatable_and_learns() -> None:
     assert (first.argmax(axis=1) == labels).mean() > 0.95
 
 
-def test_an_export_holds_no_path_of_the_machine_and_is_repeatable(checkpoint: Path, tmp_path: Path) -> None:
-    output = CONTRACT.networks["minilm"].outputs[0].model_copy(update={"dims": (32,)})
-    network = CONTRACT.networks["minilm"].model_copy(update={"outputs": (output,)})
-    samples = {"input_ids": np.ones((4, 16), np.int64), "attention_mask": np.ones((4, 16), np.int64)}
-    files = [tmp_path / "1.onnx", tmp_path / "2.onnx"]
-    for file in files:
-        onnx_from_torch(from_checkpoint(checkpoint), network, samples, file)
-    assert files[0].read_bytes() == files[1].read_bytes()
-    assert str(ROOT).encode() not in files[0].read_bytes()
-    assert b"site-packages" not in files[0].read_bytes()
+def test_an_export_holds_no_path_of_the_machine_and_is_repeatable(
+    checkpoint: Path, exported: Path, tmp_path: Path
+) -> None:
+    onnx_from_torch(from_checkpoint(checkpoint), NETWORK, SAMPLES, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == exported.read_bytes()
+    assert str(ROOT).encode() not in exported.read_bytes()
+    assert b"site-packages" not in exported.read_bytes()
 
 
 def test_the_resnet50_of_the_load_test_is_the_real_architecture_with_the_same_weights_every_time(

@@ -127,6 +127,7 @@ def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.Asyn
         node.body = node.body[1:]
 
 
+@cache
 def _version(distribution: str) -> str:
     try:
         return version(distribution)
