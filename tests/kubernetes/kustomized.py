@@ -77,7 +77,11 @@ def text_of(folder: Path) -> str:
 
 
 def manifests_of(folder: Path) -> list[Manifest]:
-    return [manifest for manifest in yaml.load_all(text_of(folder), LOADER) if manifest]
+    return _manifests_of_text(text_of(folder))
+
+
+def _manifests_of_text(text: str) -> list[Manifest]:
+    return [manifest for manifest in yaml.load_all(text, LOADER) if manifest]
 
 
 def overlay(name: str) -> list[Manifest]:
@@ -86,6 +90,11 @@ def overlay(name: str) -> list[Manifest]:
 
 def with_components(base: str, components: Sequence[str]) -> list[Manifest]:
     """The overlay or base in k8s/`base`, with components."""
+    return _manifests_of_text(_text_with_components(base, tuple(components)))
+
+
+@functools.cache
+def _text_with_components(base: str, components: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory(dir=K8S, prefix=".test-") as folder:
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -94,7 +103,7 @@ def with_components(base: str, components: Sequence[str]) -> list[Manifest]:
             "components": [f"../components/{name}" for name in components],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
-        return manifests_of(Path(folder))
+        return text_of(Path(folder))
 
 
 def in_order(names: Sequence[str]) -> list[str]:
