@@ -9,6 +9,10 @@ from ai102.errors import UserError
 from ai102.parts import program
 
 
+# The first compiler and the plain collector: a server that answers few questions starts with half of the work.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
 def program_or_skip(part: str, name: str = "") -> Path:
     """The program `name` of a part, by default the one that is called as the part."""
     try:

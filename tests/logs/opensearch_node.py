@@ -14,11 +14,10 @@ import httpx
 
 from ai102.host.child import Child
 from tests.gateway.conftest import wait_until
-from tests.parts_of import program_or_skip
+from tests.parts_of import JAVA_OPTIONS, program_or_skip
 from tests.ports import free_port
 
 START_TIMEOUT_S = 120.0
-JAVA_OPTIONS = "-Xms512m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
 def opensearch_program() -> Path:
@@ -52,7 +51,7 @@ class Node:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 grace_s=5,
-                environment=os.environ | {"OPENSEARCH_JAVA_OPTS": JAVA_OPTIONS},
+                environment=os.environ | {"OPENSEARCH_JAVA_OPTS": f"-Xms512m -Xmx512m {JAVA_OPTIONS}"},
             )
         wait_until(self.is_ready, "OpenSearch is ready", START_TIMEOUT_S)
 

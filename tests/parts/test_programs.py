@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ai102.parts import load
-from tests.parts_of import ends_in_order, program_or_skip
+from tests.parts_of import JAVA_OPTIONS, ends_in_order, program_or_skip
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -135,7 +135,8 @@ def test_zipkin_starts_and_keeps_a_span(tmp_path: Path) -> None:
     address = [f"--armeria.ports[0].{key}={value}" for key, value in {"ip": "127.0.0.1", "port": port}.items()]
     span = {"traceId": "a" * 32, "id": "b" * 16, "name": "infer", "timestamp": time.time_ns() // 1000, "duration": 10}
     url = f"http://127.0.0.1:{port}"
-    with running([program, *address, "--armeria.ports[0].protocols[0]=http"], tmp_path / "log"):
+    java = {"JAVA_OPTS": f"-Xmx384m {JAVA_OPTIONS}"}
+    with running([program, *address, "--armeria.ports[0].protocols[0]=http"], tmp_path / "log", java):
         assert asked(f"{url}/info")["zipkin"]["version"] == load().part("zipkin").version
         asked(f"{url}/api/v2/spans", json.dumps([span]).encode(), "POST")
         assert asked(f"{url}/api/v2/trace/{'a' * 32}")[0]["name"] == "infer"
@@ -147,10 +148,11 @@ def test_opensearch_starts_keeps_a_document_and_finds_it_after_a_restart(tmp_pat
     options = {"path.home": tmp_path, "http.port": port, "network.host": "127.0.0.1", "transport.port": "0"}
     command = [program, *(f"-E{key}={value}" for key, value in options.items())]
     url = f"http://127.0.0.1:{port}"
-    with running(command, tmp_path / "log"):
+    java = {"OPENSEARCH_JAVA_OPTS": f"-Xms512m -Xmx512m {JAVA_OPTIONS}"}
+    with running(command, tmp_path / "log", java):
         assert asked(url)["version"]["number"] == load().part("opensearch").version
         asked(f"{url}/logs/_doc/1?refresh=true", b'{"message": "a replica is ready"}', "PUT")
-    with running(command, tmp_path / "log"):
+    with running(command, tmp_path / "log", java):
         asked(f"{url}/_cluster/health/logs?wait_for_status=yellow&timeout=30s")
         hits = asked(f"{url}/logs/_search?q=message:replica")["hits"]["hits"]
         assert [hit["_id"] for hit in hits] == ["1"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.parts_of import ends_in_order, program_or_skip
+from tests.parts_of import JAVA_OPTIONS, ends_in_order, program_or_skip
 from tests.ports import free_port, free_ports
 
 CONFIG = Path(__file__).parent.parent.parent / "monitoring" / "collector" / "collector.yaml"
@@ -88,9 +88,7 @@ def zipkin_running(folder: Path) -> Iterator[Zipkin]:
     port = free_port()
     options = [f"-Darmeria.ports[0].{key}={value}" for key, value in
                {"ip": "127.0.0.1", "port": port, "protocols[0]": "http"}.items()]  # fmt: skip
-    # The first compiler and one collector: it starts with half of the processor time, and answers few questions.
-    java = ["-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-    environment = {"JAVA_OPTS": " ".join([*java, *options]), "STORAGE_TYPE": "mem"}
+    environment = {"JAVA_OPTS": " ".join(["-Xmx384m", JAVA_OPTIONS, *options]), "STORAGE_TYPE": "mem"}
     zipkin = Zipkin(f"http://127.0.0.1:{port}")
     with _running([str(program)], environment, folder / "zipkin.log", f"{zipkin.url}/health"):
         yield zipkin

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -92,14 +93,13 @@ def server(repository: Path, pod: str, answers_url: str, log: Path) -> Server:
 
 
 def item_of(model: str, number: int) -> bytes:
-    name = "minilm" if model == "embed_text" else "digits"
-    items = ITEMS.setdefault(
-        name, subjects_of(load(ROOT / "models.toml"), ROOT / "calibration" / "sets", [name], 128)[0].items
-    )
+    items = items_of("minilm" if model == "embed_text" else "digits")
     return items[number % len(items)]
 
 
-ITEMS: dict[str, tuple[bytes, ...]] = {}
+@cache
+def items_of(network: str) -> tuple[bytes, ...]:
+    return subjects_of(load(ROOT / "models.toml"), ROOT / "calibration" / "sets", [network], 128)[0].items
 
 
 def call(protocol: Any, client: Any, model: str, item: bytes, request_id: str) -> None:
