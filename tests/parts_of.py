@@ -8,7 +8,6 @@ import pytest
 from ai102.errors import UserError
 from ai102.parts import program
 
-
 # The first compiler and the plain collector: a server that answers few questions starts with half of the work.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
