@@ -12,7 +12,7 @@ ARGS ?=
 # Go's programs under test collect garbage less often: a quarter of promtool's time.
 fast unit manifests e2e: export GOGC ?= 400
 # Tests with servers wait more than they compute: three workers for two cores, since four took no less time and failed by load.
-# Beside them run, one after another, the files that wait for minutes and compute less than that, and then those whose
+# Beside them run, each kind in one process, the files that wait for minutes and compute less than that, and those whose
 # imports every worker would repeat.
 WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 # A file names the marks of its tests, so that the others need not be imported, by every worker anew.
@@ -144,10 +144,11 @@ proxies:  ## install the Debian packages that the tests use, or list them
 
 e2e: engine  ## the tests that start a real tritonserver
 	@mkdir -p build
-	{ $(BIN)/pytest -q -m waits $(call junit,waiting) $(WAITING); status=$$?; \
-	  $(BIN)/pytest -q -m imports $(call junit,importing) $(IMPORTING) && exit $$status; } >build/tests-beside.log 2>&1 & beside=$$!; \
+	$(BIN)/pytest -q -m waits $(call junit,waiting) $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; \
+	$(BIN)/pytest -q -m imports $(call junit,importing) $(IMPORTING) >build/importing-tests.log 2>&1 & importing=$$!; \
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not imports and not containers and not cluster" $(call junit,servers) $(LONG) $(filter-out $(LONG) $(WAITING) $(IMPORTING),$(WITH_SERVERS)); \
-	status=$$?; wait $$beside || status=1; cat build/tests-beside.log; exit $$status
+	status=$$?; wait $$waiting || status=1; wait $$importing || status=1; \
+	cat build/waiting-tests.log build/importing-tests.log; exit $$status
 	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(call junit,alone) $(ALONE)
 
 format: setup  ## format the code

@@ -83,7 +83,8 @@ def run(folder: Path, *words: str) -> Run:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("log") / "tritonserver.log"
-    with Server(ROOT / "model_repository", http_port=0, grpc_port=0, metrics_port=0, log=log) as started:
+    models = ["classify_image", "embed_text"]
+    with Server(ROOT / "model_repository", http_port=0, grpc_port=0, metrics_port=0, models=models, log=log) as started:
         yield started
 
 
