@@ -291,8 +291,12 @@ def test_a_foreign_issuer_is_asked_seldom_and_at_once_when_told(
         synced.until(lambda: issuer.asked == {"/jwks": 1}, "one question")
         synced.fetch_now.set()
         synced.until(lambda: issuer.asked == {"/jwks": 2}, "another")
-        row = json.loads(synced.path.read_text())["issuers"][FOREIGN]
-    assert (row["is_ours"], list(row["keys"]), issuer.asked) == (False, ["r"], {"/jwks": 2})
+
+        def row() -> dict[str, Any]:
+            return dict(json.loads(synced.path.read_text())["issuers"][FOREIGN])
+
+        synced.until(lambda: list(row()["keys"]) == ["r"], "the key")
+        assert (row()["is_ours"], issuer.asked) == (False, {"/jwks": 2})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9}', '{"version": 2, "issuers": 5}', '{"version": 2}'])
