@@ -20,8 +20,8 @@ WITH_SERVERS = $(shell grep -lrE 'mark\.(e2e|slow)\b' tests --include='test_*.py
 # Long files first: the last one to be begun is a short one, and all workers end at nearly the same time.
 LONG = $(shell grep -lr 'mark\.long\b' tests --include='test_*.py')
 ALONE = $(shell grep -lr 'mark\.alone\b' tests --include='test_*.py')
-WAITING = $(shell grep -lr 'mark\.waits\b' tests --include='test_*.py')
-IMPORTING = $(shell grep -lr 'mark\.imports\b' tests --include='test_*.py')
+WAITING = $(shell grep -lrE '^pytestmark = .*mark\.waits\b' tests --include='test_*.py')
+IMPORTING = $(shell grep -lrE '^pytestmark = .*mark\.imports\b' tests --include='test_*.py')
 # Files without a fast test, and folders of other targets.
 NOT_FAST = $(shell grep -lrE '^pytestmark = .*mark\.(e2e|slow)\b' tests --include='test_*.py') tests/cluster tests/containers
 FAST = not e2e and not slow and not containers and not cluster
@@ -146,7 +146,7 @@ e2e: engine  ## the tests that start a real tritonserver
 	@mkdir -p build
 	$(BIN)/pytest -q -m waits $(call junit,waiting) $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; \
 	$(BIN)/pytest -q -m imports $(call junit,importing) $(IMPORTING) >build/importing-tests.log 2>&1 & importing=$$!; \
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not waits and not imports and not containers and not cluster" $(call junit,servers) $(LONG) $(filter-out $(LONG) $(WAITING) $(IMPORTING),$(WITH_SERVERS)); \
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(e2e or slow) and not alone and not containers and not cluster" $(call junit,servers) $(LONG) $(filter-out $(LONG) $(WAITING) $(IMPORTING),$(WITH_SERVERS)); \
 	status=$$?; wait $$waiting || status=1; wait $$importing || status=1; \
 	cat build/waiting-tests.log build/importing-tests.log; exit $$status
 	$(BIN)/pytest -q -m "(e2e or slow) and alone and not containers and not cluster" $(call junit,alone) $(ALONE)

@@ -32,12 +32,9 @@ def formats(record: Record, part: float) -> Iterator[Finding]:
     )
     # One half of the error rate for all forms together, the other for each by itself.
     level = SHARES["formats"] * part / 2
-    groups = [lost, *(lost[[one.form == form for one in rows]] for form in failed)]
-    levels = [level, *(level / MOST_FORMS for _ in failed)]
-    is_stopped = any(
-        first_crossing(log_wealth(group, ALLOWED, 0.0), alpha) is not None
-        for group, alpha in zip(groups, levels, strict=True)
-    )
+    groups = [(lost, level)]
+    groups += [(lost[[one.form == form for one in rows]], level / MOST_FORMS) for form in failed]
+    is_stopped = any(first_crossing(log_wealth(group, ALLOWED, 0.0), alpha) is not None for group, alpha in groups)
     facts = {
         "answers": len(rows),
         "lost": int(lost.sum()),
