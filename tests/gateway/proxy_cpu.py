@@ -15,12 +15,22 @@ def processes_of(pid: int) -> list[int]:
 
 
 def cpu_ms(pids: list[int]) -> float:
-    """What they have used by now. /proc/PID/stat has the same in ticks of 10 ms; schedstat has nanoseconds."""
-    return sum(
+    """What they have used by now."""
+    return sum(_cpu_ms_of_threads(pids))
+
+
+def busiest_thread_ms(pids: list[int]) -> float:
+    """What the one of their threads has used by now that has used most."""
+    return max(_cpu_ms_of_threads(pids))
+
+
+def _cpu_ms_of_threads(pids: list[int]) -> list[float]:
+    """/proc/PID/stat has the same in ticks of 10 ms; schedstat has nanoseconds."""
+    return [
         int((task / "schedstat").read_text(encoding="utf-8").split()[0]) / 1e6
         for pid in pids
         for task in Path(f"/proc/{pid}/task").iterdir()
-    )
+    ]
 
 
 def settled_cpu_ms(pids: list[int], within_s: float = 10.0) -> float:

@@ -250,7 +250,7 @@ def test_a_revoked_token_stops_working_within_five_seconds(home: Home, asker: As
     assert seen == (200, "OK")
     tokens.revoke(home.state, "sid", "of-rita")
     wait_until(lambda: asker.status("POST", INFER, token, json=tensor_json()) == 401, "401", within_s=5)
-    wait_until(lambda: asker.call(infer_message(), token) == "UNAUTHENTICATED", "UNAUTHENTICATED", within_s=1)
+    wait_until(lambda: asker.call(infer_message(), token) == "UNAUTHENTICATED", "UNAUTHENTICATED", within_s=5)
 
 
 def test_more_requests_than_a_subject_may_make_are_refused(make_home: MakeHome, caller: str, operator: str) -> None:

