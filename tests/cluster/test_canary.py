@@ -161,7 +161,9 @@ def test_a_way_back_is_not_judged_and_loses_no_call(led: Stack, releases: Releas
         seconds = time.monotonic() - began_s
         row = row_of("rollback with a canary", load.end(), began_s, RATE)
     tell(row, seconds)
+    note(f"{releases.back_s - began_s:5.1f} s  until all callers had it")
     assert row.failures == {}
+    assert began_s < releases.back_s
     assert in_service(led) == first
     item = api.get(led.plan, f"/apis/flagger.app/v1beta1/namespaces/{NAMESPACE}/canaries/triton")
     assert item["spec"]["skipAnalysis"] is False

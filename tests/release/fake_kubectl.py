@@ -23,6 +23,7 @@ from typing import Any
 
 SERVER = "ai102/server:0.2.0"
 MODELS = "ai102/models:0.2.0"
+PATCHED = {"deployment/triton": "deployment", "deployment/triton-primary": "primary"}
 
 
 def deployment(*, copies_models: bool = False) -> dict[str, Any]:
@@ -120,6 +121,8 @@ def answer(state: dict[str, Any], words: list[str]) -> Said:
             return Said(complaint="Unable to connect to the server: net/http: TLS handshake timeout")
         if "canary" in state:
             lead(state)
+            if state.get("primary"):
+                look(state, "primary")
             return listed("List", [state[name] for name in ("deployment", "primary", "canary") if state.get(name)])
         look(state)
         return Said(json.dumps(state["deployment"]))
@@ -130,8 +133,8 @@ def answer(state: dict[str, Any], words: list[str]) -> Said:
     if words[:2] == ["patch", "canaries.flagger.app/triton"]:
         state["canary"]["spec"] |= json.loads(words[3].removeprefix("--patch="))["spec"]
         return Said()
-    if words[:2] == ["patch", "deployment/triton"]:
-        return Said(complaint=patch(state, json.loads(words[3].removeprefix("--patch="))))
+    if words[0] == "patch" and words[1] in PATCHED:
+        return Said(complaint=patch(state, json.loads(words[3].removeprefix("--patch=")), PATCHED[words[1]]))
     return Said(complaint=f"fake kubectl: {words}")
 
 
@@ -139,9 +142,9 @@ def listed(kind: str, items: list[dict[str, Any]]) -> Said:
     return Said(json.dumps({"kind": kind, "items": items}))
 
 
-def look(state: dict[str, Any]) -> None:
+def look(state: dict[str, Any], which: str = "deployment") -> None:
     """At each look the controller has come a step further."""
-    item = state["deployment"]
+    item = state[which]
     status, generation = item["status"], item["metadata"]["generation"]
     if status["observedGeneration"] < generation:
         status |= {"observedGeneration": generation, "replicas": 4, "updatedReplicas": 1, "availableReplicas": 3}
@@ -213,9 +216,9 @@ def pods(state: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> str:
+def patch(state: dict[str, Any], operations: list[dict[str, Any]], which: str = "deployment") -> str:
     """Why it cannot be done, empty when it is."""
-    item = copy.deepcopy(state["deployment"])
+    item = copy.deepcopy(state[which])
     for operation in operations:
         *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
         place: Any = item
@@ -228,11 +231,11 @@ def patch(state: dict[str, Any], operations: list[dict[str, Any]]) -> str:
             place[key] = operation["value"]
         if operation["op"] == "remove":
             del place[key]
-    if item["spec"] != state["deployment"]["spec"]:
+    if item["spec"] != state[which]["spec"]:
         item["metadata"]["generation"] += 1
         item["status"].pop("conditions", None)
     word, *later = state.get("next", state["rollout"]).split()
-    state |= {"deployment": item, "rollout": word, **({"next": " ".join(later)} if later else {})}
+    state |= {which: item, "rollout": word, **({"next": " ".join(later)} if later else {})}
     return ""
 
 

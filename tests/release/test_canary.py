@@ -118,6 +118,48 @@ def test_a_way_back_is_not_judged_and_the_next_release_is(site: Site) -> None:
         site.promote(two)
 
 
+def test_a_way_back_changes_what_callers_have_before_flagger_follows(site: Site) -> None:
+    one, two = site.release("b"), site.release("c")
+    site.promote(one)
+    site.promote(two)
+    site.set(flagger="sleeps")
+    with pytest.raises(NotReadyError):
+        site.promotion(timeout_s=0.5).rollback()
+    assert f"{one}: all callers have it; Flagger follows" in site.said
+    assert (in_service(site), is_skipping(site)) == (one, True)
+    site.set(flagger="passes")
+    assert site.promotion().rollback(one) == one
+    assert (in_service(site), is_skipping(site)) == (one, False)
+
+
+def test_after_a_way_back_that_was_ended_the_release_before_it_is_judged_again(site: Site) -> None:
+    one, two = site.release("b"), site.release("c")
+    site.promote(one)
+    site.promote(two)
+    site.set(flagger="sleeps")
+    with pytest.raises(NotReadyError):
+        site.promotion(timeout_s=0.5).rollback()
+    # As it was before the Deployment was changed.
+    item = cluster(site)["deployment"]
+    item["spec"]["template"] = cluster(site)["seen"]
+    site.set(deployment=item, flagger="passes")
+    assert in_service(site) == one
+    assert site.promote(two) == two
+    assert (in_service(site), is_skipping(site)) == (two, False)
+
+
+def test_a_way_back_to_pods_that_do_not_get_ready_is_aborted(site: Site) -> None:
+    one, two = site.release("b"), site.release("c")
+    site.promote(one)
+    site.promote(two)
+    site.set(next="crash")
+    with pytest.raises(NotReadyError, match=f"{one} is not ready after 0.5 s: 1 of 3 pods are of it"):
+        site.promotion(timeout_s=0.5).rollback()
+    site.set(next="good")
+    assert site.promotion().abort() == two
+    assert (in_service(site), is_skipping(site)) == (two, False)
+
+
 def test_a_promotion_is_judged_although_a_way_back_was_ended(site: Site) -> None:
     one = site.release("b")
     state = cluster(site)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ TAKEN_OVER_WITHIN_S = 400.0
 class Releases:
     """A store of the stack's releases; `said` is what the commands print meanwhile.
 
+    `back_s` is when callers had an earlier release again.
     `answered` has, for each share of the calls that a release got, how many its pods had answered when that began.
     """
 
@@ -38,6 +40,7 @@ class Releases:
     folder: Path
     said: list[str] = field(default_factory=list)
     answered: dict[int, int] = field(default_factory=dict)
+    back_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.known.mkdir()
@@ -59,6 +62,8 @@ class Releases:
 
     def say(self, line: str) -> None:
         self.said.append(line)
+        if "all callers have it" in line:
+            self.back_s = time.monotonic()
         if (share := share_in(line)) and share not in self.answered:
             self.answered[share] = sum(inferences(self.stack).values())
 

@@ -38,6 +38,11 @@ class Canary:
         return self.phase in GOING
 
     @property
+    def has_no_calls(self) -> bool:
+        """Whether all calls go to what is in service."""
+        return self.phase in AT_REST or (self.phase == FAILED and self.weight != 100)
+
+    @property
     def words(self) -> str:
         if not self.is_going:
             return "Flagger has not begun with it yet"

@@ -46,7 +46,7 @@ class Deployment:
     """`servers` and `copies` are JSON pointers to the places of the server image and of the models image.
 
     `template` is what its pod template has, and so what is `running`, or on its way while the rollout is not done.
-    Where Flagger has refused that, `running` is what callers have.
+    Where Flagger has refused that, `running` is what callers have. Where a Canary leads, `primary` has their pods.
     """
 
     uid: str
@@ -63,7 +63,13 @@ class Deployment:
     asked_at: str = ""
     verdict_before: str = ""
     canary: Canary | None = None
+    primary: Deployment | None = None
     is_refused: bool = False
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether a way back was ended before Flagger could follow, which begins with nothing that it has seen."""
+        return self.canary is not None and self.canary.is_skipping and self.canary.has_no_calls
 
 
 @dataclass(frozen=True)
@@ -118,13 +124,16 @@ def deployment_from(item: Mapping[str, Any]) -> Deployment:
 
 def led_by(canary: Canary, deployment: Deployment, primary: Deployment) -> Deployment:
     """The Deployment as callers see it: its own pods are on trial, and it is copied to `primary` when they pass."""
-    led = replace(deployment, canary=canary, is_paused=deployment.is_paused or primary.is_paused)
+    led = replace(deployment, canary=canary, primary=primary, is_paused=deployment.is_paused or primary.is_paused)
     if canary.phase == FAILED and canary.since != deployment.verdict_before:
         # Where the rollout of a release that had passed failed, its pods of the trial have all calls.
         running = deployment.template if canary.weight == 100 else primary.running
         return replace(led, running=running, progress=primary.progress, is_refused=True)
-    if canary.phase in AT_REST and deployment.template == primary.running:
+    is_copied = (deployment.template, deployment.asked_at) == (primary.template, primary.asked_at)
+    if canary.phase in AT_REST and is_copied:
         return replace(led, progress=primary.progress)
+    if canary.phase in AT_REST and not primary.progress.is_done:  # it is on its way back
+        return replace(led, before=deployment.template, progress=primary.progress)
     progress = replace(primary.progress, is_done=False, stuck="", canary=canary.words)
     return replace(led, before=primary.running, progress=progress)
 

@@ -111,11 +111,15 @@ class Promotion:
             self._record(what, subject, "started", self.why, detail)
         limit_s = self.timeout_s or (LED_S if deployment.canary else ROLLED_OUT_S)
         try:
+            advice = self._advice(what, target, before)
             if not is_there:
                 self.cluster.judge(deployment, what == "promoted")
-            if not is_there and (deployment.template != target or deployment.is_refused):
+                if what != "promoted":
+                    self._bring_back(deployment, target, title, limit_s, advice)
+            is_unseen = what == "promoted" and deployment.is_unseen
+            if not is_there and (deployment.template != target or deployment.is_refused or is_unseen):
                 self.cluster.change(deployment, target, before)
-            progress = self.cluster.wait(title, limit_s, self._advice(what, target, before))
+            progress = self.cluster.wait(title, limit_s, advice)
         except UserError as err:
             if isinstance(err, RefusedError) and what != "promoted":
                 self._judge_again()
@@ -125,6 +129,16 @@ class Promotion:
             self._judge_again()
         self._record(what, subject, "ok", self.why, {**detail, "pods": progress.updated})
         return title
+
+    def _bring_back(self, deployment: Deployment, target: Running, title: str, limit_s: float, advice: str) -> None:
+        """Where a Canary leads, change the pods in service at once. Flagger follows, without a change for callers."""
+        primary = deployment.primary
+        if deployment.canary is None or primary is None or not deployment.canary.has_no_calls:
+            return
+        if primary.template != target:
+            self.cluster.change_primary(deployment, target)
+        self.cluster.wait(title, limit_s, advice, of_primary=True)
+        self.cluster.say(f"{title}: all callers have it; Flagger follows")
 
     def _judge_again(self) -> None:
         """After a way back, which was not judged."""

@@ -19,7 +19,17 @@ from ai102.cluster.finding import line
 from ai102.errors import UserError
 from ai102.release import refusals
 from ai102.release.canary import AT_REST, FAILED, GOING, KIND, canary_from, leads
-from ai102.release.deployment import NAME, PRIMARY, Deployment, Progress, Running, deployment_from, led_by, patch_from
+from ai102.release.deployment import (
+    NAME,
+    PRIMARY,
+    Deployment,
+    Operation,
+    Progress,
+    Running,
+    deployment_from,
+    led_by,
+    patch_from,
+)
 
 MOST_FINDINGS = 3
 # Findings that say that a rollout is not done, which is known.
@@ -94,19 +104,31 @@ class Cluster:
     def change(self, deployment: Deployment, to: Running, before: Running | None) -> None:
         """Both images and the annotations at once. Raises UserError when the cluster refuses it."""
         asked_at = datetime.now(UTC).isoformat(timespec="milliseconds") if deployment.canary else ""
-        patch = json.dumps(patch_from(deployment, to, before, asked_at))
-        done = self.kubectl.run("patch", f"deployment/{NAME}", "--type=json", f"--patch={patch}")
+        self._patch(NAME, deployment, patch_from(deployment, to, before, asked_at))
+
+    def change_primary(self, deployment: Deployment, to: Running) -> None:
+        """Both images of the pods in service, without Flagger. Raises UserError when the cluster refuses it."""
+        assert deployment.primary is not None
+        asked_at = deployment.asked_at if deployment.template == to else ""  # as where Flagger has copied it
+        self._patch(PRIMARY, deployment, patch_from(deployment.primary, to, None, asked_at))
+
+    def _patch(self, name: str, seen: Deployment, operations: list[Operation]) -> None:
+        done = self.kubectl.run("patch", f"deployment/{name}", "--type=json", f"--patch={json.dumps(operations)}")
         if not done.returncode:
             return
-        if self.deployment().template != deployment.template:
+        now = self.deployment()
+        if (now.template, now.primary and now.primary.template) != (
+            seen.template,
+            seen.primary and seen.primary.template,
+        ):
             raise UserError(
-                f"Deployment {NAME} of {self.place} was changed by somebody else meanwhile: nothing was done; "
+                f"Deployment {name} of {self.place} was changed by somebody else meanwhile: nothing was done; "
                 "look who, and say it again"
             )
         raise UserError(f"kubectl: {_said(done.stderr)}: the Deployment is as it was")
 
-    def wait(self, what: str, timeout_s: float, advice: str) -> Progress:
-        """Until every pod is of the newest template and ready.
+    def wait(self, what: str, timeout_s: float, advice: str, *, of_primary: bool = False) -> Progress:
+        """Until every pod is of the newest template and ready; `of_primary`: those in service, whatever Flagger does.
 
         Raises NotReadyError, with what the pods say, and RefusedError, with what the quality gate or Flagger says.
         """
@@ -118,6 +140,8 @@ class Cluster:
             except UserError as err:  # a cluster that is busy answers later
                 why = str(err)
             else:
+                if of_primary and deployment.primary:
+                    deployment = deployment.primary
                 if deployment.is_refused:
                     raise RefusedError(refusals.sentence(self.kubectl, self.canary, what, deployment))
                 progress = deployment.progress
