@@ -45,6 +45,19 @@ def test_images_of_containers_and_of_volumes_get_digests_and_others_stay() -> No
     ]
 
 
+def test_a_deployment_that_flagger_leads_keeps_its_replicas() -> None:
+    first = "kind: Deployment\nmetadata:\n  name: {}\nspec:\n  replicas: 3"
+    manifests = "\n---\n".join(
+        [first.format("triton"), first.format("api"), "kind: Service\nmetadata:\n  name: triton"]
+    )
+    items = [
+        {"metadata": {"name": name}, "spec": {"replicas": replicas}} for name, replicas in (("triton", 0), ("api", 1))
+    ]
+    assert applying.with_replicas(manifests, items) == manifests
+    led = [*items, {"metadata": {"name": "triton-primary"}, "spec": {"replicas": 3}}]
+    assert applying.with_replicas(manifests, led) == manifests.replace("replicas: 3", "replicas: 0", 1)
+
+
 def test_names_of_hosts_follow_the_namespace() -> None:
     text = (
         'service = "triton-replicas.ai102.svc.cluster.local"\nurl: http://quality-gate.ai102:8095/x\nkey: ai102.example'

@@ -22,6 +22,7 @@ WORKLOADS = "deployments.apps,statefulsets.apps,daemonsets.apps"
 IMAGE = re.compile(
     r"^(?P<field>[ -]*(?:image|reference): )\"?(?P<name>\S*?\bai102/[a-z-]+)(?:[:@][^\s\"]*)?\"?$", re.MULTILINE
 )
+REPLICAS = re.compile(r"(?m)^(  replicas: )\d+$")
 # Flagger's copy has what callers get; what an overlay names is the Deployment that it was copied from.
 COPY = "-primary"
 
@@ -58,6 +59,21 @@ class Overlay:
 def elsewhere(text: str, namespace: str) -> str:
     """The manifests for another namespace: kustomize changes fields, and no names of hosts inside of texts."""
     return re.sub(rf"\.{NAMESPACE}(?=\.svc\b|:\d)", f".{namespace}", text)
+
+
+def with_replicas(manifests: str, workloads: Collection[Mapping[str, Any]]) -> str:
+    """The manifests, with as many replicas as run where Flagger leads: there are none while nothing is on trial."""
+    runs = {item["metadata"]["name"]: item["spec"].get("replicas", 1) for item in workloads}
+    documents = manifests.split("\n---\n")
+    for number, text in enumerate(documents):
+        name = next((name for name in runs if f"{name}{COPY}" in runs and _is_workload(text, name)), None)
+        if name is not None:
+            documents[number] = REPLICAS.sub(rf"\g<1>{runs[name]}", text)
+    return "\n---\n".join(documents)
+
+
+def _is_workload(text: str, name: str) -> bool:
+    return re.search(r"(?m)^kind: Deployment$", text) is not None and f"\n  name: {name}\n" in text
 
 
 def pushed_in(files: Collection[Path]) -> dict[str, str]:
@@ -126,9 +142,10 @@ def apply(kubectl: Kubectl, overlay: Overlay, pushed: Mapping[str, str], keep: C
     Raises UserError when the cluster refuses it, NotRolledOutError when pods are not ready within kubectl's time.
     """
     manifests = overlay.text(kubectl)
-    images = chosen(names_in(manifests), pushed, running(_workloads(kubectl)), keep)
+    workloads = _workloads(kubectl)
+    images = chosen(names_in(manifests), pushed, running(workloads), keep)
     file = overlay.build / "manifests.yaml"
-    artifact.write_text(file, with_images(manifests, images))
+    artifact.write_text(file, with_replicas(with_images(manifests, images), workloads))
     options = ("--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}")
     done = kubectl.run("apply", *options, "--filename", str(file))
     if done.returncode:
