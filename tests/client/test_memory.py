@@ -103,6 +103,7 @@ def test_a_model_that_fails_gives_its_memory_back(way: Way, server: Server) -> N
 def test_memory_of_a_call_that_was_given_up_is_never_lent_again(way: Way, server: Server) -> None:
     """The server may still write there: it is out of /dev/shm at once, and out of the server when that is through."""
     with way.connect(server) as client:
+        client.infer("slow", asks_slow())  # the server knows its memory
         with pytest.raises(DeadlineError):
             client.infer("slow", asks_slow(seconds=1.5), timeout_s=0.3)
         (given_up,) = known_to(server)
@@ -115,9 +116,9 @@ def test_memory_of_a_call_that_was_given_up_is_never_lent_again(way: Way, server
 
 def test_what_was_given_up_is_swept_by_later_calls(way: Way, server: Server) -> None:
     with way.connect(server) as client:
+        client.infer("slow", asks_slow())
         with pytest.raises(DeadlineError):
-            client.infer("slow", asks_slow(seconds=1.5), timeout_s=0.1)
-
+            client.infer("slow", asks_slow(seconds=1.5), timeout_s=0.3)
         (given_up,) = known_to(server)
 
         def is_swept() -> bool:
