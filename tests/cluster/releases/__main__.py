@@ -103,17 +103,9 @@ def demo() -> None:
 
 
 def line_of(trial: Trial) -> str:
-    if trial.stopped_s is not None:
-        verdict = f"stopped after {trial.stopped_s:.1f} s: {trial.reason}"
-    elif trial.promoted_s is not None:
-        verdict = f"for all callers after {trial.promoted_s:.1f} s"
-    else:
-        verdict = "still on its way at the end"
-    harmed = f"{trial.harmed} of {trial.calls} calls harmed"
     parts = f"{trial.failed} failed, {trial.wrong} wrong, {trial.late} late"
-    return (
-        f"{trial.release}, {trial.way}: {harmed} ({parts}), at most {trial.most_percent:.0f} % of the calls; {verdict}"
-    )
+    why = f": {trial.reason}" if trial.reason else ""
+    return f"{trial.release}, {trial.way}: {trial.harmed} of {trial.calls} calls harmed ({parts}), {trial.verdict}{why}"
 
 
 def say(line: str) -> None:

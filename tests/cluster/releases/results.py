@@ -114,12 +114,4 @@ def _sum(results: Results, way: str, bad: Sequence[str], good: Sequence[str]) ->
 
 
 def _cell(trial: Trial | None) -> str:
-    if trial is None:
-        return ""
-    if trial.stopped_s is not None:
-        verdict = f"stopped after {trial.stopped_s:.0f} s at {trial.most_percent:.0f} %"
-    elif trial.promoted_s is not None:
-        verdict = f"everywhere after {trial.promoted_s:.0f} s"
-    else:
-        verdict = f"on its way at {trial.most_percent:.0f} %"
-    return f"{trial.harmed:,}, {verdict}"
+    return "" if trial is None else f"{trial.harmed:,}, {trial.verdict}"

@@ -54,6 +54,14 @@ class Trial:
     def harmed(self) -> int:
         return self.failed + self.wrong + self.late
 
+    @property
+    def verdict(self) -> str:
+        if self.stopped_s is not None:
+            return f"stopped after {self.stopped_s:.0f} s at {self.most_percent:.0f} %"
+        if self.promoted_s is not None:
+            return f"everywhere after {self.promoted_s:.0f} s"
+        return f"on its way at {self.most_percent:.0f} %"
+
 
 def unwatched(line: str) -> None:
     """For trials that nobody watches."""
