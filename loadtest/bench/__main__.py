@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -48,7 +49,8 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
     return names
 
 
-def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Results:
+def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Iterator[Results]:
+    """The results of the works so far, after each: a run of an hour that is broken off keeps them."""
     python: Path | str = "no peer was selected"
     versions = {name: version(name) for name in SERVED} | {"python": platform.python_version()}
     if settings.peers:
@@ -57,15 +59,19 @@ def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Resu
             versions |= versions_of_peers(python, settings.peers)
         except CannotRunError as err:
             python = str(err)
-    work_results: list[WorkResult] = []
+    done: list[WorkResult] = []
     for name in works:
         work = MAKERS[name](screen)
-        work_results.append(run(work, settings, python, screen))
-    by_name = {result.work: result for result in work_results}
+        done.append(run(work, settings, python, screen))
+        yield _results(done, versions, settings)
+
+
+def _results(done: Sequence[WorkResult], versions: Mapping[str, str], settings: Settings) -> Results:
+    by_name = {result.work: result for result in done}
     return Results(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
-        versions=versions,
+        versions=dict(versions),
         settings={
             "allocator": allocator(os.environ).get("LD_PRELOAD", "default"),
             "rounds": settings.rounds,
@@ -74,7 +80,7 @@ def measured(works: tuple[str, ...], settings: Settings, screen: Screen) -> Resu
             "server_core": settings.server_core,
             "client_core": settings.client_core,
         },
-        works=tuple(work_results),
+        works=tuple(done),
         ratios=tuple(ratio_from_goal(goal, by_name[goal.work]) for goal in GOALS if goal.work in by_name),
     )
 
@@ -111,8 +117,8 @@ def main(
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     pin_this_process({settings.client_core})
     screen = Screen()
-    results = measured(works, settings, screen)
-    write(results, output / "results.json")
+    for results in measured(works, settings, screen):
+        write(results, output / "results.json")
     write_plot(results, output / "results.png")
     # Wider than a pipe's 80 columns: a truncated table is useless.
     console = Console(highlight=False, width=max(screen.console.width, TABLE_WIDTH))

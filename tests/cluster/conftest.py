@@ -16,7 +16,14 @@ from k8s.local.programs import Programs, lacking
 from k8s.local.waiting import until
 
 # Ten minutes and more.
-LONG = ("test_canary.py", "test_mesh.py", "test_scaling.py", "test_shadow.py")
+LONG = (
+    "test_ab.py",
+    "test_blue_green.py",
+    "test_canary.py",
+    "test_mesh.py",
+    "test_scaling.py",
+    "test_shadow.py",
+)
 FIGURES = ROOT / "build" / "cluster-figures.txt"
 
 

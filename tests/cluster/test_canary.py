@@ -19,9 +19,19 @@ from tests.cluster.asking import pod_network, status_of
 from tests.cluster.calls.asking import BARE
 from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
-from tests.cluster.calls.record import Row, row_of
+from tests.cluster.calls.record import row_of
 from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
-from tests.cluster.canary.releasing import Releases, share_in, status, wait_taken_over, weights, with_another_vocabulary
+from tests.cluster.canary.releasing import (
+    Releases,
+    in_service,
+    settle,
+    share_in,
+    status,
+    tell,
+    wait_taken_over,
+    weights,
+    with_another_vocabulary,
+)
 from tests.cluster.conftest import note
 from tests.cluster.mesh.installing import install
 
@@ -29,7 +39,6 @@ OVERLAY = Path(__file__).parent / "canary" / "overlay"
 # Calls a second. Two replicas of a quarter of a core carry some 40; here two more and the gate share their cores.
 RATE = 10.0
 APPLIED_WITHIN_S = 60.0
-ENDED_WITHIN_S = 120.0
 ALL_TO_PRIMARY = {"triton-primary": 100, "triton-canary": 0}
 
 
@@ -87,27 +96,9 @@ def friendly_policies() -> list[dict[str, object]]:
     return [{**kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec} for name, spec in specs.items()]
 
 
-def settle(stack: Stack) -> None:
-    """Until nothing is on trial: the pods in service are ready, and there are no others."""
-    until(
-        lambda: not stack.pods("triton") and not stack.ending("triton") and len(stack.ready("triton-primary")) == 2,
-        "two replicas are in service, and none on trial",
-        ENDED_WITHIN_S,
-    )
-
-
-def in_service(stack: Stack) -> str:
-    item = api.get(stack.plan, f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/triton-primary")
-    return str(item["spec"]["template"]["metadata"]["annotations"].get("ai102.example/release", ""))
-
-
 def shares(said: list[str]) -> list[int]:
     """Percent of the calls that a canary got, one after the other, as `promote` printed them."""
     return list(dict.fromkeys(filter(None, map(share_in, said))))
-
-
-def tell(row: Row, seconds: float) -> None:
-    note(f"{seconds:5.1f} s  {row.scenario}: {row.failed} of {row.calls} calls failed, slowest {row.slowest_s:.2f} s")
 
 
 def test_flagger_has_taken_triton_over_and_calls_are_answered(led: Stack) -> None:

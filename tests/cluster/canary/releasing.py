@@ -20,12 +20,15 @@ from ai102.release.rollout import Cluster
 from ai102.release.store import Store
 from k8s.local import api, loading
 from k8s.local.waiting import until
+from tests.cluster.calls.record import Row
 from tests.cluster.calls.stack import NAMESPACE, Stack
+from tests.cluster.conftest import note
 from tests.cluster.mesh.looking import inferences
 from tests.release.documents import BUILT, release
 
 QUESTION_S = 60.0
 TAKEN_OVER_WITHIN_S = 400.0
+ENDED_WITHIN_S = 120.0
 
 
 @dataclass
@@ -86,6 +89,25 @@ def share_in(line: str) -> int:
 def wait_taken_over(stack: Stack) -> None:
     """Until Flagger leads Triton. Raises UserError when that takes too long."""
     until(lambda: status(stack).get("phase") == "Initialized", "Flagger has taken Triton over", TAKEN_OVER_WITHIN_S)
+
+
+def settle(stack: Stack) -> None:
+    """Until nothing is on trial: the pods in service are ready, and there are no others."""
+    until(
+        lambda: not stack.pods("triton") and not stack.ending("triton") and len(stack.ready("triton-primary")) == 2,
+        "two replicas are in service, and none on trial",
+        ENDED_WITHIN_S,
+    )
+
+
+def in_service(stack: Stack) -> str:
+    """The release that callers have."""
+    item = api.get(stack.plan, f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/triton-primary")
+    return str(item["spec"]["template"]["metadata"]["annotations"].get("ai102.example/release", ""))
+
+
+def tell(row: Row, seconds: float) -> None:
+    note(f"{seconds:5.1f} s  {row.scenario}: {row.failed} of {row.calls} calls failed, slowest {row.slowest_s:.2f} s")
 
 
 def status(stack: Stack) -> dict[str, Any]:
