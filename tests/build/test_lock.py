@@ -107,6 +107,17 @@ def test_a_contract_with_a_mistake_leaves_no_folder(root: Path) -> None:
     assert not (root / "build").exists()
 
 
+def test_a_network_that_is_not_there_is_said_without_waiting(root: Path) -> None:
+    listener = Listener()
+    with (
+        building(root, listener.say),
+        pytest.raises(UserError, match="no network scal in"),
+        opened(root / "models.toml", listener.say, ["scal"]),
+    ):
+        pass
+    assert listener.lines == []
+
+
 def test_what_a_killed_build_left_is_removed_by_the_next_and_what_is_in_use_is_not(root: Path) -> None:
     abandoned = root / "model_repository" / "scale_fp32" / f"{artifact.TEMPORARY}dead"
     abandoned.mkdir(parents=True)

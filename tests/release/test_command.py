@@ -37,6 +37,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         "LOGNAME": "ann",
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AI102_RELEASE_KEY", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ai102.release.rollout.Cluster", partial(Cluster, pace_s=0.01))
 

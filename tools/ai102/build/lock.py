@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,12 +23,14 @@ _held = threading.local()
 
 
 @contextmanager
-def opened(contract_file: Path, say: Callable[[str], None]) -> Iterator[Workspace]:
+def opened(contract_file: Path, say: Callable[[str], None], networks: Collection[str] = ()) -> Iterator[Workspace]:
     """The workspace of a contract for a command that writes: as it is once no other command writes there.
 
-    Raises UserError when the contract cannot be read.
+    Raises UserError when the contract cannot be read, or has no such network.
     """
-    Workspace.of(contract_file)  # a mistake in it is said at once, and leaves no folder behind
+    before = Workspace.of(contract_file)  # a mistake is said at once, and leaves no folder behind
+    for name in networks:
+        before.network(name)
     with building(root_of(contract_file), say):
         yield Workspace.of(contract_file)
 

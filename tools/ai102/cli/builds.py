@@ -40,7 +40,7 @@ def rollback(
     from ai102.build.lock import opened
     from ai102.client import Client
 
-    with opened(contract, typer.echo) as workspace:
+    with opened(contract, typer.echo, [network]) as workspace:
         builds = workspace.builds(network)
         changed = builds.undo() if undo else builds.roll_back()
         ensembles = in_one_process.follow(workspace, network)

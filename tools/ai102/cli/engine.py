@@ -55,7 +55,7 @@ def build(
     chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
     if chosen == "tensorrt" and onnx is None:
         plans.needed_tensorrt()  # before anything is written for it
-    with opened(contract, screen.say) as workspace:
+    with opened(contract, screen.say, networks or ()) as workspace:
         names = networks or list(workspace.contract.networks)
         if onnx is not None:
             if len(names) != 1:

@@ -107,6 +107,6 @@ def _each(step: object, networks: list[str] | None, contract_file: Path) -> None
 
     assert callable(step)
     screen = Screen()
-    with opened(contract_file, screen.say) as workspace:
+    with opened(contract_file, screen.say, networks or ()) as workspace:
         for name in networks or workspace.contract.networks:
             step(workspace, name, screen)
