@@ -1,6 +1,7 @@
 """Which values are tried, and how the chosen values are written."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,7 @@ from ai102.tune.run import Wish
 from ai102.tune.subject import Subject, subject_of
 
 ROOT = Path(__file__).parent.parent.parent
-TEXT = (
-    (ROOT / "models.toml").read_text(encoding="utf-8").replace("max_queue_delay_us = 0 }", "max_queue_delay_us = 500 }")
-)
+TEXT = re.sub(r"(?<=max_queue_delay_us = )\d+", "500", (ROOT / "models.toml").read_text(encoding="utf-8"))
 CONTRACT = contract.contract_from_text(TEXT, ROOT / "models.toml")
 DIGITS = CONTRACT.networks["digits"]
 
