@@ -1,7 +1,6 @@
 """A release that testers reach by a header, while all other callers have what is in service."""
 
 import ssl
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,16 +14,12 @@ from k8s.local.plan import Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster.asking import client_network
-from tests.cluster.calls.asking import BARE, MODEL, Place
-from tests.cluster.calls.balancer import balancing
-from tests.cluster.calls.driving import driven
-from tests.cluster.calls.record import row_of
-from tests.cluster.calls.stack import IMAGES, Stack
-from tests.cluster.canary.releasing import Releases, settle, status, tell, wait_taken_over
-from tests.cluster.mesh.installing import install
+from tests.cluster.calls.asking import MODEL, Place
+from tests.cluster.calls.stack import Stack
+from tests.cluster.canary.releasing import Releases, status
+from tests.cluster.canary.under_load import led_stack, no_call_fails
 
 OVERLAY = Path(__file__).parent / "ab" / "overlay"
-RATE = 10.0
 SEEN_WITHIN_S = 300.0
 TESTER = {"x-ai102-release": "canary"}
 MARK = 'parameters { key: "release" value { string_value: "on trial" } }'
@@ -33,11 +28,7 @@ MARK = 'parameters { key: "release" value { string_value: "on trial" } }'
 @pytest.fixture(scope="module")
 def led(cluster: Plan, programs: Programs, cache: Cache) -> Iterator[Stack]:
     """The canary's overlay with testers, which Flagger has taken over."""
-    stack = Stack(cluster, programs.kubectl, OVERLAY, (*IMAGES, "quality-gate"))
-    install(stack, cache)
-    wait_taken_over(stack)
-    settle(stack)
-    with balancing(cluster):
+    with led_stack(cluster, programs, cache, OVERLAY) as stack:
         yield stack
 
 
@@ -68,16 +59,11 @@ def test_testers_reach_a_release_by_a_header_and_nobody_else_does(led: Stack, tm
     releases, place = Releases(led, tmp_path), led.place()
     marked = releases.made("2", with_mark)
     assert not is_on_trial(led, place, TESTER)
-    with driven(led.plan, place, client=BARE, rate=RATE) as load, ThreadPoolExecutor(1) as pool:
-        began_s = time.monotonic()
+    with no_call_fails(led, "a good release with testers"), ThreadPoolExecutor(1) as pool:
         promotion = pool.submit(releases.promotion().promote, marked)
         until(lambda: is_on_trial(led, place, TESTER), "a tester reaches the release on trial", SEEN_WITHIN_S)
         seen = [is_on_trial(led, place, headers) for headers in ({}, TESTER) * 10]
         assert status(led)["phase"] == "Progressing"
         assert seen == [False, True] * 10
         assert promotion.result() == marked
-        seconds = time.monotonic() - began_s
-        row = row_of("a good release with testers", load.end(), began_s, RATE)
-    tell(row, seconds)
-    assert row.failures == {}
     assert is_on_trial(led, place, {})

@@ -1,7 +1,6 @@
 """Releases led by Flagger in a mesh, under load: a good one is promoted, one that answers wrongly reaches no caller."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,27 +16,21 @@ from k8s.local.waiting import until
 from tests.cluster import workload
 from tests.cluster.asking import pod_network, status_of
 from tests.cluster.calls.asking import BARE
-from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import driven
-from tests.cluster.calls.record import row_of
-from tests.cluster.calls.stack import IMAGES, NAMESPACE, Stack
+from tests.cluster.calls.stack import NAMESPACE, Stack
 from tests.cluster.canary.releasing import (
     Releases,
     in_service,
     settle,
     share_in,
     status,
-    tell,
-    wait_taken_over,
     weights,
     with_another_vocabulary,
 )
+from tests.cluster.canary.under_load import RATE, led_stack, no_call_fails
 from tests.cluster.conftest import note
-from tests.cluster.mesh.installing import install
 
 OVERLAY = Path(__file__).parent / "canary" / "overlay"
-# Calls a second. Two replicas of a quarter of a core carry some 40; here two more and the gate share their cores.
-RATE = 10.0
 APPLIED_WITHIN_S = 60.0
 ALL_TO_PRIMARY = {"triton-primary": 100, "triton-canary": 0}
 
@@ -45,13 +38,7 @@ ALL_TO_PRIMARY = {"triton-primary": 100, "triton-canary": 0}
 @pytest.fixture(scope="module")
 def led(cluster: Plan, programs: Programs, cache: Cache) -> Iterator[Stack]:
     """The mesh's overlay with a canary, which Flagger has taken over."""
-    stack = Stack(cluster, programs.kubectl, OVERLAY, (*IMAGES, "quality-gate"))
-    install(stack, cache)
-    began = time.monotonic()
-    wait_taken_over(stack)
-    settle(stack)
-    note(f"{time.monotonic() - began:5.1f} s  from all pods ready to taken over by Flagger")
-    with balancing(cluster):
+    with led_stack(cluster, programs, cache, OVERLAY) as stack:
         yield stack
 
 
@@ -110,13 +97,8 @@ def test_flagger_has_taken_triton_over_and_calls_are_answered(led: Stack) -> Non
 
 def test_a_good_release_gets_its_calls_in_steps_and_no_call_fails(led: Stack, releases: Releases) -> None:
     good = releases.made("2")
-    with driven(led.plan, led.place(), client=BARE, rate=RATE) as load:
-        began_s = time.monotonic()
+    with no_call_fails(led, "a good release by a canary"):
         assert releases.promotion().promote(good) == good
-        seconds = time.monotonic() - began_s
-        row = row_of("a good release by a canary", load.end(), began_s, RATE)
-    tell(row, seconds)
-    assert row.failures == {}
     assert shares(releases.said) == [10, 25, 50]
     # Of callers: the gate had ended before.
     assert releases.answered[10] < releases.answered[25] < releases.answered[50]
@@ -127,17 +109,11 @@ def test_a_release_that_answers_wrongly_is_stopped_before_any_call_reaches_it(le
     settle(led)
     good, bad = in_service(led), releases.made("3", with_another_vocabulary)
     releases.said.clear()
-    with driven(led.plan, led.place(), client=BARE, rate=RATE) as load:
-        began_s = time.monotonic()
-        with pytest.raises(
-            RefusedError, match=rf"the quality gate says stop: minilm: .*; {good} goes on for all callers"
-        ):
-            releases.promotion().promote(bad)
-        seconds = time.monotonic() - began_s
-        row = row_of("a release that answers wrongly", load.end(), began_s, RATE)
-    tell(row, seconds)
-    # An answer that differs from the first one counts as a failure.
-    assert row.failures == {}
+    with (
+        no_call_fails(led, "a release that answers wrongly"),
+        pytest.raises(RefusedError, match=rf"the quality gate says stop: minilm: .*; {good} goes on for all callers"),
+    ):
+        releases.promotion().promote(bad)
     assert shares(releases.said) == []
     assert status(led)["phase"] == "Failed"
     assert (in_service(led), weights(led)) == (good, ALL_TO_PRIMARY)
@@ -146,14 +122,9 @@ def test_a_release_that_answers_wrongly_is_stopped_before_any_call_reaches_it(le
 def test_a_way_back_is_not_judged_and_loses_no_call(led: Stack, releases: Releases) -> None:
     settle(led)
     first = releases.made("1")
-    with driven(led.plan, led.place(), client=BARE, rate=RATE) as load:
-        began_s = time.monotonic()
+    with no_call_fails(led, "rollback with a canary") as began_s:
         assert releases.promotion().rollback(first) == first
-        seconds = time.monotonic() - began_s
-        row = row_of("rollback with a canary", load.end(), began_s, RATE)
-    tell(row, seconds)
     note(f"{releases.back_s - began_s:5.1f} s  until all callers had it")
-    assert row.failures == {}
     assert began_s < releases.back_s
     assert in_service(led) == first
     item = api.get(led.plan, f"/apis/flagger.app/v1beta1/namespaces/{NAMESPACE}/canaries/triton")

@@ -118,13 +118,19 @@ def test_a_way_back_is_not_judged_and_the_next_release_is(site: Site) -> None:
         site.promote(two)
 
 
-def test_a_way_back_changes_what_callers_have_before_flagger_follows(site: Site) -> None:
+def ended_way_back(site: Site) -> tuple[str, str]:
+    """The second release was in service, and Flagger had not followed when the way back to the first one ended."""
     one, two = site.release("b"), site.release("c")
     site.promote(one)
     site.promote(two)
     site.set(flagger="sleeps")
     with pytest.raises(NotReadyError):
         site.promotion(timeout_s=0.5).rollback()
+    return one, two
+
+
+def test_a_way_back_changes_what_callers_have_before_flagger_follows(site: Site) -> None:
+    one, _ = ended_way_back(site)
     assert f"{one}: all callers have it; Flagger follows" in site.said
     assert (in_service(site), is_skipping(site)) == (one, True)
     site.set(flagger="passes")
@@ -133,12 +139,7 @@ def test_a_way_back_changes_what_callers_have_before_flagger_follows(site: Site)
 
 
 def test_after_a_way_back_that_was_ended_the_release_before_it_is_judged_again(site: Site) -> None:
-    one, two = site.release("b"), site.release("c")
-    site.promote(one)
-    site.promote(two)
-    site.set(flagger="sleeps")
-    with pytest.raises(NotReadyError):
-        site.promotion(timeout_s=0.5).rollback()
+    one, two = ended_way_back(site)
     # As it was before the Deployment was changed.
     item = cluster(site)["deployment"]
     item["spec"]["template"] = cluster(site)["seen"]

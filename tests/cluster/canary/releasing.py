@@ -20,9 +20,7 @@ from ai102.release.rollout import Cluster
 from ai102.release.store import Store
 from k8s.local import api, loading
 from k8s.local.waiting import until
-from tests.cluster.calls.record import Row
 from tests.cluster.calls.stack import NAMESPACE, Stack
-from tests.cluster.conftest import note
 from tests.cluster.mesh.looking import inferences
 from tests.release.documents import BUILT, release
 
@@ -104,10 +102,6 @@ def in_service(stack: Stack) -> str:
     """The release that callers have."""
     item = api.get(stack.plan, f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/triton-primary")
     return str(item["spec"]["template"]["metadata"]["annotations"].get("ai102.example/release", ""))
-
-
-def tell(row: Row, seconds: float) -> None:
-    note(f"{seconds:5.1f} s  {row.scenario}: {row.failed} of {row.calls} calls failed, slowest {row.slowest_s:.2f} s")
 
 
 def status(stack: Stack) -> dict[str, Any]:
