@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from ai102.api.documents import documentation
 from ai102.api.edge import GONE, Edge
 from ai102.api.gate import Gate
 from ai102.api.html import Html, page
+from ai102.api.jobs import routes as job_routes
 from ai102.api.limits import Limits
 from ai102.api.messages import sentence_from_mistake
 from ai102.api.problems import MEDIA_TYPE, Problem
@@ -28,8 +29,18 @@ from ai102.api.readiness import Readiness
 from ai102.api.routes import router_for
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
+from ai102.contract.served import ServedModel
+from ai102.jobs.service import Jobs
 from ai102.metrics.asgi import Counted
 from ai102.tracing.spans import Span
+
+
+class JobsHere(NamedTuple):
+    """Jobs that this server takes, and for which models."""
+
+    jobs: Jobs
+    models: Mapping[str, ServedModel]
+    limits: job_routes.Limits = job_routes.Limits()
 
 
 class Application(NamedTuple):
@@ -46,6 +57,7 @@ def application(
     log: Callable[[str], None],
     add_span: Callable[[Span], None] | None = None,
     registry: CollectorRegistry | None = None,
+    jobs: JobsHere | None = None,
 ) -> Application:
     """Belongs to the running event loop, as the client does; whoever opened the client closes it.
 
@@ -57,6 +69,8 @@ def application(
     )
     router = router_for(asked, gate, Calls(client, gate), Readiness(client, asked))
     app.include_router(router)
+    if jobs:
+        app.include_router(job_routes.router_for(jobs.jobs, jobs.models, gate, jobs.limits))
     _add_documents(app, page())
     _add_problems(app)
     paths = [route.path for route in (*router.routes, *app.routes) if isinstance(route, Route)]

@@ -22,15 +22,18 @@ class Kind(NamedTuple):
 
 KINDS: Mapping[str, Kind] = {
     "malformed": Kind(400, "Malformed request", "The body is not valid JSON."),
+    "forbidden": Kind(403, "Not allowed", "You may not ask classify_image."),
     "not-found": Kind(404, "Not found", "There is nothing at this address."),
     "method-not-allowed": Kind(405, "Method not allowed", "This address takes POST."),
     "upload-timeout": Kind(408, "Upload too slow", "The body stopped for more than 5 s."),
     "too-large": Kind(413, "Too large", "The file is larger than 8388608 bytes."),
     "unsupported-type": Kind(415, "Unsupported type", "Each file must be a PNG or JPEG image."),
     "invalid": Kind(422, "Not valid", "text is missing: send text, or a list texts."),
+    "key-used": Kind(422, "Key used before", "The key belongs to an earlier job with another input."),
     "bad-image": Kind(
         422, "Unreadable image", "The PNG image of 100 bytes is truncated or corrupt: send the whole file."
     ),
+    "queue-full": Kind(429, "Queue full", "1000000 of your jobs are waiting: hand in more when some are done."),
     "failed": Kind(500, "Internal error", "Something went wrong here; the request id finds it in the log."),
     "bad-answer": Kind(502, "Model server failed", "The model server could not answer this request."),
     "busy": Kind(503, "Too busy", "Too many requests are waiting: try again in a moment."),
@@ -53,7 +56,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         self.detail = detail
         self.headers = dict(headers or {})
         self.more = more
-        if KINDS[kind].status == 503:
+        if KINDS[kind].status in (429, 503):
             self.headers["Retry-After"] = str(RETRY_AFTER_S)
 
     @property

@@ -6,27 +6,36 @@ import asyncio
 import math
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, NamedTuple
 
 import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
-from ai102.api.app import application
+from ai102.api.app import JobsHere, application
 from ai102.api.limits import Limits
 from ai102.api.triton import Choice
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
+from ai102.contract.served import ServedModel
 from ai102.host.listen import tcp_listener, url_of
+from ai102.jobs.service import Options, taking
 from ai102.tracing.counted import SpanCounts
 from ai102.tracing.exporter import Exporter
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
 MAX_HEADER_BYTES = 16 << 10
+
+
+class JobsAsked(NamedTuple):
+    """Jobs to take beside the direct calls, for these models by name."""
+
+    options: Options
+    models: Mapping[str, ServedModel]
 
 
 def serve(
@@ -39,6 +48,7 @@ def serve(
     log_config: dict[str, Any] = LOGGING_CONFIG,
     collector: str = "",
     mask: Callable[[str], str] = str,
+    jobs: JobsAsked | None = None,
 ) -> None:
     """Answer on `listen` (HOST:PORT, port 0: any free one) from the Triton of `server`; returns after Ctrl-C or TERM.
 
@@ -49,7 +59,7 @@ def serve(
     listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
         with _exporter(collector, say, mask) as exporter:
-            asyncio.run(_run(listener, server, asked, limits, log, say, log_config, exporter))
+            asyncio.run(_run(listener, server, asked, limits, log, say, log_config, exporter, jobs))
     finally:
         listener.close()
 
@@ -63,16 +73,21 @@ async def _run(
     say: Callable[[str], None],
     log_config: dict[str, Any],
     exporter: Exporter | None,
+    jobs: JobsAsked | None,
 ) -> None:
     registry = CollectorRegistry()
     if exporter:
         registry.register(SpanCounts(lambda: exporter.counts))
     add_span = exporter.add if exporter else None
     # Shared memory would tie the answers to one server, and behind the gateway no caller may use Triton's.
-    async with AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False) as client:
-        config = config_for(application(asked, client, limits, log, add_span, registry).asgi, limits, log_config)
+    async with AsyncExitStack() as opened:
+        client = await opened.enter_async_context(
+            AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False)
+        )
+        here = JobsHere(await opened.enter_async_context(taking(jobs.options, say)), jobs.models) if jobs else None
+        asgi = application(asked, client, limits, log, add_span, registry, here).asgi
         why = f", {server.why}" if server.why else ""
-        service = uvicorn.Server(config)
+        service = uvicorn.Server(config_for(asgi, limits, log_config))
         with _stopped_by_signals(service):
             say(f"ready: {url_of(listener)} asks {server.url}{why} (Ctrl-C stops it)")
             await service.serve(sockets=[listener])

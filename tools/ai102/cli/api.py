@@ -49,21 +49,29 @@ def serve(
             help="The collector's OTLP over HTTP, http://HOST:4318; default: traces.collector of gateway.toml."
         ),
     ] = "",
+    jobs: Annotated[
+        Path | None,
+        typer.Option(help="Take jobs at /v1/jobs, and keep them in this folder.", metavar="FOLDER"),
+    ] = None,
     gateway: Annotated[Path, typer.Option(help="The policy file.", metavar="FILE")] = Path("gateway.toml"),
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Serve /v1/classify, /v1/embed, a page at / and API documentation at /docs; log one JSON line per request."""
     from ai102 import contract as spec
     from ai102.api.limits import Limits
+    from ai102.api.serve import JobsAsked
     from ai102.api.serve import serve as run
     from ai102.api.triton import Address, Choice, chosen
     from ai102.contract.answers import asked_from_contract
     from ai102.errors import UserError
     from ai102.gateway import policy
+    from ai102.jobs.service import Options
     from ai102.masking import Masker
     from ai102.masking.logs import masked, uvicorn_log_config
 
-    ensembles = asked_from_contract(spec.load(contract), classify, embed)
+    loaded_contract = spec.load(contract)
+    ensembles = asked_from_contract(loaded_contract, classify, embed)
+    models = {model.name: model for model in loaded_contract.served_models}
     server = Choice(url, "")
     if not (listen and url):
         loaded = policy.load(gateway)
@@ -100,4 +108,5 @@ def serve(
         uvicorn_log_config(home),
         traces,
         lambda text: masked(masker, text),
+        JobsAsked(Options(jobs), models) if jobs else None,
     )

@@ -1,0 +1,1 @@
+"""/v1/jobs: work handed in now and fetched later."""

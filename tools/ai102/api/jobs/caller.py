@@ -1,0 +1,50 @@
+"""Who hands in jobs, and which models they may ask, as the gateway says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import NamedTuple
+
+from ai102.api.problems import Problem
+
+# Set by the gateway from the caller's token, and taken from every request that brings them itself.
+USER, MAY_INFER = "x-user", "x-user-may-infer"
+# MODEL or MODEL=BYTES, where * in MODEL stands for any run of characters.
+_GRANT = re.compile(r"([A-Za-z0-9_.*-]{1,128})(?:=([0-9]{1,15}))?")
+
+
+class Grant(NamedTuple):
+    models: str
+    max_bytes: int | None  # of the input
+
+
+class Caller(NamedTuple):
+    """`name` is empty without a gateway: whoever reaches the API itself may ask any model."""
+
+    name: str
+    grants: tuple[Grant, ...] | None
+
+    def check(self, model: str, size: int) -> None:
+        """Raises Problem when the caller may not ask the model, or not for an input of `size` bytes."""
+        if self.grants is None:
+            return
+        fitting = [grant for grant in self.grants if fnmatchcase(model, grant.models)]
+        if not fitting:
+            raise Problem("forbidden", f"You may not ask {model}.")
+        if all(grant.max_bytes is not None and size > grant.max_bytes for grant in fitting):
+            raise Problem("too-large", f"The input of {size} bytes is larger than your rights for {model} allow.")
+
+
+def caller_of(headers: Mapping[str, str]) -> Caller:
+    if USER not in headers:
+        return Caller("", None)
+    return Caller(headers[USER][:256], _grants(headers.get(MAY_INFER, "")))
+
+
+@lru_cache(maxsize=256)
+def _grants(text: str) -> tuple[Grant, ...]:
+    words = [_GRANT.fullmatch(word) for word in text.split(",")]
+    return tuple(Grant(word[1], int(word[2]) if word[2] else None) for word in words if word)

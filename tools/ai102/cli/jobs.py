@@ -1,0 +1,100 @@
+"""Subcommands of `ai102 jobs`: work, status, dead, put-back, erase."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ai102.cli.engine import CONTRACT, ContractFile
+
+if TYPE_CHECKING:
+    from ai102.jobs.ledger.ledger import Ledger
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+FOLDER = Path("build/jobs")
+Folder = Annotated[Path, typer.Option("--jobs", help="The folder with the ledger and the queue.", metavar="FOLDER")]
+
+
+@app.callback()
+def jobs() -> None:
+    """Asynchronous jobs: handed in at /v1/jobs of the API, done by workers."""
+
+
+@app.command()
+def work(
+    url: Annotated[str, typer.Option(help="Triton, as grpc://HOST:PORT,HOST:PORT.")] = "grpc://127.0.0.1:8001",
+    folder: Folder = FOLDER,
+    max_calls: Annotated[int, typer.Option(help="Concurrent requests to Triton.", min=1)] = 2,
+    lease_s: Annotated[
+        float, typer.Option(help="A worker that was killed loses its jobs to the next after this time.", min=1)
+    ] = 60.0,
+    contract: ContractFile = CONTRACT,
+) -> None:
+    """Do the jobs in the folder with a Triton; Ctrl-C stops it, and what it holds is done by the next worker."""
+    from ai102 import contract as spec
+    from ai102.jobs.service import Options
+    from ai102.jobs.worker.serve import serve
+    from ai102.jobs.worker.worker import Settings
+
+    sizes = {model.name: model.max_batch_size for model in spec.load(contract).served_models}
+    settings = Settings(max_calls=max_calls, lease_s=lease_s)
+    serve(Options(folder), url, sizes, settings, lambda line: typer.echo(line, err=True))
+
+
+@app.command()
+def status(folder: Folder = FOLDER) -> None:
+    """How many jobs are in each state."""
+    for state, count in _ledger(folder).count_by_state().items():
+        typer.echo(f"{state.value:<10} {count:>10}")
+
+
+@app.command()
+def dead(
+    folder: Folder = FOLDER,
+    limit: Annotated[int, typer.Option(help="How many to print.", min=1)] = 100,
+) -> None:
+    """The dead-letter list: jobs that were given up after five attempts, the newest first, and why."""
+    from ai102.jobs.job import State
+
+    for job in _ledger(folder).page(None, State.DEAD, limit=limit):
+        typer.echo(f"{job.id}  {job.owner or '-'}  {job.model}  {job.error}")
+
+
+@app.command(name="put-back")
+def put_back(
+    ids: Annotated[list[str], typer.Argument(help="Jobs of the dead-letter list.", metavar="ID...")],
+    folder: Folder = FOLDER,
+) -> None:
+    """Queue dead jobs again, with all their attempts."""
+    from ai102.errors import UserError
+
+    queued = _ledger(folder).put_back(ids)
+    typer.echo(f"{len(queued)} jobs are queued again; the worker looks for them within seconds")
+    if strange := sorted(set(ids) - queued):
+        raise UserError(f"{strange[0]} is not on the dead-letter list of {folder}")
+
+
+@app.command()
+def erase(
+    caller: Annotated[str, typer.Option(help="Whose jobs.")],
+    folder: Folder = FOLDER,
+) -> None:
+    """Remove all inputs and results of a caller, whatever their state."""
+    ledger = _ledger(folder)
+    count = 0
+    while part := ledger.erase(caller):
+        count += part
+    ledger.compact()
+    typer.echo(f"{count} jobs of {caller} are removed, with inputs and results, and their bytes overwritten")
+    typer.echo("A backup of the ledger made before holds them until it is removed itself; no other copy is ours.")
+
+
+def _ledger(folder: Path) -> Ledger:
+    from ai102.errors import UserError
+    from ai102.jobs.service import Options
+
+    if not (folder / "ledger.db").is_file():
+        raise UserError(f"{folder} holds no jobs: name the folder that `ai102 api serve --jobs` was given")
+    return Options(folder).ledger()

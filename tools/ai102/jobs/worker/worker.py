@@ -1,0 +1,254 @@
+"""One worker: its jobs in hand, the calls under way, and the ends that wait to be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from ai102.client import AsyncClient, BadAnswerError, BadRequestError, BusyError, InferenceError, NoServerError
+from ai102.client.errors import ModelNotFoundError
+from ai102.jobs.item import items_from_batch, stacked
+from ai102.jobs.job import Claimed, Ended, JobsError, Priority, State
+from ai102.jobs.ledger.ledger import Ledger, Notice
+from ai102.jobs.queue.queue import Queue
+from ai102.jobs.worker.batches import Batches
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much a worker takes on."""
+
+    max_in_hand: int = 1024  # jobs claimed and not ended
+    bulk: int = 256  # jobs claimed at once
+    max_calls: int = 2  # asked of Triton at once
+    lease_s: float = 60.0  # a worker that has not ended a job by then has lost it
+    call_timeout_s: float = 30.0
+    pause_s: float = 0.5  # after a call that no model answered
+    # Of the order in which a queue brings jobs: one that is overtaken by so much is lost there.
+    overtaken_s: float = 10.0
+    sweep_s: float = 1.0
+
+
+class Worker:
+    """Belongs to one event loop. `max_batch_sizes` are those of the models; a job for another model waits for it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: Queue,
+        client: AsyncClient,
+        max_batch_sizes: Mapping[str, int],
+        settings: Settings,
+        say: Callable[[str], None],
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._client = client
+        self._sizes = max_batch_sizes
+        self._settings = settings
+        self._say = say
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker")
+        self._batches = Batches(max_batch_sizes)
+        self._calls: set[asyncio.Task[None]] = set()
+        self._in_hand: dict[str, Claimed] = {}
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._ended: list[Ended] = []
+        self._has_ended = asyncio.Event()
+        self._is_away = False
+        self._clock = asyncio.get_running_loop().time
+        self._brought_at = self._clock()
+        self._brought_s: dict[Priority, float] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled. Then what is in hand is given back, so that another worker takes it at once."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._queue.consume(self._take, self._settings.bulk))
+                tasks.create_task(self._write_ends())
+                tasks.create_task(self._sweep())
+                tasks.create_task(self._renew())
+        finally:
+            for call in self._calls:
+                call.cancel()
+            await asyncio.gather(*self._calls, return_exceptions=True)
+            await self._leave()
+            self._thread.shutdown()
+
+    async def _leave(self) -> None:
+        ended, self._ended = self._ended, []
+        await self._do(self._ledger.end, ended)
+        held = list(self._in_hand.values())
+        notices = await self._do(partial(self._ledger.give_back, held, "", is_attempt=False))
+        await self._queue.publish(notices)
+
+    async def _take(self, notices: Sequence[Notice]) -> None:
+        await self._has_room.wait()
+        claimed = await self._do(self._ledger.claim, [one.id for one in notices], self._settings.lease_s)
+        self._brought_at = self._clock()
+        for job in claimed:
+            self._brought_s[job.priority] = max(job.published_s, self._brought_s.get(job.priority, 0.0))
+        self._in_hand.update({job.id: job for job in claimed})
+        self._check_room()
+        self._batches.add(claimed)
+        self._ask()
+
+    def _check_room(self) -> None:
+        if len(self._in_hand) + self._settings.bulk > self._settings.max_in_hand or self._is_away:
+            self._has_room.clear()
+        elif not self._has_room.is_set():
+            self._brought_at = self._clock()  # until now nothing could be brought
+            self._has_room.set()
+
+    def _let_go(self, ids: Iterable[str]) -> None:
+        for id in ids:
+            self._in_hand.pop(id, None)
+        self._check_room()
+
+    def _ask(self) -> None:
+        """Begin as many calls as may run at once."""
+        while len(self._calls) < self._settings.max_calls and not self._is_away:
+            batch = self._batches.take(is_last=not self._calls)
+            if not batch:
+                return
+            call = asyncio.create_task(self._call(batch))
+            self._calls.add(call)
+            call.add_done_callback(self._next)
+
+    def _next(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.result()
+            self._ask()
+
+    async def _call(self, batch: Sequence[Claimed]) -> None:
+        first = batch[0]
+        try:
+            self._end(await self._answered(batch))
+        except BadRequestError as err:
+            if len(batch) == 1:
+                self._end([Ended(first.id, first.claim, State.FAILED, error=str(err))])
+                return
+            for job in batch:  # one of them is at fault
+                await self._call([job])
+        except InferenceError as err:
+            was_asked = not isinstance(err, BusyError | ModelNotFoundError) and getattr(err, "was_sent", True)
+            await self._give_back(batch, str(err), is_attempt=was_asked)
+            if isinstance(err, NoServerError | BusyError | ModelNotFoundError):
+                await self._wait_for(first.model)
+
+    async def _answered(self, batch: Sequence[Claimed]) -> list[Ended]:
+        first = batch[0]
+        arrays = stacked(first.item.forms, [job.item.data for job in batch])
+        if not self._sizes.get(first.model, 0):
+            arrays = {name: array[0] for name, array in arrays.items()}
+        outputs = await self._client.infer(
+            first.model,
+            arrays,
+            request_id=first.id,
+            traceparent=first.traceparent,
+            timeout_s=self._settings.call_timeout_s,
+        )
+        if not self._sizes.get(first.model, 0):
+            outputs = {name: array[None] for name, array in outputs.items()}
+        if not outputs or any(len(array) != len(batch) for array in outputs.values()):
+            raise BadAnswerError(f"{first.model}: the answer to {len(batch)} rows has another number of rows")
+        items = items_from_batch(outputs)
+        return [Ended(job.id, job.claim, State.SUCCEEDED, item) for job, item in zip(batch, items, strict=True)]
+
+    def _end(self, ended: Sequence[Ended]) -> None:
+        self._ended += ended
+        self._has_ended.set()
+
+    async def _write_ends(self) -> None:
+        while True:
+            await self._has_ended.wait()
+            self._has_ended.clear()
+            ended, self._ended = self._ended, []
+            try:
+                await self._do(self._ledger.end, ended)
+            except JobsError as err:
+                self._say(f"{err}: trying again")
+                self._end(ended)
+                await asyncio.sleep(self._settings.pause_s)
+                continue
+            self._let_go(one.id for one in ended)
+
+    async def _give_back(self, batch: Sequence[Claimed], reason: str, *, is_attempt: bool) -> None:
+        try:
+            notices = await self._do(partial(self._ledger.give_back, batch, reason, is_attempt=is_attempt))
+            await self._queue.publish(notices)
+        except JobsError as err:
+            self._say(f"{err}: {len(batch)} jobs are taken up again later")
+        self._let_go(job.id for job in batch)
+
+    async def _wait_for(self, model: str) -> None:
+        """Begin nothing while no server answers for the model."""
+        if self._is_away:
+            return
+        self._is_away = True
+        self._check_room()
+        self._say(f"jobs wait: {model} is not served at the moment")
+        try:
+            while True:
+                await asyncio.sleep(self._settings.pause_s)
+                if await self._is_served(model):
+                    break
+        finally:
+            self._is_away = False
+            self._check_room()
+        self._say("jobs go on")
+
+    async def _is_served(self, model: str) -> bool:
+        try:
+            await self._client.config(model)
+        except InferenceError:
+            return False
+        return True
+
+    async def _renew(self) -> None:
+        """Keep what is in hand, however long it takes."""
+        while True:
+            await asyncio.sleep(self._settings.lease_s / 4)
+            claimed = list(self._in_hand.values())
+            try:
+                await self._do(self._ledger.renew, claimed, self._settings.lease_s)
+            except JobsError as err:
+                self._say(f"{err}: trying again")
+
+    async def _sweep(self) -> None:
+        """Announce again what workers or the queue lost, and remove what is no longer kept."""
+        while True:
+            await asyncio.sleep(self._settings.sweep_s)
+            try:
+                while await self._sweep_once():
+                    pass
+            except JobsError as err:
+                self._say(f"{err}: trying again")
+
+    async def _sweep_once(self) -> bool:
+        """Whether there is more to do."""
+        dropped = await self._do(self._ledger.drop_old)
+        notices = await self._do(self._ledger.take_back)
+        for priority, before_s in self._overtaken().items():
+            notices += await self._do(self._ledger.lost, priority, before_s)
+        if notices:
+            await self._queue.publish(notices)
+        return bool(dropped or notices)
+
+    def _overtaken(self) -> dict[Priority, float]:
+        """By priority: what was handed to the queue before this and is still queued has been lost there."""
+        slack_s = self._settings.overtaken_s
+        is_idle = self._has_room.is_set() and self._clock() - self._brought_at > slack_s
+        if is_idle:
+            return {priority: self._ledger.now_s() - slack_s for priority in Priority}
+        return {priority: brought_s - slack_s for priority, brought_s in self._brought_s.items()}
+
+    async def _do(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
