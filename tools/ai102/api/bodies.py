@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from ai102.api.gate import Held
@@ -44,6 +45,13 @@ async def chunks(request: Request, max_bytes: int, limits: Limits, held: Held) -
 async def whole(request: Request, max_bytes: int, limits: Limits, held: Held) -> bytes:
     """The body in one piece; raises as `chunks`."""
     return b"".join([part async for part in chunks(request, max_bytes, limits, held)])
+
+
+def check_is_json(request: Request) -> None:
+    """Raises Problem for another media type."""
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"application/json" or options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise Problem("unsupported-type", "Send JSON in UTF-8, as Content-Type: application/json.")
 
 
 def _too_large(max_bytes: int) -> Problem:

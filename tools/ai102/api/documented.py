@@ -8,11 +8,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from ai102.api.jobs import messages as job_messages
 from ai102.api.limits import Limits
 from ai102.api.messages import EXAMPLES, ProblemDetails
 from ai102.api.problems import KINDS, MEDIA_TYPE, example_of
 
-DESCRIPTION = """Labels for images and embeddings for texts, answered by NVIDIA Triton.
+DESCRIPTION = """Labels for images and embeddings for texts, answered by NVIDIA Triton; now, or as jobs later.
 
 Every error is an RFC 9457 problem, `application/problem+json`, with one sentence in `detail`. Every answer carries
 `X-Request-Id`: the one sent, if it is 1 to 64 letters, digits, dots, dashes or underscores, else a new one.
@@ -23,8 +24,8 @@ _REF = {"$ref": "#/components/schemas/ProblemDetails"}
 _ANYWHERE = ("failed",)
 
 
-def of(answer: type[BaseModel], *kinds: str) -> dict[str, Any]:
-    """The arguments of a route that answers `answer`, or a problem of one of these kinds."""
+def of(answer: type[BaseModel], *kinds: str, status: int = 200) -> dict[str, Any]:
+    """The arguments of a route that answers `answer` with `status`, or a problem of one of these kinds."""
     by_status: dict[int, list[str]] = {}
     for kind in (*kinds, *_ANYWHERE):
         by_status.setdefault(KINDS[kind].status, []).append(kind)
@@ -34,6 +35,7 @@ def of(answer: type[BaseModel], *kinds: str) -> dict[str, Any]:
         by_status[503].append("unavailable")
     return {
         "response_model": answer,
+        "status_code": status,
         "responses": {status: _response(kinds) for status, kinds in sorted(by_status.items())},
     }
 
@@ -44,9 +46,18 @@ def _response(kinds: list[str]) -> dict[str, Any]:
         "description": " or ".join(dict.fromkeys(KINDS[kind].title for kind in kinds)),
         "content": {MEDIA_TYPE: {"schema": _REF, "examples": {kind: {"value": example_of(kind)} for kind in kinds}}},
     }
-    if status == 503:
+    if status in (429, 503):
         response["headers"] = {"Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}}}
     return response
+
+
+def stream(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route that answers with server-sent events, or a problem of one of these kinds."""
+    problems: dict[int | str, dict[str, Any]] = {}
+    for kind in (*kinds, *_ANYWHERE):
+        problems[KINDS[kind].status] = _response([kind])
+    events = {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    return {200: events} | problems
 
 
 def form_of_images(limits: Limits) -> dict[str, Any]:
@@ -102,7 +113,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     )
     schemas = document["components"]["schemas"]
     schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
-    for answer, example in EXAMPLES.items():
+    for answer, example in (*EXAMPLES.items(), *job_messages.EXAMPLES.items()):
         if answer.__name__ in schemas:
             schemas[answer.__name__]["example"] = example
     for name in ("HTTPValidationError", "ValidationError"):

@@ -38,6 +38,9 @@ def documentation(document: _Object) -> Html:
         paragraphs=[part.split("`") for part in document["info"]["description"].strip().split("\n\n")],
         routes=list(_routes(document)),
         kinds=KINDS,
+        allowed=lambda schema: _allowed(
+            document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], schema)
+        ),
         problem=_written(example_of("bad-image")),
         placeholder=Markup("{{style}}"),
     )
@@ -49,10 +52,23 @@ def _routes(document: _Object) -> Iterator[_Route]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             body = operation.get("requestBody", {}).get("content", {})
-            answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
-            example = schemas[answer["$ref"].rpartition("/")[2]].get("example")
-            answers = [_Example("Answer", _written(example))] if example else []
+            answers = list(_answers(operation["responses"], schemas))
             yield _Route(method.upper(), path, operation, list(_requests(path, body)), answers)
+
+
+def _allowed(schema: _Object) -> str:
+    """ "1 to 10, default 1" of a parameter's schema."""
+    words = [f"{schema['minimum']} to {schema['maximum']}"] if "minimum" in schema else []
+    words += [", ".join(schema["enum"])] if "enum" in schema else []
+    return ", ".join([*words, *([f"default {schema['default']}"] if schema.get("default") else [])]) or schema["type"]
+
+
+def _answers(responses: _Object, schemas: _Object) -> Iterator[_Example]:
+    for status, response in responses.items():
+        reference = response["content"].get("application/json", {}).get("schema", {}).get("$ref", "")
+        example = schemas.get(reference.rpartition("/")[2], {}).get("example")
+        if status.startswith("2") and example:
+            yield _Example("Answer", _written(example))
 
 
 def _requests(path: str, body: _Object) -> Iterator[_Example]:

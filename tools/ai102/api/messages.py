@@ -97,6 +97,7 @@ class ProblemDetails(BaseModel):
     filename: str | None = None
     position: int | None = None
     models: dict[str, bool] | None = None
+    id: str | None = Field(None, description="Of the job that a key belongs to.")
 
 
 # Of each answer; in the order in which they are sent, which a JSON schema does not keep.

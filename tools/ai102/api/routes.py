@@ -8,10 +8,9 @@ from time import perf_counter
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from python_multipart.multipart import parse_options_header
 
 from ai102.api import documented
-from ai102.api.bodies import chunks, whole
+from ai102.api.bodies import check_is_json, chunks, whole
 from ai102.api.calls import Calls, Origin
 from ai102.api.gate import Gate
 from ai102.api.messages import Classified, Embedded, Health, Models, Offered, Readiness, texts_from_json, texts_type
@@ -101,7 +100,7 @@ def _add_embed(router: APIRouter, asked: Embedder, gate: Gate, calls: Calls) -> 
     )
     async def embed(request: Request) -> Response:
         """The embedding of one text, or of each of several, in the order sent."""
-        _check_is_json(request)
+        check_is_json(request)
         with gate.admitted() as held:
             texts = texts_from_json(await whole(request, limits.max_json_bytes, limits, held), body)
             began = perf_counter()
@@ -116,12 +115,6 @@ def _add_embed(router: APIRouter, asked: Embedder, gate: Gate, calls: Calls) -> 
                 latency_ms=round((perf_counter() - began) * 1000, 3),
             )
         )
-
-
-def _check_is_json(request: Request) -> None:
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != b"application/json" or options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
-        raise Problem("unsupported-type", "Send JSON in UTF-8, as Content-Type: application/json.")
 
 
 def origin_of(request: Request) -> Origin:

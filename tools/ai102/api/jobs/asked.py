@@ -83,12 +83,17 @@ def job_from_row(
         raise Problem("invalid", "A job is an object.")
     if strange := row.keys() - _KEYS:
         raise Problem("invalid", f"{sorted(strange)[0][:60]}: A job has no such key.")
-    name = row.get("model")
-    # A model that a caller may not ask is to it as one that is not there.
-    if not isinstance(name, str) or not (model := models.get(name)):
-        raise Problem("invalid", "model: There is no such model." if name else "model: Say which model to ask.")
+    name = _text(row, "model")
+    if not name:
+        raise Problem("invalid", "model: Say which model to ask.")
+    # First of all: who may not ask a model does not learn whether there is one.
+    allowed_bytes = caller.largest(name)
+    model = models.get(name)
+    if model is None:
+        raise Problem("invalid", "model: There is no such model.")
     item = _item_of(row, model, max_bytes)
-    caller.check(name, len(item.data))
+    if len(item.data) > allowed_bytes:
+        raise Problem("too-large", f"The input of {len(item.data)} bytes is larger than your rights allow.")
     own_key = _text(row, "key") or key
     if len(own_key) > MAX_KEY_CHARS:
         raise Problem("invalid", f"key: It is longer than {MAX_KEY_CHARS} characters.")

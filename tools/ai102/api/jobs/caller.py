@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -27,15 +28,14 @@ class Caller(NamedTuple):
     name: str
     grants: tuple[Grant, ...] | None
 
-    def check(self, model: str, size: int) -> None:
-        """Raises Problem when the caller may not ask the model, or not for an input of `size` bytes."""
+    def largest(self, model: str) -> float:
+        """Bytes of the largest input for the model. Raises Problem when the caller may not ask it."""
         if self.grants is None:
-            return
+            return math.inf
         fitting = [grant for grant in self.grants if fnmatchcase(model, grant.models)]
         if not fitting:
-            raise Problem("forbidden", f"You may not ask {model}.")
-        if all(grant.max_bytes is not None and size > grant.max_bytes for grant in fitting):
-            raise Problem("too-large", f"The input of {size} bytes is larger than your rights for {model} allow.")
+            raise Problem("forbidden", "You may not ask this model.")
+        return max(math.inf if grant.max_bytes is None else grant.max_bytes for grant in fitting)
 
 
 def caller_of(headers: Mapping[str, str]) -> Caller:

@@ -9,15 +9,18 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import Field
 
-from ai102.api.bodies import whole
+from ai102.api import documented
+from ai102.api.bodies import check_is_json, whole
 from ai102.api.gate import Gate
 from ai102.api.jobs.asked import MAX_KEY_CHARS, ids_from_json, job_from_row, wanted_from_json
 from ai102.api.jobs.caller import Caller, caller_of
+from ai102.api.jobs.messages import EndedJobs, HandedMany, Page, Shown, body_of_ids, body_of_jobs
 from ai102.api.jobs.shown import answer_shown, shown
 from ai102.api.problems import Problem
 from ai102.contract.served import ServedModel
@@ -32,7 +35,10 @@ MAX_IDS_BYTES = 64 << 10
 # A comment keeps a proxy from taking a quiet stream for a dead one.
 BEAT_S = 10.0
 _WAIT = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)?")
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_Wait = Annotated[
+    str, Query(pattern=f"^{_WAIT.pattern}$", description=f"How long to wait, at most {MAX_WAIT_S:g}s; such as 10s.")
+]
+_Id = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Of a job.")]
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,17 @@ class Limits:
 def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits: Limits) -> APIRouter:
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.post("", summary="Hand in jobs", status_code=202)
+    at_all = ("malformed", "upload-timeout", "too-large", "unsupported-type", "invalid", "unavailable")
+
+    @router.post(
+        "",
+        summary="Hand in jobs",
+        openapi_extra={"requestBody": body_of_jobs(limits.max_body_bytes)},
+        **documented.of(HandedMany, *at_all, "forbidden", "key-used", "queue-full", "busy", status=202),
+    )
     async def submit(request: Request) -> Response:
         """Accept one job, or each of a list; what was accepted is kept until it has ended and a while longer."""
+        check_is_json(request)
         caller = caller_of(request.headers)
         with gate.admitted() as held:
             wanted = wanted_from_json(await whole(request, limits.max_body_bytes, gate.limits, held))
@@ -73,23 +87,30 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
             raise row
         return JSONResponse(row, 202, {"Location": f"/v1/jobs/{row['id']}"})
 
-    @router.get("", summary="List your jobs")
-    async def listed(request: Request, state: State | None = None, before: str = "", limit: int = 100) -> Response:
+    @router.get("", summary="List your jobs", **documented.of(Page, "invalid", "unavailable"))
+    async def listed(
+        request: Request,
+        state: Annotated[State, Query(description="Only jobs in this state.")] = None,  # type: ignore[assignment]
+        before: Annotated[_Id, Query(description="Only jobs before this id in the list.")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")] = 100,
+    ) -> Response:
         """Your jobs, the newest first; `before` continues after a page's last id."""
-        if not 1 <= limit <= MAX_PAGE:
-            raise Problem("invalid", f"limit: Send 1 to {MAX_PAGE}.")
-        if before and not _ID.fullmatch(before):
-            raise Problem("invalid", "before: Send the id of a job.")
         owner = caller_of(request.headers).name
         page = await _asked(jobs.ledger.page, owner, state, before, limit)
         return JSONResponse({"jobs": [shown(job) for job in page], "next": page[-1].id if len(page) == limit else None})
 
-    @router.post("/ended", summary="Which of some jobs have ended")
-    async def ended(request: Request, wait: str = "0s") -> Response:
+    @router.post(
+        "/ended",
+        summary="Which of some jobs have ended",
+        openapi_extra={"requestBody": body_of_ids()},
+        **documented.of(EndedJobs, *at_all, "busy"),
+    )
+    async def ended(request: Request, wait: _Wait = "0s") -> Response:
         """Those of the jobs in `ids` that have ended, with their answers, as soon as there is one or `wait` is over.
 
         `gone` are ids of which you have no job.
         """
+        check_is_json(request)
         caller = caller_of(request.headers)
         with gate.admitted() as held:
             ids = ids_from_json(await whole(request, MAX_IDS_BYTES, gate.limits, held))
@@ -102,8 +123,10 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
         rows = [_with_answer(job, answer) for job, answer in finished]
         return JSONResponse({"jobs": rows, "gone": [id for id in ids if id not in known]})
 
-    @router.get("/{id}", summary="One job, with its answer")
-    async def one(request: Request, id: str, wait: str = "0s") -> Response:
+    of_one = ("not-found", "invalid", "unavailable")
+
+    @router.get("/{id}", summary="One job, with its answer", **documented.of(Shown, *of_one))
+    async def one(request: Request, id: _Id, wait: _Wait = "0s") -> Response:
         """The job as it is; with `wait`, such as 10s, as it is when it has ended or that time is over."""
         caller = caller_of(request.headers)
         wait_s = _seconds(wait)
@@ -113,8 +136,8 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
             job = await _owned(jobs, caller, id)
         return JSONResponse(await _whole(jobs, caller, job))
 
-    @router.post("/{id}/cancel", summary="Cancel a job")
-    async def cancel(request: Request, id: str) -> Response:
+    @router.post("/{id}/cancel", summary="Cancel a job", **documented.of(Shown, *of_one))
+    async def cancel(request: Request, id: _Id) -> Response:
         """Cancel a job that has not ended; one that has stays as it is."""
         caller = caller_of(request.headers)
         await _owned(jobs, caller, id)
@@ -123,8 +146,10 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
             raise _not_there()
         return JSONResponse(shown(job))
 
-    @router.get("/{id}/events", summary="Follow a job")
-    async def events(request: Request, id: str) -> Response:
+    @router.get(
+        "/{id}/events", summary="Follow a job", response_class=StreamingResponse, responses=documented.stream(*of_one)
+    )
+    async def events(request: Request, id: _Id) -> Response:
         """Server-sent events: `state` at once and at each change until the job has ended."""
         caller = caller_of(request.headers)
         job = await _owned(jobs, caller, id)
@@ -187,7 +212,7 @@ def _refused(problem: Problem, request: Request) -> dict[str, Any]:
 
 
 async def _owned(jobs: Jobs, caller: Caller, id: str) -> Job:
-    job: Job | None = await _asked(jobs.ledger.get, caller.name, id) if _ID.fullmatch(id) else None
+    job: Job | None = await _asked(jobs.ledger.get, caller.name, id)
     if job is None:
         raise _not_there()
     return job
