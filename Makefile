@@ -47,8 +47,8 @@ model: setup  ## build one network: make model MODEL=digits
 	@test -n "$(MODEL)" || { echo 'name the network: make model MODEL=digits' >&2; exit 2; }
 	@$(BIN)/ai102 engine $(MODEL)
 
-serve: engine  ## serve model_repository on 127.0.0.1:8000 (HTTP) and :8001 (gRPC); ARGS="--http-port 9000"
-	@exec $(BIN)/ai102 serve $(ARGS)
+serve: engine  ## Triton on 127.0.0.1:8000 (HTTP) and :8001 (gRPC), the API with jobs on :8090; ARGS="--http-port 9000"
+	@exec $(BIN)/ai102 serve --api $(ARGS)
 
 gateway: setup  ## the gateway on :8080 (REST) and :8081 (gRPC); ARGS="--proxy nginx"
 	@exec $(BIN)/ai102 gateway run $(ARGS)

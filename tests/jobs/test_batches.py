@@ -19,7 +19,7 @@ def ids(jobs: Sequence[Claimed]) -> str:
 
 
 def batches(*jobs: Claimed) -> Batches:
-    made = Batches(SIZES)
+    made = Batches(lambda model: SIZES.get(model, 0))
     made.add(jobs)
     return made
 

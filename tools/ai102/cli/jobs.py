@@ -36,11 +36,10 @@ def work(
     from ai102 import contract as spec
     from ai102.jobs.service import Options
     from ai102.jobs.worker.serve import serve
-    from ai102.jobs.worker.worker import Settings
+    from ai102.jobs.worker.worker import Settings, models_of
 
-    sizes = {model.name: model.max_batch_size for model in spec.load(contract).served_models}
     settings = Settings(max_calls=max_calls, lease_s=lease_s)
-    serve(Options(folder), url, sizes, settings, lambda line: typer.echo(line, err=True))
+    serve(Options(folder), url, models_of(spec.load(contract)), settings, lambda line: typer.echo(line, err=True))
 
 
 @app.command()

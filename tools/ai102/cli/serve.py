@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ai102.contract import Contract
 
 Log = Callable[[str], None]
+Programs = Callable[[str], Sequence[tuple[str, Sequence[str]]]]
 
 
 def serve(
@@ -52,6 +53,11 @@ def serve(
             "traces.collector of gateway.toml."
         ),
     ] = "",
+    api: Annotated[
+        bool, typer.Option("--api", help="Also serve the HTTP API, with jobs at /v1/jobs, and do the jobs.")
+    ] = False,
+    api_listen: Annotated[str, typer.Option(help="HOST:PORT of that API; default: services.api of gateway.toml.")] = "",
+    jobs: Annotated[Path, typer.Option(help="Where that API keeps its jobs.", metavar="FOLDER")] = Path("build/jobs"),
     triton: Annotated[
         list[str] | None, typer.Argument(help="Arguments for tritonserver itself, after --.", metavar="[-- ARG...]")
     ] = None,
@@ -59,6 +65,7 @@ def serve(
     """Start a tritonserver on the model repository; Ctrl-C stops it."""
     from contextlib import ExitStack
 
+    from ai102.errors import UserError
     from ai102.masking import Masker
     from ai102.masking.logs import masked
 
@@ -79,11 +86,14 @@ def serve(
             from ai102.seal.bundle import opened_in_memory
 
             repository = opened.enter_context(opened_in_memory(bundle, seal.ring_of(keys)))
+        if replicas and api:
+            raise UserError("--api goes with one server: start `ai102 api serve --jobs` beside the replicas")
         if replicas:
             _serve_replicas(gateway, replicas, repository, model, settings, traces, triton, log)
         else:
             ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-            _serve_one(repository, host, ports, model, settings, traces, triton, log)
+            more = _programs(contract, repository, gateway, api_listen, jobs) if api else None
+            _serve_one(repository, host, ports, model, settings, traces, triton, log, more)
 
 
 def _contract(given: Path | None, repository: Path) -> Contract | None:
@@ -131,8 +141,10 @@ def _serve_one(
     traces: str,
     triton: list[str] | None,
     log: Log,
+    more: Programs | None,
 ) -> None:
     import socket
+    from contextlib import ExitStack
 
     from ai102.serve.server import Server, run_until_signal
     from ai102.serve.traces import tracing_arguments
@@ -142,4 +154,21 @@ def _serve_one(
         repository, host=host, **ports, models=models, contract=contract, extra_arguments=arguments, log=log
     ) as server:
         addresses = f"http://{server.http_url} grpc://{server.grpc_url} metrics http://{server.metrics_url}/metrics"
-        run_until_signal(server, lambda: typer.echo(f"ready: {addresses} (Ctrl-C stops it)"))
+        with ExitStack() as opened:
+            if more:
+                from ai102.serve.beside import Beside
+
+                opened.enter_context(Beside(more(f"grpc://{server.grpc_url}"), lambda line: typer.echo(line, err=True)))
+            run_until_signal(server, lambda: typer.echo(f"ready: {addresses} (Ctrl-C stops it)"), opened.close)
+
+
+def _programs(contract: Path | None, repository: Path, gateway: Path, listen: str, jobs: Path) -> Programs:
+    """The command lines of the API and of the worker, for a Triton at an address."""
+    of_contract = ["--contract", str(contract or repository.absolute().parent / CONTRACT)]
+    of_api = ["--gateway", str(gateway), *(["--listen", listen] if listen else [])]
+
+    def programs(url: str) -> list[tuple[str, list[str]]]:
+        common = ["--jobs", str(jobs), "--url", url, *of_contract]
+        return [("api", ["api", "serve", *common, *of_api]), ("worker", ["jobs", "work", *common])]
+
+    return programs

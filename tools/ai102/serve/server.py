@@ -232,10 +232,13 @@ class Server:
         raise UserError(self._lines.why_not_ready(self.ready_timeout_s))
 
 
-def run_until_signal(server: Server, tell_ready: Callable[[], None]) -> None:
+def run_until_signal(
+    server: Server, tell_ready: Callable[[], None], before_stop: Callable[[], None] = lambda: None
+) -> None:
     """Block until Ctrl-C or TERM, then stop the server; a second one kills it at once.
 
-    `tell_ready` is called once a signal is waited for: whoever reads it may send one at once.
+    `tell_ready` is called once a signal is waited for: whoever reads it may send one at once. `before_stop` is called
+    while the server still answers.
 
     Raises UserError when the server ends by itself.
     """
@@ -253,6 +256,7 @@ def run_until_signal(server: Server, tell_ready: Callable[[], None]) -> None:
             status = server.wait(0.2)
             if status is not None and not received:
                 raise UserError(f"tritonserver ended by itself (status {status}): {server.last_error}")
+        before_stop()
         server.stop()
     finally:
         for number, handler in previous.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ai102.jobs.job import Claimed
@@ -17,9 +17,9 @@ class _Group(NamedTuple):
 class Batches:
     """Jobs by model and form, the oldest first. One that was tried before is asked alone: it may have harmed others."""
 
-    def __init__(self, max_batch_sizes: Mapping[str, int]) -> None:
-        """`max_batch_sizes` by model; 0: the model takes no batches, and is asked for one item at a time."""
-        self._sizes = max_batch_sizes
+    def __init__(self, size_of: Callable[[str], int]) -> None:
+        """`size_of` a model: how many items it may be asked for at the moment."""
+        self._size_of = size_of
         self._groups: dict[_Group, deque[Claimed]] = {}
         self._alone: deque[Claimed] = deque()
         self.count = 0
@@ -52,4 +52,4 @@ class Batches:
         return taken
 
     def _size(self, group: _Group) -> int:
-        return max(1, self._sizes.get(group.model, 1))
+        return max(1, self._size_of(group.model))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ai102.client import AsyncClient, BadAnswerError, BadRequestError, BusyError, InferenceError, NoServerError
 from ai102.client.errors import ModelNotFoundError
+from ai102.contract import Contract
+from ai102.contract.served import SEALED
 from ai102.jobs.item import items_from_batch, stacked
 from ai102.jobs.job import Claimed, Ended, JobsError, Priority, State
 from ai102.jobs.ledger.ledger import Ledger, Notice
 from ai102.jobs.queue.queue import Queue
 from ai102.jobs.worker.batches import Batches
+from ai102.jobs.worker.pace import Manners, Pace
 
 _Result = TypeVar("_Result")
 
@@ -33,28 +36,49 @@ class Settings:
     # Of the order in which a queue brings jobs: one that is overtaken by so much is lost there.
     overtaken_s: float = 10.0
     sweep_s: float = 1.0
+    manners: Manners = field(default_factory=Manners)
+
+
+class Models(NamedTuple):
+    """What a worker knows of models, each by name."""
+
+    max_batch_sizes: Mapping[str, int]  # 0: the model takes no batches
+    steps_of: Mapping[str, Set[str]]  # the models that Triton asks itself for one
+
+
+def models_of(contract: Contract) -> Models:
+    """Of a contract's served models."""
+    served = {model.name: model for model in contract.served_models}
+    steps: dict[str, Set[str]] = {}
+    for name, ensemble in contract.pipelines:
+        steps[name] = set() if ensemble.in_one_process else {step.model for step in ensemble.steps}
+        if ensemble.sealed:
+            steps[SEALED + name] = {name, *steps[name]}
+    return Models({name: model.max_batch_size for name, model in served.items()}, steps)
 
 
 class Worker:
-    """Belongs to one event loop. `max_batch_sizes` are those of the models; a job for another model waits for it."""
+    """Belongs to one event loop."""
 
     def __init__(
         self,
         ledger: Ledger,
         queue: Queue,
         client: AsyncClient,
-        max_batch_sizes: Mapping[str, int],
+        models: Models,
         settings: Settings,
         say: Callable[[str], None],
     ) -> None:
         self._ledger = ledger
         self._queue = queue
         self._client = client
-        self._sizes = max_batch_sizes
+        self._sizes = models.max_batch_sizes
         self._settings = settings
         self._say = say
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker")
-        self._batches = Batches(max_batch_sizes)
+        self._clock = asyncio.get_running_loop().time
+        self._pace = Pace(client, models.steps_of, settings.manners, self._clock)
+        self._batches = Batches(lambda model: self._pace.largest(model, models.max_batch_sizes.get(model, 0)))
         self._calls: set[asyncio.Task[None]] = set()
         self._in_hand: dict[str, Claimed] = {}
         self._has_room = asyncio.Event()
@@ -62,7 +86,6 @@ class Worker:
         self._ended: list[Ended] = []
         self._has_ended = asyncio.Event()
         self._is_away = False
-        self._clock = asyncio.get_running_loop().time
         self._brought_at = self._clock()
         self._brought_s: dict[Priority, float] = {}
 
@@ -74,6 +97,7 @@ class Worker:
                 tasks.create_task(self._write_ends())
                 tasks.create_task(self._sweep())
                 tasks.create_task(self._renew())
+                tasks.create_task(self._pace.look())
         finally:
             for call in self._calls:
                 call.cancel()
@@ -128,20 +152,42 @@ class Worker:
             self._ask()
 
     async def _call(self, batch: Sequence[Claimed]) -> None:
-        first = batch[0]
+        model, began = batch[0].model, self._clock()
+        self._pace.begins(model)
         try:
-            self._end(await self._answered(batch))
-        except BadRequestError as err:
-            if len(batch) == 1:
-                self._end([Ended(first.id, first.claim, State.FAILED, error=str(err))])
-                return
-            for job in batch:  # one of them is at fault
-                await self._call([job])
+            outcome = await self._outcome(batch)
+        finally:
+            pause_s = self._pace.ended(model, self._clock() - began)
+        await self._settle(batch, outcome)
+        await asyncio.sleep(pause_s)
+
+    async def _outcome(self, batch: Sequence[Claimed]) -> list[Ended] | InferenceError:
+        try:
+            return await self._answered(batch)
         except InferenceError as err:
-            was_asked = not isinstance(err, BusyError | ModelNotFoundError) and getattr(err, "was_sent", True)
-            await self._give_back(batch, str(err), is_attempt=was_asked)
-            if isinstance(err, NoServerError | BusyError | ModelNotFoundError):
+            return err
+
+    async def _settle(self, batch: Sequence[Claimed], outcome: list[Ended] | InferenceError) -> None:
+        first = batch[0]
+        match outcome:
+            case list():
+                self._end(outcome)
+            case BadRequestError() if len(batch) == 1:
+                self._end([Ended(first.id, first.claim, State.FAILED, error=str(outcome))])
+            case BadRequestError():
+                for job in batch:  # one of them is at fault
+                    await self._call([job])
+            case ModelNotFoundError():
+                # It may be loading. What is not announced is found again after a while.
+                await self._give_back(batch, str(outcome), is_attempt=True, is_announced=False)
+            case BusyError():
+                await self._give_back(batch, str(outcome), is_attempt=False)
                 await self._wait_for(first.model)
+            case NoServerError():
+                await self._give_back(batch, str(outcome), is_attempt=outcome.was_sent)
+                await self._wait_for(first.model)
+            case _:
+                await self._give_back(batch, str(outcome), is_attempt=True)
 
     async def _answered(self, batch: Sequence[Claimed]) -> list[Ended]:
         first = batch[0]
@@ -180,10 +226,13 @@ class Worker:
                 continue
             self._let_go(one.id for one in ended)
 
-    async def _give_back(self, batch: Sequence[Claimed], reason: str, *, is_attempt: bool) -> None:
+    async def _give_back(
+        self, batch: Sequence[Claimed], reason: str, *, is_attempt: bool, is_announced: bool = True
+    ) -> None:
         try:
             notices = await self._do(partial(self._ledger.give_back, batch, reason, is_attempt=is_attempt))
-            await self._queue.publish(notices)
+            if is_announced:
+                await self._queue.publish(notices)
         except JobsError as err:
             self._say(f"{err}: {len(batch)} jobs are taken up again later")
         self._let_go(job.id for job in batch)
