@@ -1,0 +1,81 @@
+"""The databases that a ledger may live in: SQLite, and a real PostgreSQL where it is installed."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+IN_TIME_S = "60"
+
+
+class PostgreSQL:
+    """A server of its own in a temporary folder, reached by TCP on 127.0.0.1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._bin = INSTALLED[-1].parent
+        # PostgreSQL refuses to run as root.
+        self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+        if self._user:
+            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._run("initdb", "-D", f"{folder}/data", "-U", "ai102", "-A", "trust", "--no-sync")
+        self.start()
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ai102", "jobs")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://ai102@127.0.0.1:{self.port}/jobs"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
+        log = f"{self.folder}/log"
+        self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-t", IN_TIME_S, "-l", log, "-o", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-t", IN_TIME_S, "-m", mode, "stop")
+
+    def empty(self) -> None:
+        """Drop what a test made."""
+        self._run(
+            "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ai102", "-c", "DROP TABLE IF EXISTS jobs", "jobs"
+        )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(self._bin / program), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if program != "pg_ctl" else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            user=self._user.pw_uid if self._user else None,
+            group=self._user.pw_gid if self._user else None,
+            cwd=self.folder,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, f"{program}: {done.stdout}"
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    if not INSTALLED:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="ai102-postgresql-"))
+    try:
+        server = PostgreSQL(folder)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
