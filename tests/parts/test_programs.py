@@ -63,6 +63,7 @@ VERSION_WORDS = {
     ("flagger", "flagger"): ["--version"],
     ("prometheus-adapter", "prometheus-adapter"): ["--help"],
     ("versitygw", "versitygw"): ["--version"],
+    ("dapr", "daprd"): ["--version"],
 }
 # These print no version: that they start is all that is asked.
 WITHOUT_VERSION = {"cni-plugins", "istio-cni", "keda", "prometheus-adapter", "versitygw"}

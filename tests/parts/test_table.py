@@ -80,7 +80,7 @@ def test_names_and_groups_choose_parts_in_the_order_of_the_file() -> None:
 
 def test_parts_that_a_cluster_alone_needs_are_made_only_when_they_are_asked_for() -> None:
     parts = load()
-    by_default, of_a_cluster = parts.chosen([], []), parts.chosen([], ["cluster", "mesh", "scaling", "storage"])
+    by_default, of_a_cluster = parts.chosen([], []), parts.chosen([], ["cluster", "mesh", "scaling", "storage", "jobs"])
     assert {"prometheus", "otelcol", "hadolint"} <= set(by_default)
     assert {"prometheus", "kubernetes", "istio"} <= set(of_a_cluster)
     assert not {"kubernetes", "keda", "istio", "prometheus-adapter"} & set(by_default)

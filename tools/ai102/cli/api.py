@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ai102.cli.engine import CONTRACT, ContractFile
+from ai102.cli.jobs import LedgerUrl, Sidecar
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -53,6 +54,8 @@ def serve(
         Path | None,
         typer.Option(help="Take jobs at /v1/jobs, and keep them in this folder.", metavar="FOLDER"),
     ] = None,
+    ledger: LedgerUrl = "",
+    dapr: Sidecar = "",
     gateway: Annotated[Path, typer.Option(help="The policy file.", metavar="FILE")] = Path("gateway.toml"),
     contract: ContractFile = CONTRACT,
 ) -> None:
@@ -108,5 +111,5 @@ def serve(
         uvicorn_log_config(home),
         traces,
         lambda text: masked(masker, text),
-        JobsAsked(Options(jobs), models) if jobs else None,
+        JobsAsked(Options(jobs, ledger, dapr), models) if jobs else None,
     )

@@ -16,6 +16,18 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 FOLDER = Path("build/jobs")
 Folder = Annotated[Path, typer.Option("--jobs", help="The folder with the ledger and the queue.", metavar="FOLDER")]
 
+LEDGER = typer.Option(
+    "--ledger",
+    envvar="AI102_JOBS_LEDGER",
+    help="Another ledger, as postgresql+psycopg://USER@HOST/NAME; default: SQLite in the folder.",
+    metavar="URL",
+    show_envvar=True,
+)
+LedgerUrl = Annotated[str, LEDGER]
+Sidecar = Annotated[
+    str, typer.Option("--dapr", help="Dapr's HTTP API, http://127.0.0.1:3500, in place of the queue in the folder.")
+]
+
 
 @app.callback()
 def jobs() -> None:
@@ -26,6 +38,11 @@ def jobs() -> None:
 def work(
     url: Annotated[str, typer.Option(help="Triton, as grpc://HOST:PORT,HOST:PORT.")] = "grpc://127.0.0.1:8001",
     folder: Folder = FOLDER,
+    ledger: LedgerUrl = "",
+    dapr: Sidecar = "",
+    app_address: Annotated[
+        str, typer.Option("--app", help="Where Dapr's sidecar brings jobs.", metavar="HOST:PORT")
+    ] = "127.0.0.1:3501",
     max_calls: Annotated[int, typer.Option(help="Concurrent requests to Triton.", min=1)] = 2,
     lease_s: Annotated[
         float, typer.Option(help="A worker that was killed loses its jobs to the next after this time.", min=1)
@@ -39,25 +56,32 @@ def work(
     from ai102.jobs.worker.worker import Settings, models_of
 
     settings = Settings(max_calls=max_calls, lease_s=lease_s)
-    serve(Options(folder), url, models_of(spec.load(contract)), settings, lambda line: typer.echo(line, err=True))
+    serve(
+        Options(folder, ledger, dapr, app_address),
+        url,
+        models_of(spec.load(contract)),
+        settings,
+        lambda line: typer.echo(line, err=True),
+    )
 
 
 @app.command()
-def status(folder: Folder = FOLDER) -> None:
+def status(folder: Folder = FOLDER, ledger: LedgerUrl = "") -> None:
     """How many jobs are in each state."""
-    for state, count in _ledger(folder).count_by_state().items():
+    for state, count in _ledger(folder, ledger).count_by_state().items():
         typer.echo(f"{state.value:<10} {count:>10}")
 
 
 @app.command()
 def dead(
     folder: Folder = FOLDER,
+    ledger: LedgerUrl = "",
     limit: Annotated[int, typer.Option(help="How many to print.", min=1)] = 100,
 ) -> None:
     """The dead-letter list: jobs that were given up after five attempts, the newest first, and why."""
     from ai102.jobs.job import State
 
-    for job in _ledger(folder).page(None, State.DEAD, limit=limit):
+    for job in _ledger(folder, ledger).page(None, State.DEAD, limit=limit):
         typer.echo(f"{job.id}  {job.owner or '-'}  {job.model}  {job.error}")
 
 
@@ -65,11 +89,12 @@ def dead(
 def put_back(
     ids: Annotated[list[str], typer.Argument(help="Jobs of the dead-letter list.", metavar="ID...")],
     folder: Folder = FOLDER,
+    ledger: LedgerUrl = "",
 ) -> None:
     """Queue dead jobs again, with all their attempts."""
     from ai102.errors import UserError
 
-    queued = _ledger(folder).put_back(ids)
+    queued = _ledger(folder, ledger).put_back(ids)
     typer.echo(f"{len(queued)} jobs are queued again; the worker looks for them within seconds")
     if strange := sorted(set(ids) - queued):
         raise UserError(f"{strange[0]} is not on the dead-letter list of {folder}")
@@ -79,21 +104,22 @@ def put_back(
 def erase(
     caller: Annotated[str, typer.Option(help="Whose jobs.")],
     folder: Folder = FOLDER,
+    ledger: LedgerUrl = "",
 ) -> None:
     """Remove all inputs and results of a caller, whatever their state."""
-    ledger = _ledger(folder)
+    kept = _ledger(folder, ledger)
     count = 0
-    while part := ledger.erase(caller):
+    while part := kept.erase(caller):
         count += part
-    ledger.compact()
+    kept.compact()
     typer.echo(f"{count} jobs of {caller} are removed, with inputs and results, and their bytes overwritten")
     typer.echo("A backup of the ledger made before holds them until it is removed itself; no other copy is ours.")
 
 
-def _ledger(folder: Path) -> Ledger:
+def _ledger(folder: Path, url: str) -> Ledger:
     from ai102.errors import UserError
     from ai102.jobs.service import Options
 
-    if not (folder / "ledger.db").is_file():
+    if not url and not (folder / "ledger.db").is_file():
         raise UserError(f"{folder} holds no jobs: name the folder that `ai102 api serve --jobs` was given")
-    return Options(folder).ledger()
+    return Options(folder, url).ledger()

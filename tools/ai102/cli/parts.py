@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from ai102.parts.inventory import Row
 
 # The same as Group of parts.table, which is not imported before a subcommand runs.
-Use = StrEnum("Use", ["compose", "monitoring", "logs", "traces", "images", "cluster", "mesh", "scaling", "storage"])
+Use = StrEnum(
+    "Use", ["compose", "monitoring", "logs", "traces", "images", "cluster", "mesh", "scaling", "storage", "jobs"]
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ai102.jobs.intake import Intake
 from ai102.jobs.job import JobsError
 from ai102.jobs.ledger.ledger import KEEP_S, Ledger
+from ai102.jobs.queue.dapr import DaprQueue
 from ai102.jobs.queue.embedded import EmbeddedQueue
 from ai102.jobs.queue.queue import Queue
 from ai102.jobs.quota import Bounds, Quota
@@ -24,21 +25,34 @@ class Options:
     """Where jobs are kept, for how long, and how many."""
 
     folder: Path  # of the embedded ledger and queue
+    ledger_url: str = ""  # of another ledger, postgresql+psycopg://USER@HOST/NAME
+    sidecar: str = ""  # Dapr's HTTP API, http://HOST:PORT, in place of the embedded queue
+    app: str = ""  # HOST:PORT where the sidecar brings jobs to a worker
     fsync: bool = False
     keep_s: float = KEEP_S
     bounds: Bounds = field(default_factory=Bounds)
 
     def ledger(self) -> Ledger:
-        """Its folder is made when missing. Raises JobsError."""
+        """The folder of an embedded one is made when missing. Raises JobsError."""
+        return Ledger(
+            self.ledger_url or f"sqlite:///{self._made() / 'ledger.db'}", fsync=self.fsync, keep_s=self.keep_s
+        )
+
+    def queue(self) -> Queue:
+        """Within an event loop. Raises JobsError."""
+        if self.sidecar:
+            return DaprQueue(self.sidecar, listen=self.app)
+        return EmbeddedQueue(self._made() / "queue.db")
+
+    def quota(self) -> Quota:
+        return Quota(self.bounds, None if self.ledger_url else self._made())
+
+    def _made(self) -> Path:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as err:
             raise JobsError(f"{self.folder}: {err.strerror}") from err
-        return Ledger(f"sqlite:///{self.folder / 'ledger.db'}", fsync=self.fsync, keep_s=self.keep_s)
-
-    def queue(self) -> Queue:
-        """Within an event loop. Raises JobsError."""
-        return EmbeddedQueue(self.folder / "queue.db")
+        return self.folder
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ async def taking(options: Options, say: Callable[[str], None]) -> AsyncIterator[
     """Take jobs until the block ends; what was handed in is then written. Raises JobsError."""
     ledger = options.ledger()
     queue = options.queue()
-    intake, watch, quota = Intake(ledger, queue, say), Watch(ledger), Quota(options.bounds, options.folder)
+    intake, watch, quota = Intake(ledger, queue, say), Watch(ledger), options.quota()
     quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
     counting = asyncio.create_task(_count(ledger, quota, say))
     try:

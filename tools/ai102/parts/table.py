@@ -15,9 +15,9 @@ from ai102.errors import UserError
 # Beside the package, in a checkout.
 FILE = Path(__file__).resolve().parents[2] / "parts.toml"
 
-Group = Literal["compose", "monitoring", "logs", "traces", "images", "cluster", "mesh", "scaling", "storage"]
+Group = Literal["compose", "monitoring", "logs", "traces", "images", "cluster", "mesh", "scaling", "storage", "jobs"]
 # Half an hour of compiling: made when they are asked for by group or by name, never with "all".
-OF_A_CLUSTER: frozenset[Group] = frozenset({"cluster", "mesh", "scaling", "storage"})
+OF_A_CLUSTER: frozenset[Group] = frozenset({"cluster", "mesh", "scaling", "storage", "jobs"})
 # It becomes a folder, a file and a word of a command line.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.+~:-]*$")]

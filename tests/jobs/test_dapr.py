@@ -1,0 +1,79 @@
+"""The queue behind real Dapr sidecars and a real Redis, each of which may be killed."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from ai102.errors import UserError
+from ai102.jobs.job import JobsError, Priority
+from ai102.jobs.ledger.ledger import Notice
+from ai102.jobs.queue.dapr import DaprQueue
+from tests.jobs.queue_promises import *  # noqa: F403
+from tests.jobs.queue_promises import IN_TIME_S, Queues, Taken, notices, opened
+from tests.jobs.sidecars import Redis, Sidecar, behind_dapr
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def parts() -> Iterator[tuple[Redis, Sidecar, Sidecar]]:
+    with tempfile.TemporaryDirectory(prefix="ai102-dapr-") as folder, behind_dapr(Path(folder)) as started:
+        yield started
+
+
+@pytest.fixture
+def queues(parts: tuple[Redis, Sidecar, Sidecar]) -> Queues:
+    server, api, worker = parts
+    # daprd made its consumer groups when it started, so streams are trimmed and not removed.
+    for priority in Priority:
+        server.asked("XTRIM", f"jobs-{priority.name.lower()}", "MAXLEN", "0")
+    return Queues(lambda: DaprQueue(api.url), lambda: DaprQueue(worker.url, listen=worker.app))
+
+
+def test_while_a_worker_has_no_room_the_higher_priority_comes_next(queues: Queues) -> None:
+    async def go() -> None:
+        async with opened(queues.api) as api, opened(queues.worker) as worker:
+            bag = Taken(3)
+            has_room, began = asyncio.Event(), asyncio.Event()
+
+            async def take(brought: Sequence[Notice]) -> None:
+                began.set()
+                await has_room.wait()
+                await bag.take(brought)
+
+            consuming = asyncio.create_task(worker.consume(take, 1))
+            await api.publish(notices("a"))
+            async with asyncio.timeout(IN_TIME_S):
+                await began.wait()
+            await api.publish(notices("l", Priority.LOW))
+            await asyncio.sleep(1)  # both are with the worker then
+            await api.publish(notices("h", Priority.HIGH))
+            await asyncio.sleep(1)
+            has_room.set()
+            await bag.wait()
+            assert bag.ids == ["a", "h", "l"]
+            consuming.cancel()
+            await asyncio.gather(consuming, return_exceptions=True)
+
+    asyncio.run(go())
+
+
+def test_a_sidecar_that_is_not_there_is_one_line() -> None:
+    async def go() -> None:
+        async with opened(lambda: DaprQueue("http://127.0.0.1:1")) as queue:
+            with pytest.raises(JobsError, match=r"the sidecar http://127.0.0.1:1: "):
+                await queue.publish(notices("a"))
+
+    asyncio.run(go())
+
+
+def test_a_worker_without_an_address_is_one_line() -> None:
+    async def go() -> None:
+        async with opened(lambda: DaprQueue("http://127.0.0.1:1")) as queue:
+            with pytest.raises(UserError, match="needs an address where the sidecar brings it jobs"):
+                await queue.consume(Taken(1).take, 1)
+
+    asyncio.run(go())

@@ -1,0 +1,125 @@
+"""A queue behind a Dapr sidecar: its pub/sub component may be Redis, Kafka or any other broker.
+
+Each priority is a topic. Notices are published in bulk to daprd's HTTP API, and daprd brings them in bulk to a small
+HTTP server here (Dapr's pub/sub API, version 1.18).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ai102.errors import UserError
+from ai102.host.listen import tcp_listener
+from ai102.jobs.job import JobsError, Priority
+from ai102.jobs.ledger.ledger import Notice
+from ai102.jobs.queue.ordered import Turns
+from ai102.jobs.queue.queue import Take
+
+PUBSUB = "ai102-jobs"
+TIMEOUT_S = 10.0
+# Of one bulk call: daprd's default limit of a body is 4 MB.
+MOST = 1000
+# How long daprd gathers notices before it brings a smaller bulk.
+GATHER_MS = 5
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the worker."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class DaprQueue:
+    """Belongs to one event loop."""
+
+    def __init__(self, sidecar: str, *, listen: str = "", pubsub: str = PUBSUB) -> None:
+        """`sidecar`: daprd's HTTP API, http://HOST:PORT. `listen`: where it brings notices to a consumer, HOST:PORT."""
+        self._sidecar = sidecar.rstrip("/")
+        self._listen = listen
+        self._pubsub = pubsub
+        self._client = httpx.AsyncClient(timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=16))
+
+    async def publish(self, notices: Sequence[Notice]) -> None:
+        by_priority: dict[Priority, list[str]] = {}
+        for notice in notices:
+            by_priority.setdefault(notice.priority, []).append(notice.id)
+        for priority, ids in sorted(by_priority.items()):
+            for at in range(0, len(ids), MOST):
+                await self._publish(priority, ids[at : at + MOST])
+
+    async def consume(self, take: Take, most: int) -> None:
+        """Raises UserError when nobody may listen at the address."""
+        if not self._listen:
+            raise UserError("a worker behind Dapr needs an address where the sidecar brings it jobs: --app HOST:PORT")
+        listener = tcp_listener(self._listen, backlog=64, named="--app")
+        try:
+            config = uvicorn.Config(
+                self._application(take, most), log_level="error", access_log=False, lifespan="off", ws="none"
+            )
+            await _Server(config).serve(sockets=[listener])
+        finally:
+            listener.close()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _publish(self, priority: Priority, ids: Sequence[str]) -> None:
+        entries = [{"entryId": str(place), "event": id, "contentType": "text/plain"} for place, id in enumerate(ids)]
+        url = f"{self._sidecar}/v1.0-alpha1/publish/bulk/{self._pubsub}/{topic_of(priority)}?metadata.rawPayload=true"
+        try:
+            answer = await self._client.post(
+                url, content=json.dumps(entries), headers={"content-type": "application/json"}
+            )
+        except httpx.HTTPError as err:
+            raise JobsError(f"the sidecar {self._sidecar}: {err or type(err).__name__}") from err
+        if answer.status_code >= 300:
+            raise JobsError(f"the sidecar {self._sidecar} does not take jobs: {answer.text[:200]}")
+
+    def _application(self, take: Take, most: int) -> Starlette:
+        turns = Turns()
+        subscriptions = [
+            {
+                "pubsubname": self._pubsub,
+                "topic": topic_of(priority),
+                "route": f"/{topic_of(priority)}",
+                "metadata": {"rawPayload": "true"},
+                "bulkSubscribe": {"enabled": True, "maxMessagesCount": most, "maxAwaitDurationMs": GATHER_MS},
+            }
+            for priority in Priority
+        ]
+
+        async def subscribe(request: Request) -> Response:
+            return JSONResponse(subscriptions)
+
+        def route(priority: Priority) -> Route:
+            async def brought(request: Request) -> Response:
+                entries = (await request.json())["entries"]
+                notices = [Notice(entry["event"], priority) for entry in entries]
+                status = "SUCCESS"
+                try:
+                    async with turns.turn(priority):
+                        await take(notices)
+                except JobsError:
+                    status = "RETRY"
+                return JSONResponse(
+                    {"statuses": [{"entryId": entry["entryId"], "status": status} for entry in entries]}
+                )
+
+            return Route(f"/{topic_of(priority)}", brought, methods=["POST"])
+
+        return Starlette(routes=[Route("/dapr/subscribe", subscribe), *map(route, Priority)])
+
+
+def topic_of(priority: Priority) -> str:
+    return f"jobs-{priority.name.lower()}"
