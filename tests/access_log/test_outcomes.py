@@ -25,6 +25,16 @@ def test_what_is_no_inference_with_a_pipeline_is_other(change: dict[str, str]) -
     assert call.pipeline == "other"
 
 
+@pytest.mark.parametrize(
+    "name", ["a caller who left when it was too late", "a caller who left when it was too late, nginx"]
+)
+def test_a_caller_who_follows_its_jobs_is_never_too_late(name: str) -> None:
+    row, change, _ = OUTCOMES[name]
+    call = call_from_row(row | change | {"verb": "own", "model": "", "milliseconds": {"all": 600_000}}, GOALS_MS)
+    assert call is not None
+    assert (call.pipeline, call.outcome) == ("other", "cancelled")
+
+
 def test_a_connection_without_a_request_is_no_call() -> None:
     row = {"time": "2026-11-28T18:00:00Z", "protocol": "rest", "status": 0, "refused": "no request", "end": "CR--"}
     assert call_from_row(row, GOALS_MS) is None

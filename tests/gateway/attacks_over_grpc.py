@@ -118,6 +118,8 @@ GRPC: dict[str, tuple[Attack, set[int]]] = {
     "reflection": (sends(b"", method="/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"), {UNIMPLEMENTED}),
     "a REST path": (sends(b"", method="/v2/models/hidden/config"), {UNIMPLEMENTED}),
     "a user of one's own": (with_header(("x-user", "root")), {FORBIDDEN}),
+    "rights of one's own": (with_header(("x-user-may-infer", "*")), {FORBIDDEN}),
+    "rights of one's own in disguise": (with_header(("x-user_may-infer", "*"), model="echo"), {INVALID}),
     "the secret of the restricted APIs, guessed": (
         with_header(("triton-grpc-protocol-ai102-secret", "guess")),
         {FORBIDDEN, INVALID},

@@ -12,6 +12,8 @@ Attack = Callable[[Target], int]
 INFER = "POST /v2/models/echo/infer"
 JSON = "Content-Type: application/json"
 BODY = json.dumps({"inputs": [{"name": "IN", "shape": [2], "datatype": "UINT8", "data": [1, 2]}]}).encode()
+JOB = json.dumps({"model": "hidden", "text": "a"}).encode()
+JOB_PATH = "/v1/jobs/0198a3c4-5d6e-7f80-9a1b-2c3d4e5f6071"
 MAX_BODY_BYTES = 1 << 20
 REFUSED_FORM = {400, CLOSED}
 
@@ -148,8 +150,37 @@ REST: dict[str, tuple[Attack, set[int]]] = {
     "to look at shared memory": (of("GET /v2/cudasharedmemory/status"), {404}),
     "the metrics": (of("GET /metrics"), {404}),
     "a route that nobody named": (of("GET /v3"), {404}),
+    # Jobs.
+    "a job without a token": (lambda target: asked(target, request("POST /v1/jobs", JSON, body=JOB)), {401}),
+    "a job by a user of one's own": (
+        lambda target: asked(target, request("POST /v1/jobs", "X-User: root", "X-User-May-Infer: *", JSON, body=JOB)),
+        {401},
+    ),
+    "all jobs of a user of one's own": (lambda target: asked(target, request("GET /v1/jobs", "X-User: root")), {401}),
+    "a job by a user in disguise": (of("POST /v1/jobs", "X_User: root", JSON, body=JOB), {400}),
+    "a job by rights in disguise": (of("POST /v1/jobs", "X-User_May-Infer: *", JSON, body=JOB), {400}),
+    "a job by rights that a connection names": (
+        of("POST /v1/jobs", "Connection: close, X-User-May-Infer", JSON, body=JOB),
+        {400},
+    ),
+    "a token in the query of events": (
+        lambda target: asked(target, request(f"GET {JOB_PATH}/events?access_token={target.token}"[:2000])),
+        {401, 404},
+    ),
+    "an id that is none": (of("GET /v1/jobs/1"), {404}),
+    "an id in capitals": (of(f"GET {JOB_PATH.upper().replace('/V1/JOBS', '/v1/jobs')}"), {404}),
+    "an id in code": (of(f"GET {JOB_PATH.replace('0', '%30', 1)}"), {404}),
+    "an id of 2 kB": (of("GET /v1/jobs/" + "0" * 2_000), {404}),
+    "a path back from a job": (of(f"POST {JOB_PATH}/../{JOB_PATH[9:]}/cancel"), {400, 404}),
+    "a slash behind a job": (of(f"GET {JOB_PATH}/"), {404}),
+    "to delete a job": (of(f"DELETE {JOB_PATH}"), {400, 405}),
+    "to put jobs": (of("PUT /v1/jobs", JSON, body=JOB), {405}),
+    "to cancel by looking": (of(f"GET {JOB_PATH}/cancel"), {405}),
+    "a job over the limit": (of("POST /v1/jobs", JSON, body=b" " * (MAX_BODY_BYTES + 1)), {413}),
+    "a compressed job": (of("POST /v1/jobs", JSON, "Content-Encoding: gzip", body=gzip.compress(JOB)), {415}),
     # Headers.
     "a user in disguise": (infer(BODY, "X_User: root"), {400}),
+    "rights in disguise": (infer(BODY, "X_User_May_Infer: *"), {400}),
     "a name of our own making": (infer(BODY, "Connection: close, Authorization"), {400}),
     "a token in the query": (token_in_query, {401, 404}),
     "a token in a cookie": (token_in_cookie, {401}),

@@ -147,6 +147,13 @@ def three_replicas(echo_repository: Path) -> Iterator[list[Server]]:
         ]
 
 
+def home_in(folder: Path, tokens: TokenMaker, replica_addresses: list[tuple[str, str]], **tables: Any) -> Home:
+    """`folder` with certificates, secret and state, and a policy before these replicas."""
+    certs.make(folder / "build" / "gateway" / "certs")
+    private_file(folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
+    return Home(folder, policy(replica_addresses, **tables), tokens)
+
+
 MakeHome = Callable[..., Home]
 
 
@@ -155,10 +162,7 @@ def make_home(three_replicas: list[Server], tokens: TokenMaker, tmp_path_factory
     """A folder with certificates, secret and state, and a policy before the three replicas (or `addresses`)."""
 
     def make(addresses: list[tuple[str, str]] | None = None, **tables: Any) -> Home:
-        folder = tmp_path_factory.mktemp("home")
-        certs.make(folder / "build" / "gateway" / "certs")
-        private_file(folder / "build" / "gateway" / "secret").write_text(SECRET, encoding="utf-8")
         addresses = addresses or [(server.http_url, server.grpc_url) for server in three_replicas]
-        return Home(folder, policy(addresses, **tables), tokens)
+        return home_in(tmp_path_factory.mktemp("home"), tokens, addresses, **tables)
 
     return make

@@ -197,6 +197,8 @@ HEADERS: dict[str, list[tuple[str, str]]] = {
     "a forwarded for of many": [("x-forwarded-for", ", ".join(["10.0.0.1"] * (LONG // 10)))],
     "a te of many": [("te", ", ".join(["trailers"] * (LONG // 10)))],
     "a cookie at the limit": [("cookie", "a=b; " * (LONG // 5))],
+    "rights of one's own at the limit": [("x-user-may-infer", "a=1," * (LONG // 4))],
+    "users of one's own": [("x-user", "a" * 100)] * 90,
     "an accept of blanks": [("accept-encoding", "a" + " " * LONG + "x")],
 }
 
@@ -209,6 +211,11 @@ PATHS: dict[str, str] = {
     "percent signs": "/v2/models/" + "%41" * (LONG // 3),
     "a long query": "/v2?" + "a=b&" * (LONG // 4),
     "question marks": "/v2" + "?" * LONG,
+    "a long query of jobs": "/v1/jobs?" + "a=b&" * (LONG // 4),
+    "a query of jobs at the limit": "/v1/jobs?" + "a" * 2_000,
+    "an id of 2 kB": "/v1/jobs/" + "0" * 2_000,
+    "an id of dashes": "/v1/jobs/" + "0-" * 1_000,
+    "events of a job again and again": "/v1/jobs/0198a3c4-5d6e-7f80-9a1b-2c3d4e5f6071" + "/events" * 280,
     "a version of digits": "/v2/models/echo/versions/" + "1" * 1_900,
     "versions": "/v2/models/echo" + "/versions/1" * 180,
 }

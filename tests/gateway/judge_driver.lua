@@ -69,6 +69,10 @@ function calls.decide(grants, request)
   return nil, second
 end
 
+function calls.may_infer(grants, address, now_s)
+  return judge.may_infer({ grants = rights.grants_from(grants) }, address, now_s)
+end
+
 -- What the first message names, from the first bytes of a request's body.
 function calls.model_named(bytes, method)
   local scanner = judge.scanner(method)

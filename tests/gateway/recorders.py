@@ -17,6 +17,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.headers: dict[str, dict[str, str]] = {}
+        self.pairs: dict[str, list[tuple[str, str]]] = {}  # a header that came twice is there twice
+        self.unanswered: list[str] = []  # addresses, a row for each request
+        self.leaves_posts = False  # takes each, and ends the connection without an answer
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -24,12 +27,19 @@ class Recorder:
 
             def do_GET(self) -> None:
                 recorder.headers[self.path] = {name.lower(): value for name, value in self.headers.items()}
+                recorder.pairs[self.path] = [(name.lower(), value) for name, value in self.headers.items()]
                 self.rfile.read(int(self.headers.get("content-length", "0")))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_POST = do_GET  # noqa: N815 - http.server's name
+            def do_POST(self) -> None:
+                if not recorder.leaves_posts:
+                    self.do_GET()
+                    return
+                self.rfile.read(int(self.headers.get("content-length", "0")))
+                recorder.unanswered.append(self.path)
+                self.close_connection = True
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -61,7 +61,7 @@ def target(
 ) -> Iterator[Target]:
     addresses = [(server.http_url, server.grpc_url) for server in servers]
     limits = {"max_body_bytes": MAX_BODY_BYTES, "max_json_bytes": 65536, "header_timeout_s": 2}
-    home = make_home(addresses, limits=limits)
+    home = make_home(addresses, limits=limits, services={"api": "127.0.0.1:9"})  # where nobody listens
     for kind, name in REVOKED.items():
         tokens.revoke(home.state, kind, name, not_before_s=int(time.time()) + 600)
     with Runner(home.gateway, home.folder, request.param, home.folder / "log") as gateway:

@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -24,6 +24,7 @@ from tests.gateway.attacks_over_rest import BODY, JSON
 from tests.gateway.conftest import MakeHome, needs, wait_until
 from tests.gateway.costly_inputs import AUTHORIZATIONS, HEADERS, JSON_TEXTS, MESSAGES, PATHS
 from tests.gateway.proxy_cpu import processes_of, settled_cpu_ms
+from tests.gateway.recorders import Recorder
 from tests.gateway.tokens import TokenMaker
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -37,6 +38,7 @@ ROUNDS, PLAYS = 3, 3
 MAY = {"verbs": ["infer", "describe"], "models": ["*"]}
 JSON_BYTES, MESSAGE_BYTES, LONG_MESSAGE_BYTES = 65_000, 60_000, 3_000_000
 PATH = "/v2/models/echo/infer"
+RIGHTS = HEADERS["rights of one's own at the limit"]
 STREAM_INFER = SERVICE + "ModelStreamInfer"
 
 
@@ -65,8 +67,10 @@ Opened = Callable[[], AbstractContextManager[Attack]]
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=needs(name)) for name in ("haproxy", "nginx")])
 def attacked(request: pytest.FixtureRequest, make_home: MakeHome, tokens: TokenMaker) -> Iterator[Attacked]:
-    home = make_home(limits={"requests_per_10s": 1_000_000})
-    with Runner(home.gateway, home.folder, request.param, home.folder / "log") as gateway:
+    with ExitStack() as started:
+        api = started.enter_context(Recorder().running()).address
+        home = make_home(limits={"requests_per_10s": 1_000_000}, services={"api": api})
+        gateway = started.enter_context(Runner(home.gateway, home.folder, request.param, home.folder / "log"))
         target = Target(home.gateway.listen.rest, home.gateway.listen.grpc, home.ca, tokens.token("mal", [MAY]))
         yield Attacked(target, all_processes_of(gateway.pid))
 
@@ -229,6 +233,25 @@ def test_hostile_headers_cost_no_more_than_promised(name: str, attacked: Attacke
 def test_a_hostile_path_costs_no_more_than_promised(name: str, attacked: Attacked) -> None:
     check(attacked, lambda: over_rest(attacked.target, request(f"GET {PATHS[name]}")))
     check(attacked, lambda: over_grpc(attacked.target, [b""], [], PATHS[name]))
+
+
+# By name: a call of jobs by a caller with a token, the headers it forges, and its body.
+JOB = "/v1/jobs/0198a3c4-5d6e-7f80-9a1b-2c3d4e5f6071"
+JOBS: dict[str, tuple[str, list[str], bytes]] = {
+    "a query at the limit": ("GET /v1/jobs?" + "a" * 2_000, [], b""),
+    "a long query": ("GET /v1/jobs?" + "a=b&" * 3_000, [], b""),
+    "an id of 2 kB": ("GET /v1/jobs/" + "0" * 2_000, [], b""),
+    "rights of one's own at the limit": (f"GET {JOB}", [f"{key}: {value}" for key, value in RIGHTS], b""),
+    "a job with rights of one's own at the limit": (
+        "POST /v1/jobs", [f"{key}: {value}" for key, value in RIGHTS], b" " * JSON_BYTES,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_hostile_call_of_jobs_costs_no_more_than_promised(name: str, attacked: Attacked) -> None:
+    line, headers, body = JOBS[name]
+    check(attacked, lambda: over_rest(attacked.target, request(line, attacked.target.bearer, *headers, body=body)))
 
 
 @pytest.mark.parametrize("size", [MESSAGE_BYTES, LONG_MESSAGE_BYTES])

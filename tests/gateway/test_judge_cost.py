@@ -71,6 +71,13 @@ def test_a_path_costs_time_in_proportion_to_its_length(name: str, lua: str) -> N
 
 
 @in_both_luas
+def test_the_rights_of_a_caller_with_many_grants_cost_no_more_than_a_request_may(lua: str) -> None:
+    grants = [{"verbs": ["infer"], "models": ["a"], "networks": ["10.0.0.0/8", "192.168.0.0/16"]}] * 200
+    assert core(lua).ask("may_infer", grants, "11.0.0.1", NOW) == ""
+    check(lua, 0, "may_infer", grants, "11.0.0.1", NOW)
+
+
+@in_both_luas
 def test_a_glob_of_many_stars_costs_no_more_than_one_pass_for_each(lua: str) -> None:
     grants = [{"verbs": ["infer"], "models": ["*a" * 60 + "b"]}]
     request = {"verb": "infer", "model": "a" * 128, "now_s": NOW}

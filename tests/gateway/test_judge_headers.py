@@ -15,6 +15,8 @@ TABLE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"Content-Type": "application/octet-stream", "content-type": None}, "triton", None),
     ({"content-type": None}, "triton", None),
     ({"x-user": "root"}, "triton", None),  # the gateway removes it
+    ({"x-user-may-infer": "*"}, "api", None),
+    ({"X-User-May-Infer": ["*", "*=1"]}, "api", None),
     ({"connection": "keep-alive"}, "triton", None),
     ({"transfer-encoding": "chunked", "content-length": None}, "triton", None),
     ({"content-encoding": "identity"}, "triton", None),
@@ -35,6 +37,9 @@ TABLE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"Content-Length": "6"}, "triton", MALFORMED),
     ({"content_length": "6"}, "triton", MALFORMED),
     ({"x_user": "root"}, "triton", MALFORMED),
+    ({"x-user_may-infer": "*"}, "api", MALFORMED),
+    ({"X_User_May_Infer": "*"}, "grpc", MALFORMED),
+    ({"connection": "X-User-May-Infer"}, "api", MALFORMED),
     ({"X_Forwarded_For": "10.0.0.1"}, "triton", MALFORMED),
     ({"ai102_secret": "x"}, "triton", MALFORMED),
     ({"authorization": ["Bearer a", "Bearer b"]}, "triton", MALFORMED),

@@ -11,6 +11,7 @@ STATE = {
     "version": 2, "written": NOW, "issuers": {}, "role_grants": {}, "routes": {"/v1/classify": "classify_image"},
 }  # fmt: skip
 MISSING, METHOD = "not_found", "method_not_allowed"
+JOB = "/v1/jobs/0198a3c4-5d6e-7f80-9a1b-2c3d4e5f6071"
 
 # method, path, and (kind, verb, model, version) or a refusal
 REST: list[tuple[str, str, Any]] = [
@@ -35,10 +36,25 @@ REST: list[tuple[str, str, Any]] = [
     ("POST", "/v1/classify", ("api", "infer", "classify_image", None)),
     ("POST", "/v1/classify?top=3", ("api", "infer", "classify_image", None)),
     ("GET", "/v1/models", ("api", "describe", None, None)),
+    ("POST", "/v1/jobs", ("api", "submit", None, None)),
+    ("POST", "/v1/jobs?x=1", ("api", "submit", None, None)),
+    ("GET", "/v1/jobs", ("api", "own", None, None)),
+    ("GET", "/v1/jobs?state=queued&limit=10", ("api", "own", None, None)),
+    ("POST", "/v1/jobs/ended?wait=30s", ("api", "own", None, None)),
+    ("GET", JOB, ("api", "own", None, None)),
+    ("GET", f"{JOB}?wait=30s", ("api", "own", None, None)),
+    ("GET", f"{JOB}/events", ("api", "own", None, None)),
+    ("POST", f"{JOB}/cancel", ("api", "own", None, None)),
     ("GET", "/", ("api", "public", None, None)),
     ("POST", "/auth/token", ("issuer", "public", None, None)),
     ("GET", "/.well-known/jwks.json", ("issuer", "public", None, None)),
     ("GET", "/v1/classify", METHOD),
+    ("DELETE", "/v1/jobs", METHOD),
+    ("GET", "/v1/jobs/ended", METHOD),
+    ("POST", JOB, METHOD),
+    ("DELETE", JOB, METHOD),
+    ("POST", f"{JOB}/events", METHOD),
+    ("GET", f"{JOB}/cancel", METHOD),
     ("GET", "/v2/models/a/infer", METHOD),
     ("POST", "/v2/models/a/config", METHOD),
     ("HEAD", "/v2", METHOD),
@@ -63,6 +79,11 @@ REST: list[tuple[str, str, Any]] = [
             "/v2/repository/models/a/delete", "/v2/repository/models/a/b/load", "/v2/repository/x/models/a/load",
             "/v2/systemsharedmemory/status", "/v2/systemsharedmemory/region/x/register", "/v2/cudasharedmemory/status",
             "/metrics", "/ping", "/invocations", "/models/a", "/v2/health", "/v2/health/x", "/auth/revoked", "/auth",
+            "/v1/jobs/", "/v1/job", "/v1/jobsx", "/V1/jobs", "/v1/jobs/ended/", "/v1/jobs/end", "/v1/jobs//ended",
+            "/v1/jobs/x", "/v1/jobs/x?wait=30s", f"{JOB}/", f"{JOB}x", f"{JOB}/x", f"{JOB}/events/", f"{JOB}/events/x",
+            f"{JOB}/Cancel", f"{JOB}/../events", f"{JOB}%2fevents", f"{JOB};x/events", f"{JOB}?a b", f"{JOB}?\n",
+            JOB[:-1], JOB.replace("-", ""), JOB.replace("a", "A"), JOB.replace("a", "g"), JOB.replace("-", "_", 1),
+            JOB.replace("5d6e-", "5d6-e"), f"{JOB}/{'a' * 2000}", "/v1/jobs/" + "a" * 2_000, "/v1/jobs?" + "a" * 2_048,
             "/healthz", "/v1/embed", "/v1/classify/", "/v1/", "/.well-known/", "/server-status", "/v2/health/live?x",
         )
     ),
@@ -91,6 +112,15 @@ def test_a_rest_address_is_written_in_one_way_or_is_not_there(lua: str, method: 
     if isinstance(route, dict):
         route = route["kind"], route["verb"], route.get("model"), route.get("version")
     assert route == expected
+
+
+@in_both_luas
+def test_the_service_gets_the_rights_of_a_caller_of_jobs_and_of_no_other(lua: str) -> None:
+    judge = core(lua)
+    judge.ask("load", json.dumps(STATE))
+    routes = {f"{method} {path}": judge.ask("rest_route", method, path.encode()) for method, path, _ in REST}
+    marked = {line for line, route in routes.items() if isinstance(route, dict) and route.get("gets_rights")}
+    assert marked == {line for line, route in routes.items() if isinstance(route, dict) and "/v1/jobs" in line}
 
 
 @in_both_luas

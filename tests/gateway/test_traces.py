@@ -191,6 +191,17 @@ def test_of_a_gateway_that_samples_all_every_inference_has_a_span_above_it(proto
     assert (row["sampled"], passed) == (True, {"traceparent": f"00-{row['trace_id']}-{row['span_id']}-01"})
 
 
+def test_a_job_is_sampled_when_it_is_handed_in_and_not_when_it_is_followed(all_of_it: Setting) -> None:
+    row = all_of_it.rest_call(path="/v1/jobs")
+    passed = all_of_it.api.headers["/v1/jobs"]["traceparent"]
+    assert (row["verb"], row["sampled"], passed) == ("submit", True, f"00-{row['trace_id']}-{row['span_id']}-01")
+    headers = {"traceparent": ASKS, "x-request-id": "followed"}
+    assert all_of_it.asker.status("GET", "/v1/jobs?x", all_of_it.token, headers=headers) == 200
+    assert (row_of(all_of_it.log, "followed")["sampled"], all_of_it.api.headers["/v1/jobs?x"].get("traceparent")) == (
+        False, None,
+    )  # fmt: skip
+
+
 def test_what_is_no_inference_is_never_sampled(all_of_it: Setting) -> None:
     for path in ("/v2", "/v2/models/echo", "/v2/health/ready"):
         headers = {"traceparent": ASKS, "x-request-id": path.replace("/", "_")}

@@ -74,6 +74,30 @@ def test_an_answer_that_haproxy_could_not_finish_leaves_a_span(end: str, error: 
     assert [span.error for span in spans_of(HAPROXY | {"end": end})] == ([error] if error else [])
 
 
+# What differs from a good call that follows a job, and the error that its span has; None: it leaves none.
+FOLLOWING: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"milliseconds": {"answer": 1, "all": 600_000}}, None),
+    ({"milliseconds": {"answer": 1, "all": 600_000}, "end": "CD--"}, None),
+    ({"milliseconds": {"answer": None, "all": 9_000}, "status": -1, "end": "CH--"}, None),
+    ({"status": 504, "end": "sH--"}, "HTTP 504"),
+    ({"end": "SD--"}, "ended unfinished"),
+    ({"status": 404}, ""),
+]
+
+
+@pytest.mark.parametrize(("differs", "error"), FOLLOWING)
+def test_who_follows_a_job_may_wait_and_leave_without_a_span(differs: dict[str, Any], error: str | None) -> None:
+    row = HAPROXY | {"protocol": "rest", "verb": "own", "model": "", "grpc_status": None} | differs
+    assert [span.error for span in spans_of(row)] == ([] if error is None else [error])
+
+
+def test_nginx_writes_499_for_who_left_a_job() -> None:
+    left = {"protocol": "rest", "verb": "own", "model": "", "grpc_status": None, "status": 499,
+            "refused": "the caller left", "milliseconds": {"answer": None, "all": 9_000}}  # fmt: skip
+    assert spans_of(NGINX | left) == []
+
+
 def test_the_span_has_the_ids_and_the_times_of_the_row_and_says_what_was_asked_but_not_by_whom() -> None:
     (span,) = spans_of(HAPROXY | {"sampled": True})
     assert span == Span(

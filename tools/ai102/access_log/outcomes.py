@@ -13,6 +13,8 @@ OTHER = "other"
 # A caller who leaves after so many times the goal did not change its mind: the answer was too late.
 TIMES_TOO_LATE = 10.0
 OTHER_GOAL_MS = 1000.0
+# The verb of calls that follow jobs: they last as long as their callers want.
+FOLLOWING = "own"
 # What the proxies write for a limit on requests; other reasons are refusals.
 LIMITED = ("rate_limited", "too many requests")
 LEFT = "the caller left"
@@ -54,7 +56,8 @@ def _call(row: Mapping[str, Any], goals_ms: Mapping[str, float]) -> Call:
     pipeline = row["model"] if row["verb"] == "infer" and row["model"] in goals_ms else OTHER
     took_ms = max(0.0, float(row["milliseconds"]["all"] or 0))
     outcome = _outcome(row, protocol, is_known=pipeline != OTHER)
-    if outcome == "cancelled" and took_ms > TIMES_TOO_LATE * goals_ms.get(pipeline, OTHER_GOAL_MS):
+    is_late = row["verb"] != FOLLOWING and took_ms > TIMES_TOO_LATE * goals_ms.get(pipeline, OTHER_GOAL_MS)
+    if outcome == "cancelled" and is_late:
         outcome = "failed"
     return Call(pipeline, protocol, outcome, took_ms / 1000)
 

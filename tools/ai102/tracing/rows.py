@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ai102.access_log.outcomes import FOLLOWING
 from ai102.tracing.context import new_span_id, new_trace_id
 from ai102.tracing.spans import Span, Value
 
@@ -18,8 +19,9 @@ END = b'"end":"'
 CUT = b"CcSsRI"
 # gRPC's statuses that say that the service failed: UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
 GRPC_ERRORS = frozenset({2, 4, 13, 14, 15})
+CLIENT_CLOSED = 499
 # The caller left, or sent its request too slowly.
-UNFINISHED = frozenset({408, 499})
+UNFINISHED = frozenset({408, CLIENT_CLOSED})
 # Too many calls are refused by their number; a span for each would be too many of those.
 LIMITED_REST, LIMITED_GRPC = 429, 8
 
@@ -65,10 +67,14 @@ def span_from_row(row: Mapping[str, Any], slow_ms: int) -> Span | None:
 
     A call leaves one when it was sampled, when it took `slow_ms`, when the service failed, and when a caller who is
     known was not answered as asked. What strangers are refused, and what is over a caller's limit, is left to log and
-    metrics. Raises KeyError, TypeError or AttributeError for what is no row.
+    metrics. Who follows jobs may wait, and leave, as it likes.
+    Raises KeyError, TypeError or AttributeError for what is no row.
     """
     error = _error(row)
-    is_slow = (row["milliseconds"]["all"] or 0) >= slow_ms
+    follows = row["verb"] == FOLLOWING
+    if follows and (row.get("end", "-").startswith("C") or row["status"] == CLIENT_CLOSED):
+        return None
+    is_slow = not follows and (row["milliseconds"]["all"] or 0) >= slow_ms
     if not (row["sampled"] is True or is_slow or error or _is_refused_to_a_known_caller(row)):
         return None
     if not row["began_us"]:

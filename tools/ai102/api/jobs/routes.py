@@ -153,7 +153,9 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
         """Server-sent events: `state` at once and at each change until the job has ended."""
         caller = caller_of(request.headers)
         job = await _owned(jobs, caller, id)
-        return StreamingResponse(_events(jobs, caller, job), media_type="text/event-stream")
+        # nginx would hold events back until it has a buffer full of them.
+        unbuffered = {"X-Accel-Buffering": "no"}
+        return StreamingResponse(_events(jobs, caller, job), headers=unbuffered, media_type="text/event-stream")
 
     return router
 

@@ -25,6 +25,8 @@ RELOAD_TIMEOUT_S = 20.0
 IN_FLIGHT = re.compile(r"key=(\S+) .*conn_cur=(\d+)")
 # Of a long body, what is looked at before all of it has come.
 HEAD_BYTES = 8192
+# What stays free in a full buffer for the headers that the gateway adds: x-user-may-infer has up to 4 kB.
+REWRITE_BYTES = 8 << 10
 # How long a replica's host may be silent.
 HOST_GONE_S = 2
 # What HAProxy answers by itself: HTTP status, gRPC status, sentence, after how many seconds to ask again.
@@ -143,6 +145,7 @@ def _cfg(gateway: Gateway, home: Path) -> str:
         {"word": _word},
         folder=str(folder_of(home)),
         buffer_bytes=_buffer_bytes(gateway),
+        rewrite_bytes=REWRITE_BYTES,
         head_bytes=HEAD_BYTES,
         host_gone_s=HOST_GONE_S,
         limits=gateway.limits,

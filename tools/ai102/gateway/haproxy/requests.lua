@@ -48,7 +48,7 @@ local function decide(txn, identity, verb, model, version, body_bytes)
   })
 end
 
--- Removes headers that only the gateway may set; the configuration sets most of them, the secret is set here.
+-- Removes headers that only the gateway may set; the configuration sets them, but for the secret.
 local function replace_headers(txn, headers, verb, secret_name, secret)
   for _, name in ipairs(judge.our_headers) do
     if headers[name] then
@@ -80,6 +80,9 @@ local function judge_caller(txn, state, once, route, body_bytes)
   local identity, refusal = identify(txn, state, once)
   if not identity then
     return nil, refusal
+  end
+  if route.gets_rights then
+    txn:set_var("txn.may_infer", judge.may_infer(identity, txn.f:src(), os.time()))
   end
   return decide(txn, identity, route.verb, route.model, route.version, body_bytes)
 end

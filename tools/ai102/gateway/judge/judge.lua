@@ -117,6 +117,7 @@ judge.rest_route = guarded(routes.rest_route)
 judge.grpc_route = guarded(routes.grpc_route)
 judge.passes_authorization = routes.passes_authorization
 judge.decide = guarded(rights.decide)
+judge.may_infer = rights.may_infer
 judge.json_problem = guarded(json_guard.problem, 1)
 judge.json_length = guarded(headers.json_length)
 judge.header_problem = guarded(headers.problem, 1)

@@ -7,6 +7,8 @@ local refusals = require("refusals")
 local rights = {}
 
 local VERBS = { infer = true, describe = true, administer = true }
+-- The header with a caller's rights, and what one of its words may be: a larger number bounds nothing.
+local MAX_WORDS_BYTES, MAX_PATTERN_BYTES, LARGEST = 4096, 128, 999999999999999
 
 local function set_of(words)
   local set = {}
@@ -48,6 +50,21 @@ local function is_map_of_strings(value)
   return true
 end
 
+-- What x-user-may-infer says of a grant: PATTERN or PATTERN=BYTES for each of its models; nil for one that it cannot say.
+local function words_from(models, max_body_bytes)
+  local words, bound = {}, ""
+  if max_body_bytes then
+    bound = ("=%.0f"):format(math.max(0, math.min(math.floor(max_body_bytes), LARGEST)))
+  end
+  for place, glob in ipairs(models) do
+    if glob == "" or #glob > MAX_PATTERN_BYTES or glob:find("[^%w_.*%-]") then
+      return nil
+    end
+    words[place] = glob .. bound
+  end
+  return words[1] and table.concat(words, ",")
+end
+
 -- A grant as the gateway checks it; nil when it is not one that it understands in full: such a grant gives nothing.
 function rights.grant_from(raw)
   if type(raw) ~= "table" or not is_list_of_strings(raw.verbs) or not is_list_of_strings(raw.models) then
@@ -86,6 +103,7 @@ function rights.grant_from(raw)
       return nil
     end
   end
+  grant.words = words_from(raw.models, grant.max_body_bytes)
   return grant
 end
 
@@ -145,11 +163,42 @@ local function is_within_networks(grant, address)
   return false
 end
 
+local function holds_now(grant, address, now_s)
+  return is_within_hours(grant, now_s) and is_within_networks(grant, address)
+end
+
+-- What `identity` may infer with from `address` now, for a service that decides by itself: PATTERN or PATTERN=BYTES, with
+-- commas between, of its grants in their order; "" for nothing. A grant for some versions is left out, since no version is
+-- named there; so is the first that does not fit into MAX_WORDS_BYTES, and all after it.
+function rights.may_infer(identity, address, now_s)
+  local words, size, is_there = {}, -1, {}
+  for _, grant in ipairs(identity.grants) do
+    local word = grant.verbs.infer and not grant.versions and grant.words
+    if word and not is_there[word] and holds_now(grant, address, now_s) then
+      size = size + 1 + #word
+      if size > MAX_WORDS_BYTES then
+        break
+      end
+      words[#words + 1], is_there[word] = word, true
+    end
+  end
+  return table.concat(words, ",")
+end
+
 -- Whether a grant of `identity` covers `request` {verb, model, version, address, now_s, body_bytes}: true and the
 -- largest body that it may have (nil: any); nil and a refusal. `model` "*" stands for all of them at once: only a grant
 -- of "*" covers it. `body_bytes` nil: not known yet, so the second value is to be kept by whoever reads the body.
 function rights.decide(identity, request)
   if request.verb == "public" then
+    return true
+  elseif request.verb == "own" then
+    -- What is whose, the service knows.
+    assert(identity, "no identity")
+    return true
+  elseif request.verb == "submit" then
+    if rights.may_infer(identity, request.address, request.now_s) == "" then
+      return nil, refusals.new("forbidden", "no grant to infer")
+    end
     return true
   end
   local is_covered, largest = false, 0
@@ -158,8 +207,7 @@ function rights.decide(identity, request)
       grant.verbs[request.verb]
       and covers_model(grant, request.model)
       and (not grant.versions or grant.versions[request.version or ""])
-      and is_within_hours(grant, request.now_s)
-      and is_within_networks(grant, request.address)
+      and holds_now(grant, request.address, request.now_s)
     then
       is_covered = true
       largest = math.max(largest, grant.max_body_bytes or math.huge)

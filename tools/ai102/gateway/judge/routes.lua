@@ -39,12 +39,26 @@ local ISSUER = {
   ["/.well-known/openid-configuration"] = { READ, "public" },
 }
 
+-- "own": whoever is known, for what is its own; "submit": whoever may infer with any model. Which model is asked for stands
+-- in the body, so the service decides by what the caller may do (`gets_rights`).
 local API = {
   ["/"] = { READ, "public" },
   ["/openapi.json"] = { READ, "public" },
   ["/docs"] = { READ, "public" },
   ["/v1/models"] = { READ, "describe" },
+  ["/v1/jobs"] = { BOTH, "own", POST = "submit", gets_rights = true },
+  ["/v1/jobs/ended"] = { WRITE, "own", gets_rights = true },
 }
+
+-- What follows /v1/jobs/ID.
+local JOB = {
+  [""] = { READ, "own", gets_rights = true },
+  ["/events"] = { READ, "own", gets_rights = true },
+  ["/cancel"] = { WRITE, "own", gets_rights = true },
+}
+local HEX = "[0-9a-f]"
+local ID = HEX:rep(8) .. ("%-" .. HEX:rep(4)):rep(3) .. "%-" .. HEX:rep(12)
+local JOB_PATH = "^/v1/jobs/" .. ID .. "(.*)$"
 
 function routes.is_model(name)
   return type(name) == "string"
@@ -65,11 +79,12 @@ local function route(kind, row, method, model, version, action)
   end
   return {
     kind = kind,
-    verb = row[2],
+    verb = row[method] or row[2],
     model = model or row[3],
     version = version,
     action = action,
     authorization = row.authorization,
+    gets_rights = row.gets_rights,
   }
 end
 
@@ -91,8 +106,8 @@ local function repository_route(method, path)
   return route("triton", { WRITE, "administer" }, method, name, nil, action)
 end
 
--- The route of a REST request: {kind = "triton"|"api"|"issuer", verb, model, version, action, authorization}; nil and a
--- refusal.
+-- The route of a REST request: {kind = "triton"|"api"|"issuer", verb, model, version, action, authorization, gets_rights};
+-- nil and a refusal.
 -- `raw_path` as the client sent it, query included. Nothing is decoded: an address has one way of writing it, and
 -- Triton gets the very bytes that were judged here. `state` (or nil) knows the friendly API's addresses.
 function routes.rest_route(method, raw_path, state)
@@ -107,6 +122,12 @@ function routes.rest_route(method, raw_path, state)
     return route("issuer", ISSUER[path], method)
   elseif API[path] then
     return route("api", API[path], method)
+  elseif path:sub(1, 9) == "/v1/jobs/" then
+    local row = JOB[path:match(JOB_PATH)]
+    if not row then
+      return nil, refusals.new("not_found", "no route")
+    end
+    return route("api", row, method)
   elseif query ~= "" then
     return nil, refusals.new("not_found", "a query where none is taken")
   elseif SERVER[path] then

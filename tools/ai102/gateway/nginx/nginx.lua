@@ -183,10 +183,14 @@ function glue.rest()
   local identity = identified(variables, route.verb)
   local announced = tonumber(variables.http_content_length)
   local largest = allowed(variables, identity, route.verb, route.model, route.version, announced)
+  if route.gets_rights then
+    variables.gateway_may_infer = judge.may_infer(identity, variables.remote_addr, ngx.time())
+  end
   if judge.passes_authorization(route, once.authorization) then
     variables.gateway_authorization = once.authorization
   end
-  variables.gateway_upstream = upstream
+  -- A job handed in again would be another job.
+  variables.gateway_upstream = route.verb == "submit" and upstream .. "_once" or upstream
   local held = body.read()
   if largest and held.size > largest then
     return answers.refuse_as("too_large", "larger than the grants allow")

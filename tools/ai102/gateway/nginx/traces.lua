@@ -24,10 +24,11 @@ function traces.begin(variables, traceparent)
   ngx.ctx.asks_for_trace = context.is_sampled
 end
 
--- For an inference that may go on: whether it is sampled. Triton traces every request that has a traceparent, so only a
+-- For an inference or a job that may go on: whether it is sampled. Triton traces every request that has a traceparent, so only a
 -- sampled one gets it. `rate_of(name)`: how many there were of that name in the last ten seconds, this one included.
 function traces.sample(variables, rate_of)
-  if not settings.is_traced or variables.gateway_verb ~= "infer" then
+  local verb = variables.gateway_verb
+  if not settings.is_traced or verb ~= "infer" and verb ~= "submit" then
     return
   end
   local is_drawn = tonumber(variables.request_id:sub(1, 8), 16) % 1000000 < settings.sampled_per_million
