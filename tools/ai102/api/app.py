@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NamedTuple
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from ai102.api import documented
 from ai102.api.calls import Calls
+from ai102.api.direct import Direct
 from ai102.api.documents import documentation
 from ai102.api.edge import GONE, Edge
 from ai102.api.gate import Gate
@@ -69,12 +71,13 @@ def application(
     )
     router = router_for(asked, gate, Calls(client, gate), Readiness(client, asked))
     app.include_router(router)
-    if jobs:
-        app.include_router(job_routes.router_for(jobs.jobs, jobs.models, gate, jobs.limits))
+    of_jobs = job_routes.router_for(jobs.jobs, jobs.models, gate, jobs.limits) if jobs else APIRouter()
+    app.include_router(of_jobs)
+    direct = [route for route in of_jobs.routes if isinstance(route, APIRoute) and route.name == "submit"]
     _add_documents(app, page())
     _add_problems(app)
-    paths = [route.path for route in (*router.routes, *app.routes) if isinstance(route, Route)]
-    return Application(Counted(Edge(app, log, add_span), paths, registry), gate)
+    paths = [route.path for route in (*router.routes, *of_jobs.routes, *app.routes) if isinstance(route, Route)]
+    return Application(Counted(Edge(Direct(app, direct, _refused), log, add_span), paths, registry), gate)
 
 
 def _add_documents(app: FastAPI, start: Html) -> None:
@@ -116,11 +119,22 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, err: ClientDisconnect) -> Response:
-        return Response(status_code=GONE)  # nobody reads it; the log does
+        return _refused(request, err)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, err: Exception) -> Response:
-        return _answer(request, Problem("failed", "Something went wrong here; the request id finds it in the log."))
+        return _refused(request, err)
+
+
+def _refused(request: Request, err: Exception) -> Response:
+    match err:
+        case Problem():
+            return _answer(request, err)
+        case ClientDisconnect():
+            return Response(status_code=GONE)  # nobody reads it; the log does
+        case _:
+            detail = "Something went wrong here; the request id finds it in the log."
+            return _answer(request, Problem("failed", detail))
 
 
 def _answer(request: Request, problem: Problem) -> Response:
