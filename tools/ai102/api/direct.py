@@ -22,7 +22,7 @@ class Direct:
         self,
         app: ASGIApp,
         routes: Sequence[APIRoute],
-        answer: Callable[[Request, Problem | ClientDisconnect], Response],
+        answer: Callable[[Request, Exception], Response],
     ) -> None:
         self._app = app
         self._answer = answer
