@@ -73,7 +73,7 @@ def test_each_job_of_a_list_has_its_own_answer_in_order(api: Api) -> None:
         ([], 422, "Send a job, or a list of them as jobs."),
         ({"jobs": []}, 422, "jobs: Send a list of one job or more"),
         ({"jobs": [DIGIT], "model": "x"}, 422, "nothing beside it"),
-        ({"jobs": [DIGIT] * 1001}, 413, "more than 1000 jobs"),
+        ({"jobs": [DIGIT] * 1001}, 422, "more than 1000 jobs"),
         ({}, 422, "model: Say which model to ask."),
         (changed(model=7), 422, "model: Send a string."),
         (changed(model="no_such"), 422, "model: There is no such model."),

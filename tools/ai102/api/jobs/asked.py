@@ -44,7 +44,7 @@ class Wanted(NamedTuple):
 
 
 def wanted_from_json(body: bytes) -> Wanted:
-    """Raises Problem: 400 for what is no JSON, 422 for what is neither a job nor a list of them, 413 for too many."""
+    """Raises Problem: 400 for what is no JSON, 422 for what is neither a job nor a list of at most 1,000."""
     try:
         document = from_json(body, allow_inf_nan=False)
     except ValueError as err:
@@ -57,7 +57,7 @@ def wanted_from_json(body: bytes) -> Wanted:
     if len(document) > 1 or not isinstance(rows, list) or not rows:
         raise Problem("invalid", "jobs: Send a list of one job or more, and nothing beside it.")
     if len(rows) > MAX_JOBS:
-        raise Problem("too-large", f"jobs: There are more than {MAX_JOBS} jobs in the list.")
+        raise Problem("invalid", f"jobs: There are more than {MAX_JOBS} jobs in the list.")
     return Wanted(rows, True)
 
 
@@ -71,7 +71,7 @@ def ids_from_json(body: bytes) -> list[str]:
     if not isinstance(ids, list) or not ids or not all(isinstance(id, str) and len(id) == 36 for id in ids):
         raise Problem("invalid", "Send a list of ids of jobs as ids.")
     if len(ids) > MAX_JOBS:
-        raise Problem("too-large", f"ids: There are more than {MAX_JOBS}.")
+        raise Problem("invalid", f"ids: There are more than {MAX_JOBS}.")
     return list(dict.fromkeys(ids))
 
 

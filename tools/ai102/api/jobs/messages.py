@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ai102.api.jobs.asked import MAX_JOBS, MAX_KEY_CHARS
 from ai102.api.messages import ProblemDetails
@@ -78,6 +78,10 @@ class HandedMany(_Message):
     jobs: list[Handed]
 
 
+class HandedIn(RootModel[Handed | HandedMany]):
+    """For one job, or for a list."""
+
+
 class Shown(_Message):
     """A job."""
 
@@ -133,6 +137,7 @@ _PROBLEM = {
 }  # fmt: skip
 EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
     Handed: {"id": _ID, "state": "queued"},
+    HandedIn: {"jobs": [{"id": _ID, "state": "queued"}, {"problem": _PROBLEM}]},
     HandedMany: {"jobs": [{"id": _ID, "state": "queued"}, {"problem": _PROBLEM}]},
     Shown: _SHOWN,
     Page: {"jobs": [{key: value for key, value in _SHOWN.items() if key != "outputs"}], "next": None},

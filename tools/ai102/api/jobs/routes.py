@@ -20,7 +20,7 @@ from ai102.api.bodies import check_is_json, whole
 from ai102.api.gate import Gate
 from ai102.api.jobs.asked import MAX_KEY_CHARS, ids_from_json, job_from_row, wanted_from_json
 from ai102.api.jobs.caller import Caller, caller_of
-from ai102.api.jobs.messages import EndedJobs, HandedMany, Page, Shown, body_of_ids, body_of_jobs
+from ai102.api.jobs.messages import EndedJobs, HandedIn, Page, Shown, body_of_ids, body_of_jobs
 from ai102.api.jobs.shown import answer_shown, shown
 from ai102.api.problems import Problem
 from ai102.contract.served import ServedModel
@@ -58,7 +58,7 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
         "",
         summary="Hand in jobs",
         openapi_extra={"requestBody": body_of_jobs(limits.max_body_bytes)},
-        **documented.of(HandedMany, *at_all, "forbidden", "key-used", "queue-full", "busy", status=202),
+        **documented.of(HandedIn, *at_all, "forbidden", "key-used", "queue-full", "busy", status=202),
     )
     async def submit(request: Request) -> Response:
         """Accept one job, or each of a list; what was accepted is kept until it has ended and a while longer."""
