@@ -11,7 +11,7 @@ SIZES = {"digits_int8": 4, "embed_text": 2, "alone": 0}
 
 
 def claimed(id: str, model: str = "digits_int8", item: Item | None = None, attempts: int = 1) -> Claimed:
-    return Claimed(id, model, item or digit(), Priority.NORMAL, 1, attempts, 0.0, "")
+    return Claimed(id, model, item or digit(), Priority.NORMAL, 1, attempts, 0.0, 0.0, "")
 
 
 def ids(jobs: Sequence[Claimed]) -> str:

@@ -22,6 +22,7 @@ from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
 from ai102.contract.served import ServedModel
 from ai102.host.listen import tcp_listener, url_of
+from ai102.jobs.metrics import WaitingJobs
 from ai102.jobs.service import Options, taking
 from ai102.tracing.counted import SpanCounts
 from ai102.tracing.exporter import Exporter
@@ -85,6 +86,8 @@ async def _run(
             AsyncClient(server.url, timeout_s=limits.deadline_s, shared_memory=False)
         )
         here = JobsHere(await opened.enter_async_context(taking(jobs.options, say)), jobs.models) if jobs else None
+        if here:
+            registry.register(WaitingJobs(lambda: here.jobs.waiting.last))
         asgi = application(asked, client, limits, log, add_span, registry, here).asgi
         why = f", {server.why}" if server.why else ""
         service = uvicorn.Server(config_for(asgi, limits, log_config))

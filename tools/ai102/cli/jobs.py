@@ -47,6 +47,9 @@ def work(
     lease_s: Annotated[
         float, typer.Option(help="A worker that was killed loses its jobs to the next after this time.", min=1)
     ] = 60.0,
+    metrics: Annotated[
+        str, typer.Option(help="Where Prometheus gets the worker's metrics; default: nowhere.", metavar="HOST:PORT")
+    ] = "",
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Do the jobs in the folder with a Triton; Ctrl-C stops it, and what it holds is done by the next worker."""
@@ -62,6 +65,7 @@ def work(
         models_of(spec.load(contract)),
         settings,
         lambda line: typer.echo(line, err=True),
+        metrics,
     )
 
 

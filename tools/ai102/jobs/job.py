@@ -77,6 +77,7 @@ class Claimed(NamedTuple):
     priority: Priority
     claim: int  # its number: a later one takes the job away from this worker
     attempts: int
+    accepted_s: float
     published_s: float
     traceparent: str
 

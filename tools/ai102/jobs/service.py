@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ai102.jobs.intake import Intake
 from ai102.jobs.job import JobsError
-from ai102.jobs.ledger.ledger import KEEP_S, Ledger
+from ai102.jobs.ledger.ledger import KEEP_S, Ledger, Waiting
 from ai102.jobs.queue.dapr import DaprQueue
 from ai102.jobs.queue.embedded import EmbeddedQueue
 from ai102.jobs.queue.queue import Queue
@@ -55,6 +55,13 @@ class Options:
         return self.folder
 
 
+class Counts:
+    """What waits, as the ledger last said."""
+
+    def __init__(self) -> None:
+        self.last: Waiting | None = None
+
+
 @dataclass(frozen=True)
 class Jobs:
     """What an API needs."""
@@ -63,6 +70,7 @@ class Jobs:
     intake: Intake
     watch: Watch
     quota: Quota
+    waiting: Counts
 
 
 @asynccontextmanager
@@ -72,9 +80,10 @@ async def taking(options: Options, say: Callable[[str], None]) -> AsyncIterator[
     queue = options.queue()
     intake, watch, quota = Intake(ledger, queue, say), Watch(ledger), options.quota()
     quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
-    counting = asyncio.create_task(_count(ledger, quota, say))
+    counts = Counts()
+    counting = asyncio.create_task(_count(ledger, quota, counts, say))
     try:
-        yield Jobs(ledger, intake, watch, quota)
+        yield Jobs(ledger, intake, watch, quota, counts)
     finally:
         await intake.close()
         await watch.close()
@@ -84,10 +93,11 @@ async def taking(options: Options, say: Callable[[str], None]) -> AsyncIterator[
         ledger.close()
 
 
-async def _count(ledger: Ledger, quota: Quota, say: Callable[[str], None]) -> None:
+async def _count(ledger: Ledger, quota: Quota, counts: Counts, say: Callable[[str], None]) -> None:
     while True:
-        await asyncio.sleep(COUNT_EVERY_S)
         try:
+            counts.last = await asyncio.to_thread(ledger.waiting)
             quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
         except JobsError as err:
             say(str(err))
+        await asyncio.sleep(COUNT_EVERY_S)

@@ -31,7 +31,7 @@ _COLUMNS = (
 )  # fmt: skip
 _CLAIMED = (
     jobs.c.id, jobs.c.model, jobs.c.forms, jobs.c.input, jobs.c.priority, jobs.c.claims, jobs.c.attempts,
-    jobs.c.published_s, jobs.c.traceparent,
+    jobs.c.accepted_s, jobs.c.published_s, jobs.c.traceparent,
 )  # fmt: skip
 # The job of_id, if nobody has claimed it since claim of_claim.
 _MINE = (
@@ -54,6 +54,14 @@ class Notice(NamedTuple):
 
     id: str
     priority: Priority
+
+
+class Waiting(NamedTuple):
+    """What is not done: by priority how many jobs wait and the age of the oldest in seconds."""
+
+    queued: dict[Priority, tuple[int, float]]
+    running: int
+    dead: int
 
 
 class Ledger:
@@ -120,7 +128,7 @@ class Ledger:
         return [
             Claimed(
                 row.id, row.model, Item(row.forms, row.input), Priority(row.priority), row.claims, row.attempts,
-                row.published_s, row.traceparent,
+                row.accepted_s, row.published_s, row.traceparent,
             )
             for row in sorted(rows, key=lambda row: row.id)
         ]  # fmt: skip
@@ -288,6 +296,22 @@ class Ledger:
         )
         with reading(self._engine) as connection:
             return {row.owner: row.jobs for row in connection.execute(counted)}
+
+    def waiting(self) -> Waiting:
+        now_s = self._clock()
+        queued = {}
+        with reading(self._engine) as connection:
+            for priority in Priority:
+                of_priority = and_(jobs.c.state == State.QUEUED, jobs.c.priority == int(priority))
+                count = connection.execute(select(func.count()).select_from(jobs).where(of_priority)).scalar_one()
+                first = select(jobs.c.accepted_s).where(of_priority).order_by(jobs.c.published_s).limit(1)
+                accepted_s = connection.execute(first).scalar()
+                queued[priority] = (count, max(0.0, now_s - accepted_s) if accepted_s is not None else 0.0)
+            running, dead = (
+                connection.execute(select(func.count()).select_from(jobs).where(jobs.c.state == state)).scalar_one()
+                for state in (State.RUNNING, State.DEAD)
+            )
+        return Waiting(queued, running, dead)
 
     def count_by_state(self) -> dict[State, int]:
         counted = select(jobs.c.state, func.count().label("jobs")).group_by(jobs.c.state)

@@ -39,6 +39,7 @@ jobs = Table(
 _is_queued = jobs.c.state == State.QUEUED.value
 _is_running = jobs.c.state == State.RUNNING.value
 _has_key = jobs.c.idempotency_key.is_not(None)
+_is_dead = jobs.c.state == State.DEAD.value
 _is_kept = jobs.c.kept_until_s.is_not(None)
 Index(
     "jobs_by_key", jobs.c.owner, jobs.c.idempotency_key, unique=True, sqlite_where=_has_key, postgresql_where=_has_key
@@ -46,4 +47,5 @@ Index(
 Index("jobs_by_owner", jobs.c.owner, jobs.c.id)
 Index("jobs_queued", jobs.c.priority, jobs.c.published_s, sqlite_where=_is_queued, postgresql_where=_is_queued)
 Index("jobs_running", jobs.c.claimed_until_s, sqlite_where=_is_running, postgresql_where=_is_running)
+Index("jobs_dead", jobs.c.id, sqlite_where=_is_dead, postgresql_where=_is_dead)
 Index("jobs_kept", jobs.c.kept_until_s, sqlite_where=_is_kept, postgresql_where=_is_kept)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, start_http_server
 
 from ai102.client import AsyncClient, Retry
+from ai102.errors import UserError
+from ai102.jobs.metrics import WorkerMetrics
 from ai102.jobs.service import Options
 from ai102.jobs.worker.worker import Models, Settings, Worker
 
@@ -17,9 +22,16 @@ def serve(
     models: Models,
     settings: Settings,
     say: Callable[[str], None],
+    listen: str = "",
 ) -> None:
-    """Do jobs with the Triton at `url`; returns after Ctrl-C or TERM. Raises UserError when the queue has a worker."""
-    asyncio.run(_run(options, url, models, settings, say))
+    """Do jobs with the Triton at `url`; returns after Ctrl-C or TERM.
+
+    `listen`: HOST:PORT for GET /metrics, empty for none. Raises UserError when the queue has a worker, or nobody may
+    listen there.
+    """
+    metrics = WorkerMetrics()
+    with _exposed(metrics.registry, listen):
+        asyncio.run(_run(options, url, models, settings, metrics, say))
 
 
 async def _run(
@@ -27,13 +39,14 @@ async def _run(
     url: str,
     models: Models,
     settings: Settings,
+    metrics: WorkerMetrics,
     say: Callable[[str], None],
 ) -> None:
     ledger, queue = options.ledger(), options.queue()
     try:
         # A call that failed may have brought its server down: a job is not sent again at once.
         async with AsyncClient(url, shared_memory=False, retry=Retry(tries=1)) as client:
-            work = asyncio.create_task(Worker(ledger, queue, client, models, settings, say).run())
+            work = asyncio.create_task(Worker(ledger, queue, client, models, settings, metrics, say).run())
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, work.cancel)
             say(f"ready: does jobs of {ledger.url} with {url} (Ctrl-C stops it)")
@@ -46,3 +59,20 @@ async def _run(
     finally:
         await queue.close()
         ledger.close()
+
+
+@contextmanager
+def _exposed(registry: CollectorRegistry, listen: str) -> Iterator[None]:
+    if not listen:
+        yield
+        return
+    host, _, port = listen.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), host, registry)
+    except (OSError, ValueError) as err:
+        raise UserError(f"--metrics {listen}: {err}") from err
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()

@@ -16,6 +16,7 @@ from ai102.contract.served import SEALED
 from ai102.jobs.item import items_from_batch, stacked
 from ai102.jobs.job import Claimed, Ended, JobsError, Priority, State
 from ai102.jobs.ledger.ledger import Ledger, Notice
+from ai102.jobs.metrics import WorkerMetrics
 from ai102.jobs.queue.queue import Queue
 from ai102.jobs.worker.batches import Batches
 from ai102.jobs.worker.pace import Manners, Pace
@@ -67,6 +68,7 @@ class Worker:
         client: AsyncClient,
         models: Models,
         settings: Settings,
+        metrics: WorkerMetrics,
         say: Callable[[str], None],
     ) -> None:
         self._ledger = ledger
@@ -74,6 +76,7 @@ class Worker:
         self._client = client
         self._sizes = models.max_batch_sizes
         self._settings = settings
+        self._metrics = metrics
         self._say = say
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._clock = asyncio.get_running_loop().time
@@ -153,6 +156,8 @@ class Worker:
 
     async def _call(self, batch: Sequence[Claimed]) -> None:
         model, began = batch[0].model, self._clock()
+        now_s = self._ledger.now_s()
+        self._metrics.called(model, [now_s - job.accepted_s for job in batch])
         self._pace.begins(model)
         try:
             outcome = await self._outcome(batch)
@@ -171,9 +176,9 @@ class Worker:
         first = batch[0]
         match outcome:
             case list():
-                self._end(outcome)
+                self._end(first.model, outcome)
             case BadRequestError() if len(batch) == 1:
-                self._end([Ended(first.id, first.claim, State.FAILED, error=str(outcome))])
+                self._end(first.model, [Ended(first.id, first.claim, State.FAILED, error=str(outcome))])
             case BadRequestError():
                 for job in batch:  # one of them is at fault
                     await self._call([job])
@@ -208,7 +213,8 @@ class Worker:
         items = items_from_batch(outputs)
         return [Ended(job.id, job.claim, State.SUCCEEDED, item) for job, item in zip(batch, items, strict=True)]
 
-    def _end(self, ended: Sequence[Ended]) -> None:
+    def _end(self, model: str, ended: Sequence[Ended]) -> None:
+        self._metrics.ended(model, ended)
         self._ended += ended
         self._has_ended.set()
 
@@ -221,7 +227,8 @@ class Worker:
                 await self._do(self._ledger.end, ended)
             except JobsError as err:
                 self._say(f"{err}: trying again")
-                self._end(ended)
+                self._ended += ended
+                self._has_ended.set()
                 await asyncio.sleep(self._settings.pause_s)
                 continue
             self._let_go(one.id for one in ended)
@@ -229,6 +236,7 @@ class Worker:
     async def _give_back(
         self, batch: Sequence[Claimed], reason: str, *, is_attempt: bool, is_announced: bool = True
     ) -> None:
+        self._metrics.given_back(batch[0].model, len(batch))
         try:
             notices = await self._do(partial(self._ledger.give_back, batch, reason, is_attempt=is_attempt))
             if is_announced:
@@ -287,6 +295,8 @@ class Worker:
         notices = await self._do(self._ledger.take_back)
         for priority, before_s in self._overtaken().items():
             notices += await self._do(self._ledger.lost, priority, before_s)
+        self._metrics.announced_again(len(notices))
+        self._metrics.holds(len(self._in_hand), is_polite=self._pace.is_polite)
         if notices:
             await self._queue.publish(notices)
         return bool(dropped or notices)
