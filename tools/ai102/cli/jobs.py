@@ -28,6 +28,15 @@ Sidecar = Annotated[
     str, typer.Option("--dapr", help="Dapr's HTTP API, http://127.0.0.1:3500, in place of the queue in the folder.")
 ]
 
+KEY_FILE = "callback.key"
+CallbackKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--callback-key", help=f"The file with the key that signs callbacks; default: {KEY_FILE} in the folder.",
+        metavar="FILE",
+    ),
+]  # fmt: skip
+
 
 @app.callback()
 def jobs() -> None:
@@ -47,6 +56,11 @@ def work(
     lease_s: Annotated[
         float, typer.Option(help="A worker that was killed loses its jobs to the next after this time.", min=1)
     ] = 60.0,
+    key_file: CallbackKey = None,
+    callback_network: Annotated[
+        list[str] | None,
+        typer.Option(help="A network that callbacks may reach beside public addresses; repeatable.", metavar="CIDR"),
+    ] = None,
     metrics: Annotated[
         str, typer.Option(help="Where Prometheus gets the worker's metrics; default: nowhere.", metavar="HOST:PORT")
     ] = "",
@@ -54,6 +68,8 @@ def work(
 ) -> None:
     """Do the jobs in the folder with a Triton; Ctrl-C stops it, and what it holds is done by the next worker."""
     from ai102 import contract as spec
+    from ai102.jobs import callbacks
+    from ai102.jobs.callbacks import networks_from
     from ai102.jobs.service import Options
     from ai102.jobs.worker.serve import serve
     from ai102.jobs.worker.worker import Settings, models_of
@@ -64,6 +80,7 @@ def work(
         url,
         models_of(spec.load(contract)),
         settings,
+        callbacks.Settings(callbacks.master_key(key_file or folder / KEY_FILE), networks_from(callback_network or [])),
         lambda line: typer.echo(line, err=True),
         metrics,
     )
@@ -118,6 +135,21 @@ def erase(
     kept.compact()
     typer.echo(f"{count} jobs of {caller} are removed, with inputs and results, and their bytes overwritten")
     typer.echo("A backup of the ledger made before holds them until it is removed itself; no other copy is ours.")
+
+
+@app.command(name="callback-key")
+def callback_key(
+    caller: Annotated[str, typer.Option(help="Who receives callbacks.")],
+    folder: Folder = FOLDER,
+    key_file: CallbackKey = None,
+) -> None:
+    """Print the key with which a caller checks the signature of its callbacks, as Standard Webhooks writes it."""
+    from base64 import b64encode
+
+    from ai102.jobs.callbacks import key_of, master_key
+
+    key = key_of(master_key(key_file or folder / KEY_FILE), caller)
+    typer.echo(f"whsec_{b64encode(key).decode()}")
 
 
 def _ledger(folder: Path, url: str) -> Ledger:

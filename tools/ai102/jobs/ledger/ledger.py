@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ai102.jobs.item import Item
@@ -27,7 +27,7 @@ _SHOWN = (
 # Of a new row.
 _COLUMNS = (
     "id", "owner", "idempotency_key", "fingerprint", "model", "priority", "state", "accepted_s", "published_s",
-    "not_after_s", "attempts", "claims", "forms", "input", "error", "callback", "traceparent",
+    "not_after_s", "attempts", "claims", "forms", "input", "error", "callback", "callback_tries", "traceparent",
 )  # fmt: skip
 _CLAIMED = (
     jobs.c.id, jobs.c.model, jobs.c.forms, jobs.c.input, jobs.c.priority, jobs.c.claims, jobs.c.attempts,
@@ -158,6 +158,7 @@ class Ledger:
                     claimed_until_s=None,
                     ended_s=now_s,
                     kept_until_s=now_s + self._keep_s,
+                    callback_due_s=_due(now_s),
                 ),
                 [
                     {
@@ -222,10 +223,37 @@ class Ledger:
             rows = connection.execute(
                 update(jobs)
                 .where(jobs.c.id.in_(ids), jobs.c.state == State.DEAD)
-                .values(state=State.QUEUED, attempts=0, error="", ended_s=None, kept_until_s=None, published_s=0.0)
+                .values(
+                    state=State.QUEUED,
+                    attempts=0,
+                    error="",
+                    ended_s=None,
+                    kept_until_s=None,
+                    published_s=0.0,
+                    callback_due_s=None,
+                    callback_tries=0,
+                )
                 .returning(jobs.c.id)
             ).all()
         return {row.id for row in rows}
+
+    def due_callbacks(self, limit: int, lease_s: float) -> list[tuple[Job, str, int]]:
+        """Callbacks that are due, each with its URL and which try it is; nobody else gets them for `lease_s`."""
+        now_s = self._clock()
+        due = select(jobs.c.id).where(jobs.c.callback_due_s <= now_s).order_by(jobs.c.callback_due_s).limit(limit)
+        with writing(self._engine) as connection:
+            rows = connection.execute(
+                update(jobs)
+                .where(jobs.c.id.in_(due))
+                .values(callback_due_s=now_s + lease_s, callback_tries=jobs.c.callback_tries + 1)
+                .returning(*_SHOWN, jobs.c.callback, jobs.c.callback_tries)
+            ).all()
+        return [(_job(row), row.callback, row.callback_tries) for row in rows]
+
+    def callback_made(self, id: str, again_s: float | None) -> None:
+        """Note that a callback was made or given up, or (`again_s`) when the next try is due."""
+        with writing(self._engine) as connection:
+            connection.execute(update(jobs).where(jobs.c.id == id).values(callback_due_s=again_s))
 
     def erase(self, owner: str, limit: int = 1000) -> int:
         """Remove up to `limit` jobs of a caller, whatever their state: inputs, results and rows. How many went."""
@@ -337,6 +365,7 @@ class Ledger:
             "ended_s": now_s,
             "kept_until_s": now_s + self._keep_s,
             "claimed_until_s": None,
+            "callback_due_s": _due(now_s),
             "error": reason,
         }
 
@@ -358,6 +387,11 @@ class Ledger:
     def _remove(self, wanted: Select[Any]) -> int:
         with writing(self._engine) as connection:
             return int(connection.execute(delete(jobs).where(jobs.c.id.in_(wanted))).rowcount)
+
+
+def _due(now_s: float) -> ColumnElement[float | None]:
+    """Of a job that ends now, if it has a callback."""
+    return case((jobs.c.callback != "", now_s), else_=None)
 
 
 def _too_late() -> str:
@@ -383,6 +417,7 @@ def _row_of(job: NewJob, now_s: float) -> dict[str, Any]:
         "input": job.item.data,
         "error": "",
         "callback": job.callback,
+        "callback_tries": 0,
         "traceparent": job.traceparent,
     }
 

@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from ai102.client import AsyncClient, Retry
 from ai102.errors import UserError
+from ai102.jobs.callbacks import Callbacks
+from ai102.jobs.callbacks import Settings as CallbackSettings
 from ai102.jobs.metrics import WorkerMetrics
 from ai102.jobs.service import Options
 from ai102.jobs.worker.worker import Models, Settings, Worker
@@ -21,6 +23,7 @@ def serve(
     url: str,
     models: Models,
     settings: Settings,
+    callbacks: CallbackSettings,
     say: Callable[[str], None],
     listen: str = "",
 ) -> None:
@@ -31,7 +34,7 @@ def serve(
     """
     metrics = WorkerMetrics()
     with _exposed(metrics.registry, listen):
-        asyncio.run(_run(options, url, models, settings, metrics, say))
+        asyncio.run(_run(options, url, models, settings, metrics, callbacks, say))
 
 
 async def _run(
@@ -40,13 +43,15 @@ async def _run(
     models: Models,
     settings: Settings,
     metrics: WorkerMetrics,
+    callbacks: CallbackSettings,
     say: Callable[[str], None],
 ) -> None:
     ledger, queue = options.ledger(), options.queue()
     try:
         # A call that failed may have brought its server down: a job is not sent again at once.
         async with AsyncClient(url, shared_memory=False, retry=Retry(tries=1)) as client:
-            work = asyncio.create_task(Worker(ledger, queue, client, models, settings, metrics, say).run())
+            worker = Worker(ledger, queue, client, models, settings, metrics, say)
+            work = asyncio.create_task(_both(worker, Callbacks(ledger, callbacks, say)))
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, work.cancel)
             say(f"ready: does jobs of {ledger.url} with {url} (Ctrl-C stops it)")
@@ -55,10 +60,16 @@ async def _run(
             except asyncio.CancelledError:
                 pass
             except ExceptionGroup as group:
-                raise group.exceptions[0] from group
+                raise _first(group) from group
     finally:
         await queue.close()
         ledger.close()
+
+
+async def _both(worker: Worker, callbacks: Callbacks) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run())
+        tasks.create_task(callbacks.run())
 
 
 @contextmanager
@@ -76,3 +87,9 @@ def _exposed(registry: CollectorRegistry, listen: str) -> Iterator[None]:
     finally:
         server.shutdown()
         thread.join()
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """The reason that a person is to read."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
