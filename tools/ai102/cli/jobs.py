@@ -1,9 +1,9 @@
-"""Subcommands of `ai102 jobs`: work, status, dead, put-back, erase."""
+"""Subcommands of `ai102 jobs`: submit, work, status, dead, put-back, erase."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -41,6 +41,45 @@ CallbackKey = Annotated[
 @app.callback()
 def jobs() -> None:
     """Asynchronous jobs: handed in at /v1/jobs of the API, done by workers."""
+
+
+@app.command()
+def submit(
+    files: Annotated[list[str], typer.Argument(help="Folders with files, or files.", metavar="FOLDER_OR_FILE...")],
+    pipeline: Annotated[str, typer.Option(help="The pipeline or model that is asked, such as classify_image.")],
+    out: Annotated[Path, typer.Option(help="Where results go: .parquet, .csv or .jsonl.", metavar="FILE")],
+    url: Annotated[str, typer.Option(help="The API or the gateway.")] = "http://127.0.0.1:8090",
+    priority: Annotated[Literal["high", "normal", "low"], typer.Option(help="Which jobs are taken first.")] = "normal",
+    token_file: Annotated[
+        Path | None, typer.Option(help="The file with the gateway's token.", metavar="FILE", dir_okay=False)
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="The authority of the gateway's certificate.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Hand in every file as a job, and write all results as one table (exit 1 if a file has no outputs).
+
+    What was done is in OUT.jobs until OUT is written: after Ctrl-C or a failure the same command goes on from there.
+    Hidden files are left out.
+    """
+    from ai102.cli.screen import Screen
+    from ai102.client import Tls
+    from ai102.jobs.submit.run import Wanted, token_from_file
+    from ai102.jobs.submit.run import submit as run
+
+    token = token_from_file(token_file) if token_file else ""
+    tls = Tls(ca_file=ca_file) if ca_file else None
+    screen = Screen()
+    with screen.counts(("handed in", "done")) as move:
+        outcome = run(
+            Wanted(tuple(files), pipeline, out, url, priority, token, tls),
+            lambda counts: move(counts.total, (counts.handed_in, counts.done)),
+        )
+    states = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
+    screen.say(f"{out}: {sum(outcome.counts.values())} files: {states}")
+    if failure := outcome.first_failure:
+        typer.echo(f"the first without outputs: {failure.file}: {failure.state}: {failure.error}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -39,7 +39,10 @@ COMMANDS = {
     "gateway": ("gateway.app", "The gateway: render, certs, run, reload, drain, status."),
     "auth": ("auth.app", "The issuer: serve, user, token, revoke, rotate-keys, explain."),
     "api": ("api.app", "The HTTP API for images and texts, and its page: serve."),
-    "jobs": ("jobs.app", "Asynchronous jobs: work, status, dead, put-back, erase, callback-key."),
+    "jobs": (
+        "jobs.app",
+        "Asynchronous jobs: work, submit, status, dead, put-back, erase, callback-key.",
+    ),
     "image": ("image.app", "Container images: models, build, push, sbom, lint."),
     "compose": ("compose.app", "The whole stack in containers: prepare, secrets, up, ask, token, down."),
     "kubernetes": (

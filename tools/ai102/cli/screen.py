@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,20 @@ class Screen:
         with Progress(*columns, console=self.console, transient=True) as bars:
             bar = bars.add_task(title, total=None)
             yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+    @contextmanager
+    def counts(self, titles: Sequence[str]) -> Iterator[Callable[[int, Sequence[int]], None]]:
+        """A bar for each title while the block runs, moved by (total, the count of each)."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        is_drawn = self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=not is_drawn) as bars:
+            tasks = [bars.add_task(title, total=None) for title in titles]
+
+            def move(total: int, counts: Sequence[int]) -> None:
+                for task, count in zip(tasks, counts, strict=True):
+                    bars.update(task, completed=count, total=total)
+
+            yield move
 
     def say(self, line: str) -> None:
         self.console.print(line, soft_wrap=True, markup=False)

@@ -107,6 +107,7 @@ _KINDS_BY_STATUS: dict[str, type[InferenceError]] = {
     "400": BadRequestError, "INVALID_ARGUMENT": BadRequestError, "413": TooLargeError,
     "OUT_OF_RANGE": BadRequestError, "501": BadRequestError, "UNIMPLEMENTED": BadRequestError,
     "409": BadRequestError, "ALREADY_EXISTS": BadRequestError, "415": BadRequestError, "431": TooLargeError,
+    "422": BadRequestError,
     "401": UnauthenticatedError, "UNAUTHENTICATED": UnauthenticatedError,
     "403": ForbiddenError, "PERMISSION_DENIED": ForbiddenError,
     "404": ModelNotFoundError, "NOT_FOUND": ModelNotFoundError,

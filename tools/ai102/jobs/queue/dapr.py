@@ -7,6 +7,7 @@ HTTP server here (Dapr's pub/sub API, version 1.18).
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -65,9 +66,20 @@ class DaprQueue:
         listener = tcp_listener(self._listen, backlog=64, named="--app")
         try:
             config = uvicorn.Config(
-                self._application(take, most), log_level="error", access_log=False, lifespan="off", ws="none"
+                self._application(take, most),
+                log_level="error",
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=1,
             )
-            await _Server(config).serve(sockets=[listener])
+            server = _Server(config)
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                # What a sidecar brings on a connection that stayed open would reach nobody.
+                server.force_exit = True
+                await server.shutdown([listener])
         finally:
             listener.close()
 
@@ -105,11 +117,13 @@ class DaprQueue:
         def route(priority: Priority) -> Route:
             async def brought(request: Request) -> Response:
                 entries = (await request.json())["entries"]
-                notices = [Notice(entry["event"], priority) for entry in entries]
+                notices = [Notice(b64decode(entry["event"]).decode(), priority) for entry in entries]
                 status = "SUCCESS"
                 try:
                     async with turns.turn(priority):
-                        await take(notices)
+                        # A sidecar keeps the size that it was given by the worker that came first.
+                        for at in range(0, len(notices), most):
+                            await take(notices[at : at + most])
                 except JobsError:
                     status = "RETRY"
                 return JSONResponse(
