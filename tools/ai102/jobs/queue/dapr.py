@@ -6,6 +6,7 @@ HTTP server here (Dapr's pub/sub API, version 1.18).
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ TIMEOUT_S = 10.0
 MOST = 1000
 # How long daprd gathers notices before it brings a smaller bulk.
 GATHER_MS = 5
+AGAIN_S = 0.5
 
 
 class _Server(uvicorn.Server):
@@ -63,10 +65,11 @@ class DaprQueue:
         """Raises UserError when nobody may listen at the address."""
         if not self._listen:
             raise UserError("a worker behind Dapr needs an address where the sidecar brings it jobs: --app HOST:PORT")
+        is_over = asyncio.Event()
         listener = tcp_listener(self._listen, backlog=64, named="--app")
         try:
             config = uvicorn.Config(
-                self._application(take, most),
+                self._application(take, most, is_over),
                 log_level="error",
                 access_log=False,
                 lifespan="off",
@@ -77,6 +80,7 @@ class DaprQueue:
             try:
                 await server.serve(sockets=[listener])
             finally:
+                is_over.set()
                 # What a sidecar brings on a connection that stayed open would reach nobody.
                 server.force_exit = True
                 await server.shutdown([listener])
@@ -98,7 +102,7 @@ class DaprQueue:
         if answer.status_code >= 300:
             raise JobsError(f"the sidecar {self._sidecar} does not take jobs: {answer.text[:200]}")
 
-    def _application(self, take: Take, most: int) -> Starlette:
+    def _application(self, take: Take, most: int, is_over: asyncio.Event) -> Starlette:
         turns = Turns()
         subscriptions = [
             {
@@ -118,21 +122,35 @@ class DaprQueue:
             async def brought(request: Request) -> Response:
                 entries = (await request.json())["entries"]
                 notices = [Notice(b64decode(entry["event"]).decode(), priority) for entry in entries]
-                status = "SUCCESS"
-                try:
-                    async with turns.turn(priority):
-                        # A sidecar keeps the size that it was given by the worker that came first.
-                        for at in range(0, len(notices), most):
-                            await take(notices[at : at + most])
-                except JobsError:
-                    status = "RETRY"
+                if is_over.is_set():
+                    return Response(status_code=503)  # it is brought again, to another worker
+                async with turns.turn(priority):
+                    # A sidecar keeps the size that it was given by the worker that came first.
+                    for at in range(0, len(notices), most):
+                        await _taken(take, notices[at : at + most])
                 return JSONResponse(
-                    {"statuses": [{"entryId": entry["entryId"], "status": status} for entry in entries]}
+                    {"statuses": [{"entryId": entry["entryId"], "status": "SUCCESS"} for entry in entries]}
                 )
 
             return Route(f"/{topic_of(priority)}", brought, methods=["POST"])
 
-        return Starlette(routes=[Route("/dapr/subscribe", subscribe), *map(route, Priority)])
+        async def healthy(request: Request) -> Response:
+            return Response(status_code=200)
+
+        return Starlette(
+            routes=[Route("/dapr/subscribe", subscribe), Route("/healthz", healthy), *map(route, Priority)]
+        )
+
+
+async def _taken(take: Take, notices: Sequence[Notice]) -> None:
+    """Until they are: what is given back to a broker may come again much later."""
+    while True:
+        try:
+            await take(notices)
+        except JobsError:
+            await asyncio.sleep(AGAIN_S)
+        else:
+            return
 
 
 def topic_of(priority: Priority) -> str:
