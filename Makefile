@@ -1,7 +1,7 @@
 # The commands of this repository; bare `make` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check fast e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test release-bench release-demo
+.PHONY: help setup lint drift unit manifests engine model serve gateway api demo parts cluster-parts test proxies check fast e2e rtx verify-gpu report load bench bench-client bench-int8 format constraints clean preflight monitoring image push compose containers-test cluster cluster-down cluster-test release-bench release-demo jobs-bench jobs-chaos
 
 # Each worker of the tests imports thousands of modules: their bytecode is kept, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -82,6 +82,14 @@ cluster-down: setup  ## end that Kubernetes and remove all of it
 cluster-test: engine  ## faults under load and the tests of that Kubernetes, as root; ARGS="--all-scenarios"
 	@$(BIN)/ai102 parts build --for cluster
 	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
+
+jobs-chaos: engine  ## every part of jobs is killed while 50,000 are done; ARGS="--jobs 1000000 --engine dapr"
+	@$(BIN)/ai102 parts build --for jobs
+	@$(BIN)/python -m tests.jobs.chaos $(ARGS)
+
+jobs-bench: engine  ## jobs accepted and done a second, and what they cost direct calls; ARGS="accepted-100 --engine embedded"
+	@$(BIN)/ai102 parts build --for jobs
+	@$(BIN)/python -m loadtest.jobs $(ARGS)
 
 release-demo: engine  ## a good and a bad release led by the canary, under load, to be watched; as root
 	@$(BIN)/ai102 parts build --for cluster

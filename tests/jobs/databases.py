@@ -3,9 +3,11 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +44,16 @@ class PostgreSQL:
         log = f"{self.folder}/log"
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-t", IN_TIME_S, "-l", log, "-o", options, "start")
 
+    def kill(self) -> None:
+        """kill -9 of the first process; returns when all of it is gone."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        group = [pid, *children_of(pid)]
+        os.kill(pid, signal.SIGKILL)
+        ends = time.monotonic() + float(IN_TIME_S)
+        while any(Path(f"/proc/{one}").exists() for one in group):
+            assert time.monotonic() < ends, "a process of PostgreSQL outlives the first"
+            time.sleep(0.05)
+
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-t", IN_TIME_S, "-m", mode, "stop")
 
@@ -64,6 +76,11 @@ class PostgreSQL:
             timeout=90,
         )
         assert done.returncode == 0, f"{program}: {done.stdout}"
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(one) for one in text.split()]
 
 
 @contextmanager
