@@ -25,7 +25,7 @@ FROM packages AS ours
 COPY pyproject.toml README.md LICENSE /src/ai102/
 COPY tools /src/ai102/tools
 RUN /opt/pip/bin/pip install -q --no-deps --no-index --no-build-isolation --target /ours /src/ai102/tools/ai102_runtime /src/ai102 \
- && mkdir -p /srv/build/auth && chmod 700 /srv/build/auth
+ && mkdir -p /srv/build/auth /srv/build/jobs && chmod 700 /srv/build/auth /srv/build/jobs
 
 FROM ${BASE}
 # Debian compiles its Python's own modules in the package python3.11 alone, and a read-only root keeps nothing: each process

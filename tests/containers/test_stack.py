@@ -23,7 +23,7 @@ from ai102.images.layout import Image
 from tests.containers.conftest import LOGS, ROOT, inspected, note, wait_until
 from tests.containers.load import Calls, steady, ways_to
 
-SERVICES = ("triton-a", "triton-b", "gateway", "issuer", "api")
+SERVICES = ("triton-a", "triton-b", "gateway", "issuer", "api", "worker")
 CA = ROOT / FOLDER / "certs" / "ca.pem"
 # What may fail while a service is away; of all other ways not one call may.
 MAY_FAIL = {
@@ -32,6 +32,7 @@ MAY_FAIL = {
     "gateway": {"gRPC", "REST", "API", "issuer"},
     "issuer": {"issuer"},
     "api": {"API"},
+    "worker": set(),
 }
 BACK_WITHIN_S = 120
 
@@ -155,6 +156,14 @@ def test_the_friendly_api_answers_through_the_gateway(stack: Stack, token: str) 
     with asker(token) as client:
         assert client.post("/v1/embed", json={"texts": ["A man is eating."]}).status_code == 200
         assert client.get("/").status_code == 200
+
+
+def test_a_job_is_done_and_fetched_through_the_gateway(stack: Stack, token: str) -> None:
+    with asker(token) as client:
+        handed = client.post("/v1/jobs", json={"model": "embed_text", "text": "A man is eating."})
+        assert handed.status_code == 202, handed.text
+        job = client.get(f"/v1/jobs/{handed.json()['id']}", params={"wait": "20s"}, timeout=30).json()
+        assert (job["state"], len(job["outputs"][0]["data"])) == ("succeeded", 384)
 
 
 def test_a_call_without_a_token_is_refused(stack: Stack) -> None:

@@ -30,6 +30,7 @@ FACTS = Path("build/compose/facts")
 SHM_SIZE = "256m"
 # State that outlives containers: the volume's name after the project's, and its place in the image.
 GATEWAY_STATE, ISSUER_STATE = ("gateway", "/srv/build/gateway"), ("issuer", "/srv/build/auth")
+JOBS = ("jobs", "/srv/build/jobs")
 COMPILED_MODELS = ("compiled", "/var/cache/triton")
 
 
@@ -61,7 +62,8 @@ class Stack:
         volume, is_filled_now = volumes.fill_models_volume(self.docker, models_image, helper)
         self.say(f"models: {models_image} in volume {volume}{' (filled now)' if is_filled_now else ''}")
         project = os.environ.get("COMPOSE_PROJECT_NAME", PROJECT)
-        for (kind, path), image in ((GATEWAY_STATE, gateway), (ISSUER_STATE, "api"), (COMPILED_MODELS, "server")):
+        states = ((GATEWAY_STATE, gateway), (ISSUER_STATE, "api"), (JOBS, "api"), (COMPILED_MODELS, "server"))
+        for (kind, path), image in states:
             name = f"{project}-{kind}"
             volumes.make_state_volume(self.docker, name, path, reference_of(RECIPES[image], version), uid, gid)
         (self.root / FACTS).mkdir(parents=True, exist_ok=True)
