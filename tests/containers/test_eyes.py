@@ -33,9 +33,9 @@ ENVIRONMENT = {
 }
 # The rest of the stack is tested in test_stack.py.
 EYES = ("prometheus", "alertmanager", "node-exporter", "collector", "zipkin", "masker", "shipper", "opensearch")
-SERVICES = (*EYES, "triton-a", "triton-b", "gateway", "issuer", "api")
+SERVICES = (*EYES, "triton-a", "triton-b", "gateway", "issuer", "api", "worker")
 ROOT_BY_NEED = {"masker", "shipper"}  # the logs of Docker are root's, and so is the spool
-JOBS = {"triton", "gateway", "issuer", "api", "node", "prometheus", "alertmanager", "collector"}
+JOBS = {"triton", "gateway", "issuer", "api", "worker", "node", "prometheus", "alertmanager", "collector"}
 UP_TIMEOUT_S = 240
 SEEN_TIMEOUT_S = 60
 
@@ -57,7 +57,7 @@ def stack(docker: Docker, images: dict[str, str], models: Image) -> Iterator[Sta
         finally:
             _keep_logs(docker)
             subprocess.run([*compose_command(docker, os.environ), "down", "--volumes", "--remove-orphans"], cwd=ROOT)
-            for kind in ("gateway", "issuer", "compiled"):
+            for kind in ("gateway", "issuer", "jobs", "compiled"):
                 docker.succeeds("volume", "rm", f"{PROJECT}-{kind}")
             env.unlink(missing_ok=True)
             if before is not None:

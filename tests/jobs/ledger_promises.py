@@ -198,3 +198,12 @@ def test_pages_follow_one_another(ledger: Ledger) -> None:
     second = ledger.page("ann", before=first[-1].id, limit=2)
     assert [job.id for job in (*first, *second)] == ids[:4]
     assert [job.id for job in ledger.page("ann", State.RUNNING)] == []
+
+
+def test_answers_that_nobody_fetched_are_counted_before_they_go(ledger: Ledger, clock: Clock) -> None:
+    ids = accepted(ledger, 3)
+    ledger.end([ended(one) for one in ledger.claim(ids, 60)])
+    assert ledger.unfetched(99) == 0
+    assert ledger.unfetched(101) == 3
+    ledger.fetched(ids[:1])
+    assert ledger.unfetched(101) == 2

@@ -87,7 +87,7 @@ async def _run(
         )
         here = JobsHere(await opened.enter_async_context(taking(jobs.options, say)), jobs.models) if jobs else None
         if here:
-            registry.register(WaitingJobs(lambda: here.jobs.waiting.last))
+            registry.register(WaitingJobs(lambda: here.jobs.waiting.last, lambda: here.jobs.waiting.unfetched))
         asgi = application(asked, client, limits, log, add_span, registry, here).asgi
         why = f", {server.why}" if server.why else ""
         service = uvicorn.Server(config_for(asgi, limits, log_config))

@@ -18,8 +18,9 @@ SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 class WaitingJobs(Collector):
     """What the ledger last said; every process that reads one ledger says the same, so take the largest."""
 
-    def __init__(self, waiting: Callable[[], Waiting | None]) -> None:
+    def __init__(self, waiting: Callable[[], Waiting | None], unfetched: Callable[[], int]) -> None:
         self._waiting = waiting
+        self._unfetched = unfetched
 
     def collect(self) -> Iterator[Metric]:
         waiting = self._waiting()
@@ -36,6 +37,11 @@ class WaitingJobs(Collector):
         yield oldest
         yield GaugeMetricFamily("ai102_jobs_running", "Jobs in the hands of workers.", waiting.running)
         yield GaugeMetricFamily("ai102_jobs_dead", "Jobs on the dead-letter list.", waiting.dead)
+        yield GaugeMetricFamily(
+            "ai102_jobs_unfetched",
+            "Answers that nobody has fetched and that are removed within an hour.",
+            self._unfetched(),
+        )
 
 
 class WorkerMetrics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,12 +33,17 @@ class Quota:
         self._bounds = bounds
         self._folder = folder
         self._waiting: Counter[str] = Counter()
+        self._since: Counter[str] = Counter()  # taken since the ledger began to count
         self._all = 0
         self._has_disk = True
 
-    def counted(self, waiting: dict[str, int]) -> None:
-        """Take over a count of the ledger's."""
-        self._waiting = Counter(waiting)
+    def begin_count(self) -> None:
+        """The ledger is about to count: it may or may not see what is taken from now on."""
+        self._since = Counter()
+
+    def counted(self, waiting: Mapping[str, int]) -> None:
+        """Take over the ledger's count."""
+        self._waiting = Counter(waiting) + self._since
         self._all = self._waiting.total()
         if self._folder is not None:
             disk = os.statvfs(self._folder)
@@ -52,5 +58,6 @@ class Quota:
         if self._waiting[owner] + count > self._bounds.max_waiting_per_owner:
             return Full(f"{self._waiting[owner]} of your jobs are waiting: hand in more when some are done.")
         self._waiting[owner] += count
+        self._since[owner] += count
         self._all += count
         return None

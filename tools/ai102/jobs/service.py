@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ai102.jobs.fetched import Fetched
 from ai102.jobs.intake import Intake
 from ai102.jobs.job import JobsError
 from ai102.jobs.ledger.ledger import KEEP_S, Ledger, Waiting
@@ -18,6 +19,9 @@ from ai102.jobs.quota import Bounds, Quota
 from ai102.jobs.watch import Watch
 
 COUNT_EVERY_S = 2.0
+# This takes longer to count.
+UNFETCHED_EVERY_S = 60.0
+UNFETCHED_WITHIN_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.last: Waiting | None = None
+        self.unfetched = 0  # answers that are removed within UNFETCHED_WITHIN_S and were not fetched
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Jobs:
     watch: Watch
     quota: Quota
     waiting: Counts
+    fetched: Fetched
 
 
 @asynccontextmanager
@@ -81,14 +87,20 @@ async def taking(options: Options, say: Callable[[str], None]) -> AsyncIterator[
     intake, watch, quota = Intake(ledger, queue, say), Watch(ledger), options.quota()
     quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
     counts = Counts()
-    counting = asyncio.create_task(_count(ledger, quota, counts, say))
+    fetched = Fetched(ledger, say)
+    tasks = [
+        asyncio.create_task(work)
+        for work in (_count(ledger, quota, counts, say), _count_unfetched(ledger, counts, say), fetched.run())
+    ]
     try:
-        yield Jobs(ledger, intake, watch, quota, counts)
+        yield Jobs(ledger, intake, watch, quota, counts, fetched)
     finally:
         await intake.close()
         await watch.close()
-        counting.cancel()
-        await asyncio.gather(counting, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await fetched.flush()
         await queue.close()
         ledger.close()
 
@@ -97,7 +109,17 @@ async def _count(ledger: Ledger, quota: Quota, counts: Counts, say: Callable[[st
     while True:
         try:
             counts.last = await asyncio.to_thread(ledger.waiting)
+            quota.begin_count()
             quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
         except JobsError as err:
             say(str(err))
         await asyncio.sleep(COUNT_EVERY_S)
+
+
+async def _count_unfetched(ledger: Ledger, counts: Counts, say: Callable[[str], None]) -> None:
+    while True:
+        try:
+            counts.unfetched = await asyncio.to_thread(ledger.unfetched, UNFETCHED_WITHIN_S)
+        except JobsError as err:
+            say(str(err))
+        await asyncio.sleep(UNFETCHED_EVERY_S)

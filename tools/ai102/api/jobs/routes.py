@@ -121,6 +121,7 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
             over = await _any_ended(jobs, known, wait_s)
         finished = await _asked(jobs.ledger.with_answers, caller.name, [id for id in ids if id in over])
         rows = [_with_answer(job, answer) for job, answer in finished]
+        jobs.fetched.add(job.id for job, answer in finished if answer)
         return JSONResponse({"jobs": rows, "gone": [id for id in ids if id not in known]})
 
     of_one = ("not-found", "invalid", "unavailable")
@@ -228,6 +229,7 @@ async def _whole(jobs: Jobs, caller: Caller, job: Job) -> dict[str, Any]:
     answer: Item | None = None
     if job.state is State.SUCCEEDED:
         answer = await _asked(jobs.ledger.answer, caller.name, job.id)
+        jobs.fetched.add([job.id])
     return _with_answer(job, answer)
 
 

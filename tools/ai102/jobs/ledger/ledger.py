@@ -237,6 +237,24 @@ class Ledger:
             ).all()
         return {row.id for row in rows}
 
+    def fetched(self, ids: Iterable[str]) -> None:
+        """Note that the answers of these jobs were given to their owners."""
+        asked, now_s = list(ids), self._clock()
+        with writing(self._engine) as connection:
+            for at in range(0, len(asked), BULK):
+                wanted = and_(jobs.c.id.in_(asked[at : at + BULK]), jobs.c.fetched_s.is_(None))
+                connection.execute(update(jobs).where(wanted).values(fetched_s=now_s))
+
+    def unfetched(self, within_s: float) -> int:
+        """How many answers will be removed within that time that nobody has fetched."""
+        wanted = and_(
+            jobs.c.kept_until_s < self._clock() + within_s,
+            jobs.c.fetched_s.is_(None),
+            jobs.c.state == State.SUCCEEDED,
+        )
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(jobs).where(wanted)).scalar_one())
+
     def due_callbacks(self, limit: int, lease_s: float) -> list[tuple[Job, str, int]]:
         """Callbacks that are due, each with its URL and which try it is; nobody else gets them for `lease_s`."""
         now_s = self._clock()

@@ -28,6 +28,7 @@ jobs = Table(
     Column("claimed_until_s", Float(53)),
     Column("ended_s", Float(53)),
     Column("kept_until_s", Float(53)),
+    Column("fetched_s", Float(53)),  # when its answer was first given to its owner
     Column("forms", Text, nullable=False),
     Column("input", LargeBinary),
     Column("answer_forms", Text),
