@@ -6,9 +6,12 @@ A test file imports these and gives `ledger_url`.
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 
 from ai102.jobs.job import Claimed, Ended, Priority, State
 from ai102.jobs.ledger.ledger import MAX_ATTEMPTS, Ledger
+from ai102.jobs.ledger.opened import reading
+from ai102.jobs.ledger.tables import jobs
 from tests.jobs.new import digit, job
 
 
@@ -207,3 +210,14 @@ def test_answers_that_nobody_fetched_are_counted_before_they_go(ledger: Ledger, 
     assert ledger.unfetched(101) == 3
     ledger.fetched(ids[:1])
     assert ledger.unfetched(101) == 2
+
+
+def test_an_input_is_kept_no_longer_than_it_is_needed(ledger: Ledger) -> None:
+    done, gone, dead = accepted(ledger, 3)
+    ledger.end([ended(one) for one in ledger.claim([done], 60)])
+    ledger.cancel("ann", gone)
+    for _ in range(MAX_ATTEMPTS):
+        ledger.give_back(ledger.claim([dead], 60), "", is_attempt=True)
+    with reading(ledger._engine) as connection:
+        rows = connection.execute(select(jobs.c.id, jobs.c.input)).all()
+    assert {row.id for row in rows if row.input is not None} == {dead}

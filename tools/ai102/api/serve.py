@@ -25,7 +25,7 @@ from ai102.host.listen import tcp_listener, url_of
 from ai102.jobs.metrics import WaitingJobs
 from ai102.jobs.service import Options, taking
 from ai102.tracing.counted import SpanCounts
-from ai102.tracing.exporter import Exporter
+from ai102.tracing.exporter import Exporter, exporter_for
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
@@ -59,7 +59,7 @@ def serve(
     """
     listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
-        with _exporter(collector, say, mask) as exporter:
+        with exporter_for("api", collector, say, mask) as exporter:
             asyncio.run(_run(listener, server, asked, limits, log, say, log_config, exporter, jobs))
     finally:
         listener.close()
@@ -94,17 +94,6 @@ async def _run(
         with _stopped_by_signals(service):
             say(f"ready: {url_of(listener)} asks {server.url}{why} (Ctrl-C stops it)")
             await service.serve(sockets=[listener])
-
-
-@contextmanager
-def _exporter(collector: str, say: Callable[[str], None], mask: Callable[[str], str]) -> Iterator[Exporter | None]:
-    """What takes the spans of requests, if there is a collector for them."""
-    if not collector:
-        yield None
-        return
-    resource = {"service.name": "api", "service.instance.id": socket.gethostname()}
-    with Exporter(collector, resource, say, mask=mask) as exporter:
-        yield exporter
 
 
 @contextmanager

@@ -103,6 +103,7 @@ def work(
     metrics: Annotated[
         str, typer.Option(help="Where Prometheus gets the worker's metrics; default: nowhere.", metavar="HOST:PORT")
     ] = "",
+    traces: Annotated[str, typer.Option(help="The collector's OTLP over HTTP, http://HOST:4318; default: none.")] = "",
     contract: ContractFile = CONTRACT,
 ) -> None:
     """Do the jobs in the folder with a Triton; Ctrl-C stops it, and what it holds is done by the next worker."""
@@ -112,7 +113,10 @@ def work(
     from ai102.jobs.service import Options
     from ai102.jobs.worker.serve import serve
     from ai102.jobs.worker.worker import Settings, models_of
+    from ai102.masking import Masker
+    from ai102.masking.logs import masked
 
+    masker = Masker.beside(contract.absolute().parent)
     settings = Settings(max_calls=max_calls, lease_s=lease_s)
     serve(
         Options(folder, ledger, dapr, app_address),
@@ -122,6 +126,8 @@ def work(
         callbacks.Settings(callbacks.master_key(key_file or folder / KEY_FILE), networks_from(callback_network or [])),
         lambda line: typer.echo(line, err=True),
         metrics,
+        traces,
+        lambda text: masked(masker, text),
     )
 
 

@@ -92,7 +92,7 @@ def serve(
             _serve_replicas(gateway, replicas, repository, model, settings, traces, triton, log)
         else:
             ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-            more = _programs(contract, repository, gateway, api_listen, jobs) if api else None
+            more = _programs(contract, repository, gateway, api_listen, jobs, traces) if api else None
             _serve_one(repository, host, ports, model, settings, traces, triton, log, more)
 
 
@@ -162,13 +162,13 @@ def _serve_one(
             run_until_signal(server, lambda: typer.echo(f"ready: {addresses} (Ctrl-C stops it)"), opened.close)
 
 
-def _programs(contract: Path | None, repository: Path, gateway: Path, listen: str, jobs: Path) -> Programs:
+def _programs(contract: Path | None, repository: Path, gateway: Path, listen: str, jobs: Path, traces: str) -> Programs:
     """The command lines of the API and of the worker, for a Triton at an address."""
     of_contract = ["--contract", str(contract or repository.absolute().parent / CONTRACT)]
     of_api = ["--gateway", str(gateway), *(["--listen", listen] if listen else [])]
 
     def programs(url: str) -> list[tuple[str, list[str]]]:
-        common = ["--jobs", str(jobs), "--url", url, *of_contract]
+        common = ["--jobs", str(jobs), "--url", url, "--traces", traces, *of_contract]
         return [("api", ["api", "serve", *common, *of_api]), ("worker", ["jobs", "work", *common])]
 
     return programs

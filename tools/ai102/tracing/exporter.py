@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -153,3 +155,14 @@ class Exporter:
             self._say(f"traces: {lost} spans were dropped: {self.url}: {why}; calls are not affected")
             self._reported += lost
             self._reports_from = now + REPORT_EVERY_S
+
+
+@contextmanager
+def exporter_for(service: str, collector: str, say: Say, mask: Callable[[str], str] = str) -> Iterator[Exporter | None]:
+    """What takes the spans of a service, if there is a collector for them."""
+    if not collector:
+        yield None
+        return
+    resource: dict[str, Value] = {"service.name": service, "service.instance.id": socket.gethostname()}
+    with Exporter(collector, resource, say, mask=mask) as exporter:
+        yield exporter

@@ -154,6 +154,7 @@ class Ledger:
                     state=bindparam("new_state"),
                     answer_forms=bindparam("new_forms"),
                     answer=bindparam("new_answer"),
+                    input=None,
                     error=bindparam("new_error"),
                     claimed_until_s=None,
                     ended_s=now_s,
@@ -384,6 +385,8 @@ class Ledger:
             "kept_until_s": now_s + self._keep_s,
             "claimed_until_s": None,
             "callback_due_s": _due(now_s),
+            # A dead job may be put back.
+            "input": jobs.c.input if state is State.DEAD else None,
             "error": reason,
         }
 

@@ -15,7 +15,9 @@ from ai102.jobs.callbacks import Callbacks
 from ai102.jobs.callbacks import Settings as CallbackSettings
 from ai102.jobs.metrics import WorkerMetrics
 from ai102.jobs.service import Options
+from ai102.jobs.worker.spans import AddSpan
 from ai102.jobs.worker.worker import Models, Settings, Worker
+from ai102.tracing.exporter import exporter_for
 
 
 def serve(
@@ -26,15 +28,18 @@ def serve(
     callbacks: CallbackSettings,
     say: Callable[[str], None],
     listen: str = "",
+    collector: str = "",
+    mask: Callable[[str], str] = str,
 ) -> None:
     """Do jobs with the Triton at `url`; returns after Ctrl-C or TERM.
 
-    `listen`: HOST:PORT for GET /metrics, empty for none. Raises UserError when the queue has a worker, or nobody may
-    listen there.
+    `listen`: HOST:PORT for GET /metrics, empty for none; `collector` gets the spans of sampled jobs, after `mask`.
+    Raises UserError when the queue has a worker, or nobody may listen there.
     """
     metrics = WorkerMetrics()
-    with _exposed(metrics.registry, listen):
-        asyncio.run(_run(options, url, models, settings, metrics, callbacks, say))
+    with _exposed(metrics.registry, listen), exporter_for("worker", collector, say, mask) as exporter:
+        add_span = exporter.add if exporter else None
+        asyncio.run(_run(options, url, models, settings, metrics, callbacks, say, add_span))
 
 
 async def _run(
@@ -45,12 +50,13 @@ async def _run(
     metrics: WorkerMetrics,
     callbacks: CallbackSettings,
     say: Callable[[str], None],
+    add_span: AddSpan | None,
 ) -> None:
     ledger, queue = options.ledger(), options.queue()
     try:
         # A call that failed may have brought its server down: a job is not sent again at once.
         async with AsyncClient(url, shared_memory=False, retry=Retry(tries=1)) as client:
-            worker = Worker(ledger, queue, client, models, settings, metrics, say)
+            worker = Worker(ledger, queue, client, models, settings, metrics, say, add_span)
             work = asyncio.create_task(_both(worker, Callbacks(ledger, callbacks, say)))
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, work.cancel)

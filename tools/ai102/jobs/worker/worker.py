@@ -20,6 +20,7 @@ from ai102.jobs.metrics import WorkerMetrics
 from ai102.jobs.queue.queue import Queue
 from ai102.jobs.worker.batches import Batches
 from ai102.jobs.worker.pace import Manners, Pace
+from ai102.jobs.worker.spans import AddSpan, spans_of, traced_of, traceparent_of
 
 _Result = TypeVar("_Result")
 
@@ -70,6 +71,7 @@ class Worker:
         settings: Settings,
         metrics: WorkerMetrics,
         say: Callable[[str], None],
+        add_span: AddSpan | None = None,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -78,6 +80,7 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         self._say = say
+        self._add_span = add_span
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._clock = asyncio.get_running_loop().time
         self._pace = Pace(client, models.steps_of, settings.manners, self._clock)
@@ -158,17 +161,22 @@ class Worker:
         model, began = batch[0].model, self._clock()
         now_s = self._ledger.now_s()
         self._metrics.called(model, [now_s - job.accepted_s for job in batch])
+        traced = traced_of(batch) if self._add_span else []
         self._pace.begins(model)
         try:
-            outcome = await self._outcome(batch)
+            outcome = await self._outcome(batch, traceparent_of(traced))
         finally:
             pause_s = self._pace.ended(model, self._clock() - began)
+        if self._add_span and traced:
+            ended = {one.id: one for one in outcome} if isinstance(outcome, list) else {}
+            for span in spans_of(traced, ended, now_s, self._ledger.now_s(), len(batch)):
+                self._add_span(span)
         await self._settle(batch, outcome)
         await asyncio.sleep(pause_s)
 
-    async def _outcome(self, batch: Sequence[Claimed]) -> list[Ended] | InferenceError:
+    async def _outcome(self, batch: Sequence[Claimed], traceparent: str) -> list[Ended] | InferenceError:
         try:
-            return await self._answered(batch)
+            return await self._answered(batch, traceparent)
         except InferenceError as err:
             return err
 
@@ -194,7 +202,7 @@ class Worker:
             case _:
                 await self._give_back(batch, str(outcome), is_attempt=True)
 
-    async def _answered(self, batch: Sequence[Claimed]) -> list[Ended]:
+    async def _answered(self, batch: Sequence[Claimed], traceparent: str) -> list[Ended]:
         first = batch[0]
         arrays = stacked(first.item.forms, [job.item.data for job in batch])
         if not self._sizes.get(first.model, 0):
@@ -203,7 +211,7 @@ class Worker:
             first.model,
             arrays,
             request_id=first.id,
-            traceparent=first.traceparent,
+            traceparent=traceparent,
             timeout_s=self._settings.call_timeout_s,
         )
         if not self._sizes.get(first.model, 0):
