@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Debian's packages that the tests use: proxies, their Lua, a browser, Triton's allocator. As root it installs those that are
-# missing, and lets none of them start as a service; otherwise it says which tests will skip, and goes on.
+# Debian's packages that the tests use: proxies, their Lua, a browser, Triton's allocator, Redis, PostgreSQL. As root it installs
+# those that are missing, and lets none of them start as a service; otherwise it says which tests will skip, and goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A tells=([haproxy]=haproxy [nginx-light]=nginx [lua5.3]=lua5.3 [lua5.1]=lua5.1 [chromium]=chromium [curl]=curl)
+declare -A tells=([haproxy]=haproxy [nginx-light]=nginx [lua5.3]=lua5.3 [lua5.1]=lua5.1 [chromium]=chromium [curl]=curl
+    [redis-server]=redis-server)
 missing=()
 for package in "${!tells[@]}"; do
     PATH=$PATH:/usr/sbin command -v "${tells[$package]}" >/dev/null || missing+=("$package")
@@ -13,6 +14,7 @@ done
 ls /usr/lib/*/lua/5.3/cjson.so >/dev/null 2>&1 || missing+=(lua-cjson)
 ls /usr/lib/*/lua/5.3/_openssl.so >/dev/null 2>&1 || missing+=(lua-luaossl)
 ls /usr/lib/*/libtcmalloc_minimal.so.4 >/dev/null 2>&1 || missing+=(libtcmalloc-minimal4)
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
+from ai102.jobs.item import Item
 from ai102.jobs.job import State
 from ai102.jobs.ledger.ledger import Ledger
 from tests.api.served import digit
 from tests.api.served import served as api_served
+from tests.jobs.new import job
 from tests.servers import Server
 
 pytestmark = pytest.mark.e2e
@@ -141,6 +143,19 @@ def test_jobs_wait_for_a_triton_that_was_killed(tmp_path: Path) -> None:
             with triton(tmp_path / "second.log", http_port, grpc_port):
                 until(lambda: all_done(ledger, 2500), "all jobs are done")
             assert {job.attempts for job in ledger.page(None, limit=1000) if job.id in late} == {1}
+    ledger.close()
+
+
+def test_a_job_that_the_worker_cannot_read_is_given_up_and_others_are_done(served: Server, tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.accept([job()._replace(item=Item("[no forms]", b"")), job()])
+    with worker(tmp_path, f"grpc://{served.grpc_url}") as working:
+        until(lambda: ledger.count_by_state()[State.DEAD] == 1, "the job is on the dead-letter list")
+        until(lambda: ledger.count_by_state()[State.SUCCEEDED] == 1, "the other is done")
+        assert working.poll() is None
+    assert [dead.error for dead in ledger.page(None, State.DEAD)] == [
+        "digits_int8: JSONDecodeError in the worker, see its log"
+    ]
     ledger.close()
 
 

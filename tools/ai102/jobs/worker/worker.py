@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from traceback import format_exception
 from typing import Any, NamedTuple, TypeVar
 
 from ai102.client import AsyncClient, BadAnswerError, BadRequestError, BusyError, InferenceError, NoServerError
@@ -179,6 +180,10 @@ class Worker:
             return await self._answered(batch, traceparent)
         except InferenceError as err:
             return err
+        except Exception as err:  # noqa: BLE001
+            # A defect of ours, or bytes in the ledger that are no item: held on to, such jobs would never end.
+            self._say(f"defect with {len(batch)} jobs for {batch[0].model}: {''.join(format_exception(err))}")
+            return BadAnswerError(f"{batch[0].model}: {type(err).__name__} in the worker, see its log")
 
     async def _settle(self, batch: Sequence[Claimed], outcome: list[Ended] | InferenceError) -> None:
         first = batch[0]
