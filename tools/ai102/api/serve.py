@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import signal
 import socket
@@ -11,12 +10,14 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import uvicorn
+import uvloop
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
 from ai102.api.app import JobsHere, application
 from ai102.api.limits import Limits
+from ai102.api.protocol import BoundedProtocol
 from ai102.api.triton import Choice
 from ai102.client import AsyncClient
 from ai102.contract.answers import Asked
@@ -29,7 +30,6 @@ from ai102.tracing.exporter import Exporter, exporter_for
 
 KEEP_ALIVE_S = 75  # longer than a proxy in front keeps its own idle connections
 BACKLOG = 1024
-MAX_HEADER_BYTES = 16 << 10
 
 
 class JobsAsked(NamedTuple):
@@ -60,7 +60,7 @@ def serve(
     listener = tcp_listener(listen, backlog=BACKLOG, named="--listen")
     try:
         with exporter_for("api", collector, say, mask) as exporter:
-            asyncio.run(_run(listener, server, asked, limits, log, say, log_config, exporter, jobs))
+            uvloop.run(_run(listener, server, asked, limits, log, say, log_config, exporter, jobs))
     finally:
         listener.close()
 
@@ -119,11 +119,10 @@ def config_for(asgi: ASGIApp, limits: Limits, log_config: dict[str, Any] = LOGGI
         log_level="error",
         access_log=False,
         server_header=False,
-        http="h11",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(limits.deadline_s) + 1,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         backlog=BACKLOG,
     )
