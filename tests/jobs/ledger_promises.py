@@ -80,12 +80,12 @@ def test_a_key_twice_in_one_call_is_one_job(ledger: Ledger) -> None:
 
 def test_of_two_who_claim_a_job_one_gets_it(ledger: Ledger) -> None:
     ids = accepted(ledger, 3)
-    assert [one.id for one in ledger.claim(ids, 60)] == sorted(ids)
-    assert ledger.claim(ids, 60) == []
+    assert [one.id for one in ledger.claim(ids, 60).claimed] == sorted(ids)
+    assert ledger.claim(ids, 60).claimed == []
 
 
 def test_a_result_is_written_once(ledger: Ledger) -> None:
-    (claimed,) = ledger.claim(accepted(ledger), 60)
+    (claimed,) = ledger.claim(accepted(ledger), 60).claimed
     assert ledger.end([ended(claimed, 1)]) == 1
     assert ledger.end([ended(claimed, 2)]) == 0
     assert ledger.answer("ann", claimed.id) == digit(1)
@@ -93,17 +93,17 @@ def test_a_result_is_written_once(ledger: Ledger) -> None:
 
 def test_a_worker_that_was_too_slow_writes_nothing(ledger: Ledger, clock: Clock) -> None:
     ids = accepted(ledger)
-    (slow,) = ledger.claim(ids, 60)
+    (slow,) = ledger.claim(ids, 60).claimed
     clock.now += 61
     assert [notice.id for notice in ledger.take_back()] == ids
-    (quick,) = ledger.claim(ids, 60)
+    (quick,) = ledger.claim(ids, 60).claimed
     assert ledger.end([ended(slow, 1)]) == 0
     assert ledger.end([ended(quick, 2)]) == 1
     assert ledger.answer("ann", ids[0]) == digit(2)
 
 
 def test_a_worker_that_renews_keeps_its_jobs(ledger: Ledger, clock: Clock) -> None:
-    claimed = ledger.claim(accepted(ledger), 60)
+    claimed = ledger.claim(accepted(ledger), 60).claimed
     clock.now += 50
     ledger.renew(claimed, 60)
     clock.now += 50
@@ -113,29 +113,29 @@ def test_a_worker_that_renews_keeps_its_jobs(ledger: Ledger, clock: Clock) -> No
 def test_after_the_last_attempt_a_job_is_dead_and_can_be_put_back(ledger: Ledger) -> None:
     ids = accepted(ledger)
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        claimed = ledger.claim(ids, 60)
+        claimed = ledger.claim(ids, 60).claimed
         assert claimed[0].attempts == attempt
         assert len(ledger.give_back(claimed, "the server fell over", is_attempt=True)) == (attempt < MAX_ATTEMPTS)
     (dead,) = ledger.page(None, State.DEAD)
     assert (dead.id, dead.error) == (ids[0], "the server fell over")
     assert ledger.put_back([*ids, "another"]) == set(ids)
     assert [notice.id for notice in ledger.lost(Priority.NORMAL, 900.0)] == ids
-    assert ledger.claim(ids, 60)[0].attempts == 1
+    assert ledger.claim(ids, 60).claimed[0].attempts == 1
 
 
 def test_a_server_that_was_not_there_costs_no_attempt(ledger: Ledger) -> None:
     ids = accepted(ledger)
     for _ in range(2 * MAX_ATTEMPTS):
-        claimed = ledger.claim(ids, 60)
+        claimed = ledger.claim(ids, 60).claimed
         assert [notice.id for notice in ledger.give_back(claimed, "nobody listens", is_attempt=False)] == ids
-    assert ledger.claim(ids, 60)[0].attempts == 1
+    assert ledger.claim(ids, 60).claimed[0].attempts == 1
 
 
 def test_who_gave_a_job_back_can_no_longer_end_it(ledger: Ledger) -> None:
     ids = accepted(ledger)
-    first = ledger.claim(ids, 60)
+    first = ledger.claim(ids, 60).claimed
     ledger.give_back(first, "", is_attempt=False)
-    second = ledger.claim(ids, 60)
+    second = ledger.claim(ids, 60).claimed
     assert ledger.end([ended(first[0])]) == 0
     assert ledger.give_back(first, "", is_attempt=False) == []
     assert ledger.end([ended(second[0])]) == 1
@@ -144,7 +144,7 @@ def test_who_gave_a_job_back_can_no_longer_end_it(ledger: Ledger) -> None:
 def test_a_job_not_begun_in_time_expires(ledger: Ledger, clock: Clock) -> None:
     ids = accepted(ledger, not_after_s=1010.0)
     clock.now = 1011.0
-    assert ledger.claim(ids, 60) == []
+    assert ledger.claim(ids, 60).claimed == []
     expired = ledger.get("ann", ids[0])
     assert expired is not None
     assert (expired.state, expired.ended_s, expired.kept_until_s) == (State.EXPIRED, 1011.0, 1111.0)
@@ -152,7 +152,7 @@ def test_a_job_not_begun_in_time_expires(ledger: Ledger, clock: Clock) -> None:
 
 def test_a_cancelled_job_drops_the_answer_that_still_comes(ledger: Ledger) -> None:
     ids = accepted(ledger)
-    (claimed,) = ledger.claim(ids, 60)
+    (claimed,) = ledger.claim(ids, 60).claimed
     cancelled = ledger.cancel("ann", ids[0])
     assert cancelled is not None
     assert cancelled.state is State.CANCELLED
@@ -161,7 +161,7 @@ def test_a_cancelled_job_drops_the_answer_that_still_comes(ledger: Ledger) -> No
 
 
 def test_a_job_that_ended_cannot_be_cancelled(ledger: Ledger) -> None:
-    (claimed,) = ledger.claim(accepted(ledger), 60)
+    (claimed,) = ledger.claim(accepted(ledger), 60).claimed
     ledger.end([ended(claimed)])
     still = ledger.cancel("ann", claimed.id)
     assert still is not None
@@ -179,7 +179,7 @@ def test_what_the_queue_lost_is_announced_again_once(ledger: Ledger, clock: Cloc
 
 def test_results_are_kept_for_a_time_and_then_removed(ledger: Ledger, clock: Clock) -> None:
     done, waiting = accepted(ledger, 2)
-    ledger.end([ended(one) for one in ledger.claim([done], 60)])
+    ledger.end([ended(one) for one in ledger.claim([done], 60).claimed])
     clock.now = 1099.0
     assert ledger.drop_old() == 0
     clock.now = 1101.0
@@ -205,7 +205,7 @@ def test_pages_follow_one_another(ledger: Ledger) -> None:
 
 def test_answers_that_nobody_fetched_are_counted_before_they_go(ledger: Ledger, clock: Clock) -> None:
     ids = accepted(ledger, 3)
-    ledger.end([ended(one) for one in ledger.claim(ids, 60)])
+    ledger.end([ended(one) for one in ledger.claim(ids, 60).claimed])
     assert ledger.unfetched(99) == 0
     assert ledger.unfetched(101) == 3
     ledger.fetched(ids[:1])
@@ -214,10 +214,26 @@ def test_answers_that_nobody_fetched_are_counted_before_they_go(ledger: Ledger, 
 
 def test_an_input_is_kept_no_longer_than_it_is_needed(ledger: Ledger) -> None:
     done, gone, dead = accepted(ledger, 3)
-    ledger.end([ended(one) for one in ledger.claim([done], 60)])
+    ledger.end([ended(one) for one in ledger.claim([done], 60).claimed])
     ledger.cancel("ann", gone)
     for _ in range(MAX_ATTEMPTS):
-        ledger.give_back(ledger.claim([dead], 60), "", is_attempt=True)
+        ledger.give_back(ledger.claim([dead], 60).claimed, "", is_attempt=True)
     with reading(ledger._engine) as connection:
         rows = connection.execute(select(jobs.c.id, jobs.c.input)).all()
     assert {row.id for row in rows if row.input is not None} == {dead}
+
+
+def test_large_inputs_are_not_claimed_all_at_once(ledger: Ledger) -> None:
+    ids = sorted(accepted(ledger, 3))
+    first = ledger.claim(ids, 60, max_bytes=130)
+    assert ([one.id for one in first.claimed], first.left) == (ids[:2], ids[2:])
+    second = ledger.claim(first.left, 60, max_bytes=1)
+    assert ([one.id for one in second.claimed], second.left) == (ids[2:], [])
+
+
+def test_large_answers_are_not_read_all_at_once(ledger: Ledger) -> None:
+    ids = sorted(accepted(ledger, 3))
+    ledger.end([ended(one) for one in ledger.claim(ids, 60).claimed])
+    assert len(ledger.with_answers("ann", ids, max_bytes=130)) == 2
+    assert len(ledger.with_answers("ann", ids, max_bytes=1)) == 1
+    assert len(ledger.with_answers("ann", ids)) == 3

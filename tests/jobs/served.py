@@ -72,7 +72,7 @@ def failed(claimed: Claimed) -> Ended:
 def work(ledger: Ledger, limit: int = 1000, ended: Callable[[Claimed], Ended] = succeeded) -> int:
     """End up to `limit` of the jobs that wait, the newest first; how many there were."""
     waiting = [job.id for job in ledger.page(None, State.QUEUED, limit=limit)]
-    return ledger.end([ended(one) for one in ledger.claim(waiting, LEASE_S)])
+    return ledger.end([ended(one) for one in ledger.claim(waiting, LEASE_S).claimed])
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def ids(jobs: Sequence[Claimed]) -> str:
 
 
 def batches(*jobs: Claimed) -> Batches:
-    made = Batches(lambda model: SIZES.get(model, 0))
+    made = Batches(lambda model: SIZES.get(model, 0), 300)
     made.add(jobs)
     return made
 
@@ -29,7 +29,7 @@ def test_a_full_batch_goes_at_once_and_a_part_waits_for_more() -> None:
     assert ids(made.take(is_last=False)) == "abcd"
     assert ids(made.take(is_last=False)) == ""
     assert ids(made.take(is_last=True)) == "ef"
-    assert made.count == 0
+    assert ids(made.take(is_last=True)) == ""
 
 
 def test_only_jobs_of_one_model_and_form_go_together() -> None:
@@ -50,3 +50,12 @@ def test_a_job_that_was_tried_before_goes_alone_and_behind_full_batches() -> Non
 def test_a_model_without_batches_is_asked_for_one_item_at_a_time() -> None:
     made = batches(claimed("a", "alone"), claimed("b", "alone"), claimed("c", "unknown"))
     assert [ids(made.take(is_last=False)) for _ in range(3)] == ["a", "c", "b"]
+
+
+def test_large_items_go_in_smaller_calls_and_one_that_is_too_large_alone() -> None:
+    large = [claimed(id, "embed_text", text("x" * 140)) for id in "abc"]
+    made = batches(*large, claimed("d", "embed_text", text("x" * 900)))
+    assert [ids(made.take(is_last=False)) for _ in range(4)] == ["ab", "c", "d", ""]
+    made = batches(*(claimed(id, "digits_int8", text("x" * 200)) for id in "ab"))
+    assert [ids(made.take(is_last=False)) for _ in range(3)] == ["a", "", ""]
+    assert ids(made.take(is_last=True)) == "b"

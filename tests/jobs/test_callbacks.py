@@ -81,7 +81,7 @@ def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
 def ended(ledger: Ledger, url: str) -> str:
     """A job with a callback that has ended."""
     (accepted,) = ledger.accept([job(callback=url, key="mine")])
-    ledger.end([Ended(one.id, one.claim, State.SUCCEEDED, digit()) for one in ledger.claim([accepted.id], 60)])
+    ledger.end([Ended(one.id, one.claim, State.SUCCEEDED, digit()) for one in ledger.claim([accepted.id], 60).claimed])
     return accepted.id
 
 

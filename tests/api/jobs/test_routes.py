@@ -29,7 +29,7 @@ def pixels(**fields: Any) -> dict[str, Any]:
 
 def work(ledger: Ledger, *ids: str, state: State = State.SUCCEEDED, error: str = "") -> None:
     """End the jobs as a worker does."""
-    claimed = ledger.claim(ids, 60)
+    claimed = ledger.claim(ids, 60).claimed
     assert len(claimed) == len(ids)
     answer = digit(3) if state is State.SUCCEEDED else None
     assert ledger.end([Ended(one.id, one.claim, state, answer, error) for one in claimed]) == len(ids)
@@ -253,7 +253,7 @@ def test_a_cancelled_job_stays_cancelled(api: Api, ledger: Ledger) -> None:
     async def test(client: httpx.AsyncClient) -> None:
         id = await handed(client)
         assert (await client.post(f"/v1/jobs/{id}/cancel")).json()["state"] == "cancelled"
-        assert ledger.claim([id], 60) == []
+        assert ledger.claim([id], 60).claimed == []
         assert (await client.post(f"/v1/jobs/{id}/cancel")).json()["state"] == "cancelled"
 
     api.run(test)

@@ -32,7 +32,7 @@ NOBODYS = "00000000-0000-7000-8000-000000000000"
 
 
 def claimed(api: JobsApi, id: str) -> Claimed:
-    (one,) = api.ledger.claim([id], LEASE_S)
+    (one,) = api.ledger.claim([id], LEASE_S).claimed
     return one
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ MAX_ATTEMPTS = 5
 KEEP_S = 24 * 3600.0
 # Of one statement that names its jobs.
 BULK = 500
+# Of inputs that are claimed, and of answers that are read, at once.
+CLAIM_BYTES = 16 << 20
+ANSWERS_BYTES = 16 << 20
 _SHOWN = (
     jobs.c.id, jobs.c.owner, jobs.c.model, jobs.c.state, jobs.c.priority, jobs.c.idempotency_key, jobs.c.accepted_s,
     jobs.c.not_after_s, jobs.c.ended_s, jobs.c.kept_until_s, jobs.c.attempts, jobs.c.error,
@@ -54,6 +57,13 @@ class Notice(NamedTuple):
 
     id: str
     priority: Priority
+
+
+class Claims(NamedTuple):
+    """Jobs that were claimed, and ids of those that were not because of their size."""
+
+    claimed: list[Claimed]
+    left: list[str]
 
 
 class Waiting(NamedTuple):
@@ -104,19 +114,22 @@ class Ledger:
             accepted.append(Accepted(id, id != job.id, bool(job.key) and fingerprint != job.fingerprint))
         return accepted
 
-    def claim(self, ids: Sequence[str], lease_s: float) -> list[Claimed]:
+    def claim(self, ids: Sequence[str], lease_s: float, max_bytes: int = CLAIM_BYTES) -> Claims:
         """Those of the jobs that are queued, now running in the caller's hands for `lease_s`; the others are skipped.
 
-        A job that was not begun in its time expires instead.
+        Inputs of more than `max_bytes` are not taken together: what is `left` is to be claimed next. A job that was not
+        begun in its time expires instead.
         """
         now_s = self._clock()
         queued = and_(jobs.c.id.in_(ids), jobs.c.state == State.QUEUED)
         with writing(self._engine) as connection:
             late = and_(queued, jobs.c.not_after_s < now_s)
             connection.execute(update(jobs).where(late).values(**self._end(State.EXPIRED, now_s, _too_late())))
+            sizes = connection.execute(select(jobs.c.id, func.length(jobs.c.input)).where(queued)).all()
+            taken, left = _within({row[0]: row[1] for row in sizes}, max_bytes)
             rows = connection.execute(
                 update(jobs)
-                .where(queued)
+                .where(jobs.c.id.in_(taken), jobs.c.state == State.QUEUED)
                 .values(
                     state=State.RUNNING,
                     attempts=jobs.c.attempts + 1,
@@ -125,13 +138,14 @@ class Ledger:
                 )
                 .returning(*_CLAIMED)
             ).all()
-        return [
+        claimed = [
             Claimed(
                 row.id, row.model, Item(row.forms, row.input), Priority(row.priority), row.claims, row.attempts,
                 row.accepted_s, row.published_s, row.traceparent,
             )
             for row in sorted(rows, key=lambda row: row.id)
         ]  # fmt: skip
+        return Claims(claimed, left)
 
     def renew(self, claimed: Sequence[Claimed], lease_s: float) -> None:
         """Hold the jobs for `lease_s` from now; jobs that were taken away since stay so."""
@@ -300,15 +314,19 @@ class Ledger:
             rows = connection.execute(select(jobs.c.id).where(jobs.c.owner == owner, jobs.c.id.in_(ids)))
             return {row.id for row in rows}
 
-    def with_answers(self, owner: str, ids: Sequence[str]) -> list[tuple[Job, Item | None]]:
-        """The owner's jobs, each with its answer if it succeeded."""
+    def with_answers(
+        self, owner: str, ids: Sequence[str], max_bytes: int = ANSWERS_BYTES
+    ) -> list[tuple[Job, Item | None]]:
+        """The owner's jobs, each with its answer if it succeeded; fewer of them if the answers are large."""
+        owned = and_(jobs.c.owner == owner, jobs.c.id.in_(ids))
         asked = _jobs().add_columns(jobs.c.answer_forms, jobs.c.answer)
-        asked = asked.where(jobs.c.owner == owner, jobs.c.id.in_(ids))
         with reading(self._engine) as connection:
-            return [
-                (_job(row), Item(row.answer_forms, row.answer) if row.answer_forms is not None else None)
-                for row in connection.execute(asked)
-            ]
+            sizes = connection.execute(select(jobs.c.id, func.length(jobs.c.answer)).where(owned)).all()
+            taken, _ = _within({row[0]: row[1] for row in sizes}, max_bytes)
+            rows = connection.execute(asked.where(jobs.c.owner == owner, jobs.c.id.in_(taken))).all()
+        return [
+            (_job(row), Item(row.answer_forms, row.answer) if row.answer_forms is not None else None) for row in rows
+        ]
 
     def ended_of(self, ids: Iterable[str]) -> set[str]:
         """Those of the jobs to which nothing more will happen, or that are gone."""
@@ -408,6 +426,16 @@ class Ledger:
     def _remove(self, wanted: Select[Any]) -> int:
         with writing(self._engine) as connection:
             return int(connection.execute(delete(jobs).where(jobs.c.id.in_(wanted))).rowcount)
+
+
+def _within(sizes: Mapping[str, int], max_bytes: int) -> tuple[list[str], list[str]]:
+    """The first ids whose sizes are no more than `max_bytes` together, at least one; and the others."""
+    ids, total = sorted(sizes), 0
+    for place, id in enumerate(ids):
+        total += sizes[id] or 0
+        if total > max_bytes and place:
+            return ids[:place], ids[place:]
+    return ids, []
 
 
 def _due(now_s: float) -> ColumnElement[float | None]:

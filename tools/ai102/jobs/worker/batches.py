@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -17,39 +17,49 @@ class _Group(NamedTuple):
 class Batches:
     """Jobs by model and form, the oldest first. One that was tried before is asked alone: it may have harmed others."""
 
-    def __init__(self, size_of: Callable[[str], int]) -> None:
-        """`size_of` a model: how many items it may be asked for at the moment."""
+    def __init__(self, size_of: Callable[[str], int], max_bytes: int) -> None:
+        """`size_of` a model: how many items it may be asked for at the moment. `max_bytes`: of the items of a call, if
+        there is more than one.
+        """
         self._size_of = size_of
+        self._max_bytes = max_bytes
         self._groups: dict[_Group, deque[Claimed]] = {}
+        self._held: Counter[_Group] = Counter()  # bytes of their items
         self._alone: deque[Claimed] = deque()
-        self.count = 0
 
     def add(self, claimed: Iterable[Claimed]) -> None:
         for job in claimed:
-            self.count += 1
             if job.attempts > 1:
                 self._alone.append(job)
             else:
-                self._groups.setdefault(_Group(job.model, job.item.forms), deque()).append(job)
+                group = _Group(job.model, job.item.forms)
+                self._groups.setdefault(group, deque()).append(job)
+                self._held[group] += len(job.item.data)
 
     def take(self, *, is_last: bool) -> Sequence[Claimed]:
         """The next jobs to ask for together; none if there is no full batch and more may come (`is_last` is False)."""
-        group = next((group for group, jobs in self._groups.items() if len(jobs) >= self._size(group)), None)
+        group = next((group for group in self._groups if self._is_full(group)), None)
         if group is None and self._alone:
-            self.count -= 1
             return [self._alone.popleft()]
         if group is None and is_last and self._groups:
             group = next(iter(self._groups))
         if group is None:
             return []
-        jobs = self._groups[group]
-        taken = [jobs.popleft() for _ in range(min(len(jobs), self._size(group)))]
-        # A group that was served goes behind the others.
-        del self._groups[group]
+        jobs, size = self._groups.pop(group), self._size(group)
+        taken = [jobs.popleft()]
+        taken_bytes = len(taken[0].item.data)
+        while jobs and len(taken) < size and taken_bytes + len(jobs[0].item.data) <= self._max_bytes:
+            taken.append(jobs.popleft())
+            taken_bytes += len(taken[-1].item.data)
+        self._held[group] -= taken_bytes
         if jobs:
-            self._groups[group] = jobs
-        self.count -= len(taken)
+            self._groups[group] = jobs  # behind the others
+        else:
+            del self._held[group]
         return taken
+
+    def _is_full(self, group: _Group) -> bool:
+        return len(self._groups[group]) >= self._size(group) or self._held[group] >= self._max_bytes
 
     def _size(self, group: _Group) -> int:
         return max(1, self._size_of(group.model))

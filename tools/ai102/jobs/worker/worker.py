@@ -31,6 +31,8 @@ class Settings:
     """How much a worker takes on."""
 
     max_in_hand: int = 1024  # jobs claimed and not ended
+    max_held_bytes: int = 32 << 20  # of their inputs; a claim of 16 MB may come on top
+    max_call_bytes: int = 16 << 20  # of inputs in one call to Triton, if there is more than one
     bulk: int = 256  # jobs claimed at once
     max_calls: int = 2  # asked of Triton at once
     lease_s: float = 60.0  # a worker that has not ended a job by then has lost it
@@ -85,9 +87,12 @@ class Worker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._clock = asyncio.get_running_loop().time
         self._pace = Pace(client, models.steps_of, settings.manners, self._clock)
-        self._batches = Batches(lambda model: self._pace.largest(model, models.max_batch_sizes.get(model, 0)))
+        self._batches = Batches(
+            lambda model: self._pace.largest(model, models.max_batch_sizes.get(model, 0)), settings.max_call_bytes
+        )
         self._calls: set[asyncio.Task[None]] = set()
         self._in_hand: dict[str, Claimed] = {}
+        self._held_bytes = 0  # of their inputs
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._ended: list[Ended] = []
@@ -120,18 +125,25 @@ class Worker:
         await self._queue.publish(notices)
 
     async def _take(self, notices: Sequence[Notice]) -> None:
-        await self._has_room.wait()
-        claimed = await self._do(self._ledger.claim, [one.id for one in notices], self._settings.lease_s)
-        self._brought_at = self._clock()
-        for job in claimed:
-            self._brought_s[job.priority] = max(job.published_s, self._brought_s.get(job.priority, 0.0))
-        self._in_hand.update({job.id: job for job in claimed})
-        self._check_room()
-        self._batches.add(claimed)
-        self._ask()
+        ids = [one.id for one in notices]
+        while ids:
+            await self._has_room.wait()
+            claimed, ids = await self._do(self._ledger.claim, ids, self._settings.lease_s)
+            self._brought_at = self._clock()
+            for job in claimed:
+                self._brought_s[job.priority] = max(job.published_s, self._brought_s.get(job.priority, 0.0))
+            self._in_hand.update({job.id: job for job in claimed})
+            self._held_bytes += sum(len(job.item.data) for job in claimed)
+            self._check_room()
+            self._batches.add(claimed)
+            self._ask()
 
     def _check_room(self) -> None:
-        if len(self._in_hand) + self._settings.bulk > self._settings.max_in_hand or self._is_away:
+        is_full = (
+            len(self._in_hand) + self._settings.bulk > self._settings.max_in_hand
+            or self._held_bytes > self._settings.max_held_bytes
+        )
+        if is_full or self._is_away:
             self._has_room.clear()
         elif not self._has_room.is_set():
             self._brought_at = self._clock()  # until now nothing could be brought
@@ -139,7 +151,8 @@ class Worker:
 
     def _let_go(self, ids: Iterable[str]) -> None:
         for id in ids:
-            self._in_hand.pop(id, None)
+            if job := self._in_hand.pop(id, None):
+                self._held_bytes -= len(job.item.data)
         self._check_room()
 
     def _ask(self) -> None:
