@@ -299,13 +299,25 @@ def test_events_follow_a_job_to_its_end(api: Api, ledger: Ledger) -> None:
     api.run(test)
 
 
-def test_a_full_queue_is_429_and_takes_more_when_there_is_room(api: Api) -> None:
+def test_a_full_queue_is_429_and_takes_more_when_there_is_room(api: Api, ledger: Ledger) -> None:
     async def test(client: httpx.AsyncClient) -> None:
-        assert (await client.post("/v1/jobs", json={"jobs": [DIGIT] * 3}, headers=ANN)).status_code == 202
+        async def taken(count: int, headers: dict[str, str]) -> list[str]:
+            """What the queue took; it may count too many for a moment, and says when to come back."""
+            async with asyncio.timeout(20):
+                while True:
+                    answer = await client.post("/v1/jobs", json={"jobs": [DIGIT] * count}, headers=headers)
+                    if answer.status_code == 202:
+                        return [row["id"] for row in answer.json()["jobs"]]
+                    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+                    await asyncio.sleep(0.1)
+
+        ids = await taken(3, ANN)
         full = await client.post("/v1/jobs", json=DIGIT, headers=ANN)
         assert (full.status_code, full.headers["retry-after"], full.json()["type"]) == (429, "1", "/docs#queue-full")
-        assert (await client.post("/v1/jobs", json={"jobs": [DIGIT] * 2}, headers=BOB)).status_code == 202
+        await taken(2, BOB)
         assert (await client.post("/v1/jobs", json=DIGIT, headers=BOB)).status_code == 429
+        work(ledger, *ids)
+        await taken(1, ANN)
 
     api.run(test, max_waiting_per_owner=3, max_waiting=5)
 

@@ -38,7 +38,7 @@ class Quota:
         self._has_disk = True
 
     def begin_count(self) -> None:
-        """The ledger is about to count: it may or may not see what is taken from now on."""
+        """The ledger is about to count: it may or may not see what is taken from now on, which counts twice then."""
         self._since = Counter()
 
     def counted(self, waiting: Mapping[str, int]) -> None:
