@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -19,45 +19,52 @@ class Bounds:
     min_free_bytes: int = 1 << 30  # of the disk with the ledger
 
 
-class Full(NamedTuple):
-    """Why no more jobs are taken."""
-
-    why: str
+class FullError(Exception):
+    """No more jobs are taken at the moment, and why."""
 
 
 class Quota:
-    """Counted by the ledger now and then, and by what was accepted here since."""
+    """What the ledger counted last, and what was taken since. It may count too many for a moment, and never too few.
+
+    Belongs to one event loop.
+    """
 
     def __init__(self, bounds: Bounds, folder: Path | None) -> None:
         """`folder`: where the ledger is, None where that is another machine's."""
         self._bounds = bounds
         self._folder = folder
         self._waiting: Counter[str] = Counter()
-        self._since: Counter[str] = Counter()  # taken since the ledger began to count
-        self._all = 0
+        self._unwritten: Counter[str] = Counter()
+        self._since: Counter[str] = Counter()
         self._has_disk = True
 
     def begin_count(self) -> None:
-        """The ledger is about to count: it may or may not see what is taken from now on, which counts twice then."""
-        self._since = Counter()
+        """The ledger is about to count. It may see what is not written yet, or is taken from now on, or may not."""
+        self._since = self._unwritten.copy()
 
     def counted(self, waiting: Mapping[str, int]) -> None:
         """Take over the ledger's count."""
         self._waiting = Counter(waiting) + self._since
-        self._all = self._waiting.total()
         if self._folder is not None:
             disk = os.statvfs(self._folder)
             self._has_disk = disk.f_bavail * disk.f_frsize >= self._bounds.min_free_bytes
 
-    def take(self, owner: str, count: int) -> Full | None:
-        """Room for `count` more jobs of `owner`, or why there is none."""
+    @contextmanager
+    def taken(self, owner: str, count: int) -> Iterator[None]:
+        """Room for `count` more jobs of `owner`, which the block writes. Raises FullError when there is none."""
+        self._check(owner, count)
+        for counter in (self._waiting, self._since, self._unwritten):
+            counter[owner] += count
+        try:
+            yield
+        finally:
+            self._unwritten[owner] -= count
+
+    def _check(self, owner: str, count: int) -> None:
         if not self._has_disk:
-            return Full("The disk is nearly full: hand in more when results were removed.")
-        if self._all + count > self._bounds.max_waiting:
-            return Full(f"{self._all} jobs are waiting: hand in more when some are done.")
+            raise FullError("The disk is nearly full: hand in more when results were removed.")
+        total = self._waiting.total()
+        if total + count > self._bounds.max_waiting:
+            raise FullError(f"{total} jobs are waiting: hand in more when some are done.")
         if self._waiting[owner] + count > self._bounds.max_waiting_per_owner:
-            return Full(f"{self._waiting[owner]} of your jobs are waiting: hand in more when some are done.")
-        self._waiting[owner] += count
-        self._since[owner] += count
-        self._all += count
-        return None
+            raise FullError(f"{self._waiting[owner]} of your jobs are waiting: hand in more when some are done.")

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -27,6 +27,7 @@ from ai102.contract.served import ServedModel
 from ai102.jobs.item import Item
 from ai102.jobs.job import Job, JobsError, NewJob, State
 from ai102.jobs.ledger.ledger import Accepted
+from ai102.jobs.quota import FullError
 from ai102.jobs.service import Jobs
 
 MAX_WAIT_S = 30.0
@@ -72,12 +73,7 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
                 for place, row in enumerate(wanted.rows)
             ]
             new = [one for one in made if isinstance(one, NewJob)]
-            if new and (full := jobs.quota.take(caller.name, len(new))):
-                raise Problem("queue-full", full.why)
-            try:
-                accepted = iter(await jobs.intake.accept(new) if new else [])
-            except JobsError as err:
-                raise Problem("unavailable", "Jobs cannot be kept at the moment: try again in a moment.") from err
+            accepted = iter(await _accepted(jobs, caller, new) if new else [])
             rows = [_answered(one, next(accepted)) if isinstance(one, NewJob) else one for one in made]
         if wanted.is_many:
             answers = [_refused(row, request) if isinstance(row, Problem) else row for row in rows]
@@ -197,6 +193,16 @@ def _key(request: Request) -> str:
 def _key_of(key: str, place: int, is_many: bool) -> str:
     """The call's key as that of its job at `place`: a repeated call has the same jobs in the same order."""
     return f"{key}/{place}" if key and is_many else key
+
+
+async def _accepted(jobs: Jobs, caller: Caller, new: Sequence[NewJob]) -> list[Accepted]:
+    try:
+        with jobs.quota.taken(caller.name, len(new)):
+            return await jobs.intake.accept(new)
+    except FullError as err:
+        raise Problem("queue-full", str(err)) from err
+    except JobsError as err:
+        raise Problem("unavailable", "Jobs cannot be kept at the moment: try again in a moment.") from err
 
 
 def _answered(job: NewJob, accepted: Accepted) -> dict[str, Any] | Problem:
