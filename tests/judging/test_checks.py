@@ -120,6 +120,19 @@ def test_one_percent_of_failed_calls_is_stopped_and_two_calls_are_not() -> None:
     assert stops(every(400)) == []
 
 
+@pytest.mark.parametrize(("percent", "calls", "is_stopped"), [(1.0, 800, True), (0.1, 4000, False), (0.0, 800, False)])
+def test_one_pipeline_that_fails_does_not_hide_behind_another_that_does_not(
+    percent: float, calls: int, is_stopped: bool
+) -> None:
+    made = record()
+    for number in range(calls):
+        fails = bool(percent) and number % round(100 / percent) == round(100 / percent) - 1
+        for target in (LABELLER, SCORER):
+            answer = failed() if fails and target is LABELLER else reply(target, [right(number % 200)])
+            made.pairs.append(Pair(Call(target, "crowd", (number % 200,), burst=number), answer, None))
+    assert stops(made) == (["errors"] if is_stopped else [])
+
+
 def test_a_process_that_ended_once_is_stopped() -> None:
     made = record()
     made.pairs.append(pair(LABELLER, "again", 3, lambda target, at: failed("Stub process 'x' is not healthy.")))

@@ -18,31 +18,42 @@ CRASHED = "stub process"
 
 
 def errors(record: Record, part: float) -> Iterator[Finding]:
-    """Calls that fail on the canary and not on the version in service, against what the contract's goal allows."""
+    """Calls that fail on the canary and not on the version in service, against what the contract's goal allows.
+
+    Each pipeline is a sequence of its own: pooled with one that never fails, a failing one would hide behind it.
+    """
     pairs = [pair for pair in record.of() if pair.call.purpose not in ("bad", "first")]
     failed = [pair for pair in pairs if pair.canary.outputs is None]
-    mine = np.array([
-        float(pair.canary.outputs is None and (pair.primary is None or pair.primary.outputs is not None))
-        for pair in pairs
-    ])  # fmt: skip
-    allowed = max((target.allowed_failures for target in record.subject.targets), default=0.001)
-    at = first_crossing(log_wealth(mine, allowed, 0.0, RARE_FRACTIONS), SHARES["errors"] * part)
+    targets = record.subject.targets
+    allowed = max((target.allowed_failures for target in targets), default=0.001)
+    alone: Counter[str] = Counter()
+    is_over = False
+    for target in targets:
+        mine = np.array([float(_fails_alone(pair)) for pair in pairs if pair.call.target is target])
+        alone[target.model] = int(mine.sum())
+        wealth = log_wealth(mine, target.allowed_failures, 0.0, RARE_FRACTIONS)
+        is_over |= first_crossing(wealth, SHARES["errors"] * part / len(targets)) is not None
     kinds = Counter(_named(pair) for pair in failed)
     crashes = [pair for pair in failed if CRASHED in pair.canary.error.lower()]
     facts = {
         "crashes": len(crashes),
         "calls": len(pairs),
         "failed": len(failed),
-        "failed on the canary alone": int(mine.sum()),
+        "failed on the canary alone": alone.total(),
+        "by pipeline": {model: count for model, count in alone.items() if count},
         "allowed percent": 100 * allowed,
         "errors": dict(kinds.most_common(5)),
     }
-    says = f"{int(mine.sum())} of {len(pairs)} calls failed on the canary alone; the goal allows {100 * allowed:g} %"
-    if at is not None and kinds and not crashes:
+    says = f"{alone.total()} of {len(pairs)} calls failed on the canary alone; the goal allows {100 * allowed:g} %"
+    if is_over and kinds and not crashes:
         says += f"; most often: {kinds.most_common(1)[0][0]}"
     if crashes:
         says += f"; a process ended: {_named(crashes[0])}"
-    yield Finding("errors", record.subject.name, "stop" if crashes or at is not None else "quiet", says, facts)
+    yield Finding("errors", record.subject.name, "stop" if crashes or is_over else "quiet", says, facts)
+
+
+def _fails_alone(pair: Pair) -> bool:
+    return pair.canary.outputs is None and (pair.primary is None or pair.primary.outputs is not None)
 
 
 def form(record: Record, part: float) -> Iterator[Finding]:
