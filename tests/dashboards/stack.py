@@ -28,7 +28,7 @@ from tests.servers import Server
 
 MODELS = ("classify_image", "score_image", "embed_text")
 REPLICAS = ("a", "b")
-JOBS = {"triton", "gateway", "issuer", "api", "node", "prometheus"}
+JOBS = {"triton", "gateway", "issuer", "api", "worker", "node", "prometheus"}
 READY_S = 90.0
 # The stack's scrapes and rules, short so that a test need not wait minutes for what takes four scrapes.
 EVERY_S = 1
@@ -43,7 +43,7 @@ class Stack:
     servers: dict[str, Server] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = ("rest", "grpc", "status", "metrics", "api", "issuer", "node", "prometheus")
+        names = ("rest", "grpc", "status", "metrics", "api", "issuer", "worker", "node", "prometheus")
         replicas = [f"{replica} {kind}" for replica in REPLICAS for kind in ("http", "grpc", "metrics")]
         places = (*names, *replicas)
         self.at = dict(zip(places, free_addresses(len(places)), strict=True))
@@ -51,6 +51,11 @@ class Stack:
     @property
     def prometheus(self) -> str:
         return f"http://{self.at['prometheus']}"
+
+    @property
+    def triton(self) -> str:
+        """The replicas, as our own services ask them."""
+        return "grpc://" + ",".join(self.at[f"{name} grpc"] for name in REPLICAS)
 
     @property
     def scraping_options(self) -> list[str]:
@@ -118,6 +123,7 @@ class Stack:
                 job("gateway", self.at["metrics"]),
                 job("issuer", self.at["issuer"]),
                 job("api", self.at["api"]),
+                job("worker", self.at["worker"]),
                 job("node", self.at["node"]),
                 job("prometheus", self.at["prometheus"]),
             ],
@@ -138,7 +144,8 @@ def running(folder: Path, prometheus: Path, node_exporter: Path, rules: Sequence
             stack.start_replica(name)
         for log, *words in (
             ("auth.log", "auth", "serve"),
-            ("api.log", "api", "serve"),
+            ("api.log", "api", "serve", "--jobs", "build/jobs"),
+            ("worker.log", "jobs", "work", "--url", stack.triton, "--metrics", stack.at["worker"]),
             ("gateway.log", "gateway", "run"),
         ):
             started.enter_context(command(folder, log, *words))

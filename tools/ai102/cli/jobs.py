@@ -91,6 +91,13 @@ def work(
     app_address: Annotated[
         str, typer.Option("--app", help="Where Dapr's sidecar brings jobs.", metavar="HOST:PORT")
     ] = "127.0.0.1:3501",
+    direct_calls: Annotated[
+        str,
+        typer.Option(
+            help="How direct calls are seen, which go first: triton, by each server of --url; the address of a "
+            "gateway's metrics, http://HOST:8405/metrics, where --url is a gateway; or none.",
+        ),
+    ] = "triton",
     max_calls: Annotated[int, typer.Option(help="Concurrent requests to Triton.", min=1)] = 2,
     lease_s: Annotated[
         float, typer.Option(help="A worker that was killed loses its jobs to the next after this time.", min=1)
@@ -121,6 +128,7 @@ def work(
     serve(
         Options(folder, ledger, dapr, app_address),
         url,
+        direct_calls,
         models_of(spec.load(contract)),
         settings,
         callbacks.Settings(callbacks.master_key(key_file or folder / KEY_FILE), networks_from(callback_network or [])),

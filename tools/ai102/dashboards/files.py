@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ai102.artifact import write_text
-from ai102.dashboards import capacity, gateway, one_model, overview
+from ai102.dashboards import capacity, gateway, jobs, one_model, overview
 from ai102.dashboards.layout import text_from_board
 
 FOLDER = Path("monitoring/dashboards")
-MODULES = {"overview": overview, "model": one_model, "gateway": gateway, "capacity": capacity}
+MODULES = {"overview": overview, "model": one_model, "gateway": gateway, "capacity": capacity, "jobs": jobs}
 
 
 def texts() -> dict[str, str]:

@@ -7,12 +7,10 @@ computed. While there are direct calls, job calls are therefore short, and leave
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from ai102.client import AsyncClient, InferenceError
+from ai102.jobs.worker.direct import DirectCalls
 
 
 @dataclass(frozen=True)
@@ -27,21 +25,12 @@ class Manners:
 
 
 class Pace:
-    """Belongs to one event loop. Knows of direct calls by Triton's own counts, less the calls made here."""
+    """Belongs to one event loop."""
 
-    def __init__(
-        self, client: AsyncClient, steps_of: Mapping[str, Set[str]], manners: Manners, clock: Callable[[], float]
-    ) -> None:
-        """`steps_of`: the models that Triton asks itself when it is asked for a model, by that model."""
-        self._client = client
-        self._steps_of = steps_of
+    def __init__(self, direct: DirectCalls, manners: Manners, clock: Callable[[], float]) -> None:
+        self._direct = direct
         self._manners = manners
         self._clock = clock
-        self._own: Counter[str] = Counter()  # calls that ended, by model
-        self._own_before: Counter[str] = Counter()
-        self._under_way: Counter[str] = Counter()
-        self._counts: dict[str, int] = {}
-        self._used_at: dict[str, float] = {}
         self._seen_at = float("-inf")
         self._sizes: dict[str, int] = {}
 
@@ -55,14 +44,11 @@ class Pace:
         return min(size, self._sizes.get(model, 1)) if self.is_polite else size
 
     def begins(self, model: str) -> None:
-        self._under_way[model] += 1
-        self._used_at[model] = self._clock()
+        self._direct.begins(model)
 
     def ended(self, model: str, took_s: float) -> float:
         """After a job call: learn from how long it took. The pause to make before the next, in seconds."""
-        self._under_way[model] -= 1
-        self._own[model] += 1
-        self._used_at[model] = self._clock()
+        self._direct.ended(model)
         if not self.is_polite:
             return 0.0
         size = self._sizes.get(model, 1)
@@ -73,30 +59,8 @@ class Pace:
         return took_s * (1 / self._manners.share - 1)
 
     async def look(self) -> None:
-        """Ask Triton for its counts again and again, until cancelled."""
+        """Look for direct calls again and again, until cancelled."""
         while True:
+            if await self._direct.seen():
+                self._seen_at = self._clock()
             await asyncio.sleep(self._manners.look_s)
-            try:
-                rows = await self._client.statistics()
-            except InferenceError:
-                self._counts.clear()  # counts begin anew with a server
-                continue
-            self.counted({row["name"]: _requests(row) for row in rows})
-
-    def counted(self, counts: Mapping[str, int]) -> None:
-        """Take over Triton's counts of requests by model."""
-        now = self._clock()
-        own, self._own_before = self._own - self._own_before, self._own.copy()
-        used = {model for model, at in self._used_at.items() if now - at < 2 * self._manners.look_s}
-        inner = {step for model in used for step in self._steps_of.get(model, ())}
-        for model, count in counts.items():
-            more = count - self._counts.get(model, count)
-            # A call that ended in Triton may not have ended here.
-            if model not in inner and more > own[model] + self._under_way[model]:
-                self._seen_at = now
-        self._counts = dict(counts)
-
-
-def _requests(row: Mapping[str, Any]) -> int:
-    stats = row.get("inference_stats", {})
-    return sum(int(stats.get(kind, {}).get("count", 0)) for kind in ("success", "fail"))

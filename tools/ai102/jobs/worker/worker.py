@@ -20,6 +20,7 @@ from ai102.jobs.ledger.ledger import Ledger, Notice
 from ai102.jobs.metrics import WorkerMetrics
 from ai102.jobs.queue.queue import Queue
 from ai102.jobs.worker.batches import Batches
+from ai102.jobs.worker.direct import DirectCalls
 from ai102.jobs.worker.pace import Manners, Pace
 from ai102.jobs.worker.spans import AddSpan, spans_of, traced_of, traceparent_of
 
@@ -70,6 +71,7 @@ class Worker:
         ledger: Ledger,
         queue: Queue,
         client: AsyncClient,
+        direct: DirectCalls,
         models: Models,
         settings: Settings,
         metrics: WorkerMetrics,
@@ -86,7 +88,7 @@ class Worker:
         self._add_span = add_span
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._clock = asyncio.get_running_loop().time
-        self._pace = Pace(client, models.steps_of, settings.manners, self._clock)
+        self._pace = Pace(direct, settings.manners, self._clock)
         self._batches = Batches(
             lambda model: self._pace.largest(model, models.max_batch_sizes.get(model, 0)), settings.max_call_bytes
         )

@@ -1,0 +1,139 @@
+"""Whether others ask Triton directly: by Triton's own counts, or by those of a gateway in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Protocol
+
+from ai102.client import AsyncClient, InferenceError
+from ai102.prometheus.exposition import scraped
+from ai102.prometheus.fetching import NoAnswerError
+
+TIMEOUT_S = 2.0
+
+
+class DirectCalls(Protocol):
+    """Belongs to one event loop."""
+
+    def begins(self, model: str) -> None:
+        """A call of ours to the model begins."""
+
+    def ended(self, model: str) -> None:
+        """It has ended."""
+
+    async def seen(self) -> bool:
+        """Whether there were direct calls since this was asked last."""
+
+    async def close(self) -> None: ...
+
+
+class OfTriton:
+    """The requests that each of the servers counts, less our own. Every server must be asked at its own address."""
+
+    def __init__(
+        self, urls: Sequence[str], steps_of: Mapping[str, Set[str]], clock: Callable[[], float], recent_s: float
+    ) -> None:
+        """`steps_of`: the models that Triton asks itself when it is asked for a model, by that model. `recent_s`: how
+        long a step of ours may be counted after our call has ended.
+        """
+        self._clients = [AsyncClient(url, shared_memory=False, timeout_s=TIMEOUT_S) for url in urls]
+        self._steps_of = steps_of
+        self._clock = clock
+        self._recent_s = recent_s
+        self._own: Counter[str] = Counter()  # calls that ended, by model
+        self._own_before: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
+        self._used_at: dict[str, float] = {}
+
+    def begins(self, model: str) -> None:
+        self._under_way[model] += 1
+        self._used_at[model] = self._clock()
+
+    def ended(self, model: str) -> None:
+        self._under_way[model] -= 1
+        self._own[model] += 1
+        self._used_at[model] = self._clock()
+
+    async def seen(self) -> bool:
+        try:
+            of_servers = await asyncio.gather(*(client.statistics() for client in self._clients))
+        except InferenceError:
+            self._counts.clear()  # a server that is started again counts from 0
+            return False
+        counts: Counter[str] = Counter()
+        for rows in of_servers:
+            for row in rows:
+                counts[row["name"]] += _requests(row)
+        return self.more(counts)
+
+    def more(self, counts: Mapping[str, int]) -> bool:
+        """Whether a model has more requests than we made since the last counts."""
+        now = self._clock()
+        own, self._own_before = self._own - self._own_before, self._own.copy()
+        used = {model for model, at in self._used_at.items() if now - at < self._recent_s}
+        inner = {step for model in used for step in self._steps_of.get(model, ())}
+        before, self._counts = self._counts, dict(counts)
+        # A call that ended in Triton may not have ended here.
+        return any(
+            count - before.get(model, count) > own[model] + self._under_way[model]
+            for model, count in counts.items()
+            if model not in inner
+        )
+
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.close()
+
+
+class OfGateway:
+    """The inferences that a gateway counts: jobs do not pass where it counts."""
+
+    METRIC = "ai102_gateway_requests_total"
+    OTHER = "other"  # no inference
+
+    def __init__(self, url: str, say: Callable[[str], None]) -> None:
+        """`url`: of the gateway's metrics, http://HOST:8405/metrics."""
+        self._url = url
+        self._say = say
+        self._count: float | None = None
+        self._is_silent = False
+
+    def begins(self, model: str) -> None: ...
+
+    def ended(self, model: str) -> None: ...
+
+    async def seen(self) -> bool:
+        try:
+            scrape = await asyncio.to_thread(scraped, self._url, TIMEOUT_S)
+        except NoAnswerError as err:
+            if not self._is_silent:
+                self._say(f"{err}: until it does, direct calls are taken to be there")
+            self._is_silent = True
+            return True
+        self._is_silent = False
+        count = sum(row.value for row in scrape.of(self.METRIC) if row.labels.get("pipeline") != self.OTHER)
+        before, self._count = self._count, count
+        return before is not None and count > before
+
+    async def close(self) -> None: ...
+
+
+class Unseen:
+    """Nobody looks: jobs take all that they can get."""
+
+    def begins(self, model: str) -> None: ...
+
+    def ended(self, model: str) -> None: ...
+
+    async def seen(self) -> bool:
+        return False
+
+    async def close(self) -> None: ...
+
+
+def _requests(row: Mapping[str, Any]) -> int:
+    stats = row.get("inference_stats", {})
+    return sum(int(stats.get(kind, {}).get("count", 0)) for kind in ("success", "fail"))
