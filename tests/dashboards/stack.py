@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ai102.client import Client, InferenceError, Retry, Tls
+from ai102.client import Client, InferenceError, JobClient, Retry, Tls
 from ai102.gateway.replicas import restricting_arguments
 from ai102.gateway.secret import secret_of
 from ai102.host.child import Child
@@ -181,7 +181,7 @@ def _scraped(stack: Stack) -> set[str]:
 
 @dataclass
 class Load:
-    """Callers of every pipeline over both protocols, one without a right, one whose request is wrong."""
+    """Callers of every pipeline over both protocols, one without a right, one whose request is wrong, one with jobs."""
 
     stack: Stack
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -204,6 +204,7 @@ class Load:
                 (rest, token, lambda client: client.infer("embed_text", {"wrong": np.zeros(3, np.uint8)})),
             )
         ]
+        self._workers.append(threading.Thread(target=self._hand_in, args=(rest, token, images[:8])))
 
     def run_for(self, seconds: float) -> None:
         """Let so much time of load pass: rates are over time, and only time fills them."""
@@ -219,6 +220,18 @@ class Load:
         self._stop.set()
         for worker in self._workers:
             worker.join()
+
+    def _hand_in(self, url: str, token: str, images: Sequence[bytes]) -> None:
+        """Jobs, the results of which are fetched now and then."""
+        with JobClient(url, token=token, tls=self.stack.tls, timeout_s=10) as client:
+            while not self._stop.wait(PAUSE_S):
+                try:
+                    ids = client.submit_many("classify_image", images)
+                    client.result(ids[0], timeout_s=10)
+                    outcome = "job"
+                except InferenceError as err:
+                    outcome = type(err).__name__
+                self.outcomes[outcome] += 1
 
     def _run(self, url: str, token: str, ask: Callable[[Client], Any]) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

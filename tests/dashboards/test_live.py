@@ -65,6 +65,15 @@ MAY_BE_ZERO = {
     "Pace of failures",
     "Pace of slow answers",
     "Capacity used, by calls in flight",
+    "Jobs that wait",
+    "Jobs that wait, by priority",
+    "Longest wait",
+    "Longest wait, by priority",
+    "Dead letters",
+    "Jobs with workers",
+    "Attempts that failed",
+    "Announced again",
+    "Results that nobody fetched",
 }
 LARGEST = {
     "percentunit": 1.5,
