@@ -345,3 +345,18 @@ def test_every_route_is_documented_with_its_answers(api: Api) -> None:
             assert f"{path}</code>" in page
 
     api.run(test)
+
+
+def test_calls_are_counted_by_route_and_not_by_id(api: Api) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        id = await handed(client)
+        for _ in range(2):
+            await client.get(f"/v1/jobs/{id}")
+        await client.get("/v1/jobs/not-an-id")
+        text = (await client.get("/metrics")).text
+        rows = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("ai102_http_requests_total"))
+        assert rows['ai102_http_requests_total{route="/v1/jobs",status="202"}'] == "1.0"
+        assert rows['ai102_http_requests_total{route="/v1/jobs/{id}",status="200"}'] == "2.0"
+        assert id not in text
+
+    api.run(test)

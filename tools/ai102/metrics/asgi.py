@@ -58,7 +58,6 @@ class Counted:
         await self._counted(scope, receive, send)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = scope["path"] if scope["path"] in self._routes else OTHER
         status, began = GONE, time.perf_counter()
 
         async def noting(message: Message) -> None:
@@ -71,5 +70,8 @@ class Counted:
             try:
                 await self._app(scope, receive, noting)
             finally:
+                # The route's own path, where the application has said which: not one for each id in it.
+                path = getattr(scope.get("route"), "path", scope["path"])
+                route = path if path in self._routes else OTHER
                 self._requests.labels(route, str(status)).inc()
                 self._seconds.labels(route).observe(time.perf_counter() - began)
