@@ -72,7 +72,7 @@ MAY_BE_ZERO = {
     "Dead letters",
     "Jobs with workers",
     "Attempts that failed",
-    "Announced again",
+    "Taken up again",
     "Results that nobody fetched",
 }
 LARGEST = {

@@ -182,10 +182,11 @@ def _killed(part: Part) -> None:
     part.kill()
 
 
-def hand_in(run: Run, url: str, count: int) -> None:
-    """Calls of CALL jobs, each with a key and sent until it is answered."""
+def hand_in(run: Run, url: str, count: int, seconds: float) -> None:
+    """Calls of CALL jobs, each with a key and sent until it is answered, over so much time if nothing fails."""
     with httpx.Client(timeout=20) as client:
         for at in range(0, count, CALL):
+            time.sleep(seconds * CALL / count)
             body = {"jobs": [_job(place) for place in range(at, min(at + CALL, count))]}
             while not run.is_over.is_set():
                 try:
@@ -252,15 +253,16 @@ def play(engine: str, count: int, kills: int, pause_s: float, seed: int, folder:
     with stack(engine, folder) as made:
         until(lambda: _answers(made.triton_url), READY_S, "Triton answers")
         answers = right_answers(made.triton_url)
+        until(lambda: _is_up(made.api), READY_S, "the API answers")
         ledger = Ledger(made.ledger_url)
         began = time.monotonic()
-        handing = threading.Thread(target=hand_in, args=(run, made.api, count))
+        handing = threading.Thread(target=hand_in, args=(run, made.api, count, kills * pause_s))
         killing = threading.Thread(target=kill_parts, args=(run, made, kills, pause_s, chance))
         handing.start()
         killing.start()
         try:
             killing.join(kills * (1.5 * pause_s + 60))
-            handing.join(count / 100 + 120)
+            handing.join(count / 100 + kills * pause_s + 120)
             assert not handing.is_alive(), "not all jobs could be handed in"
             until(lambda: _is_done(ledger, count), count / 100 + 180, "all jobs are done")
         finally:
@@ -283,6 +285,13 @@ def _answers(url: str) -> bool:
     except InferenceError:
         return False
     return True
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def _is_done(ledger: Ledger, count: int) -> bool:

@@ -181,7 +181,6 @@ def test_a_callback_to_a_private_address_makes_no_request(ledger: Ledger, clock:
 
 def test_the_master_key_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
     file = tmp_path / "jobs" / "callback.key"
-    file.parent.mkdir()
     first = master_key(file)
     assert (master_key(file), file.stat().st_mode & 0o777, len(first)) == (first, 0o600, 32)
     assert key_of(first, "ann") != key_of(first, "bob")

@@ -20,7 +20,7 @@ def board() -> Board:
             Row("Now", (queued_now, oldest_now, done_now, dead_now)),
             Row("Waiting", (queued, oldest)),
             Row("Done", (by_state, call_items, begun_after, in_hand)),
-            Row("Trouble", (given_back, announced_again, unfetched, polite)),
+            Row("Trouble", (given_back, taken_up, unfetched, polite)),
             Row("Handing in", (calls, call_durations)),
         ),
     )
@@ -122,12 +122,12 @@ def given_back() -> lines.Panel:
     )
 
 
-def announced_again() -> lines.Panel:
+def taken_up() -> lines.Panel:
     return graph(
-        "Announced again",
+        "Taken up again",
         "Jobs that a queue or a worker had lost. A step: one of them was killed, or the broker was emptied.",
         "reqps",
-        Query("sum(rate(ai102_jobs_announced_again_total[$__rate_interval]))", "jobs"),
+        Query("sum(rate(ai102_jobs_taken_up_total[$__rate_interval]))", "jobs"),
     )
 
 

@@ -71,6 +71,7 @@ def networks_from(texts: Sequence[str]) -> tuple[Network, ...]:
 def master_key(file: Path) -> bytes:
     """The key in the file, which is made when missing and which only its owner may read. Raises UserError."""
     if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         artifact.write_bytes(file, secrets.token_bytes(32), mode=0o600)
     key = file.read_bytes()
     if len(key) != 32:

@@ -54,8 +54,8 @@ class WorkerMetrics:
             "ai102_jobs_given_back", "Attempts at jobs that failed through no fault of their input.", ["model"],
             registry=self.registry,
         )  # fmt: skip
-        self._announced = Counter(
-            "ai102_jobs_announced_again", "Jobs that a queue or a worker had lost.", registry=self.registry
+        self._taken_up = Counter(
+            "ai102_jobs_taken_up", "Jobs that a queue or a worker had lost.", registry=self.registry
         )
         self._items = Histogram(
             "ai102_jobs_call_items", "Jobs in a call to Triton.", ["model"], buckets=ITEMS, registry=self.registry
@@ -77,8 +77,8 @@ class WorkerMetrics:
     def given_back(self, model: str, count: int) -> None:
         self._given_back.labels(model).inc(count)
 
-    def announced_again(self, count: int) -> None:
-        self._announced.inc(count)
+    def taken_up(self, count: int) -> None:
+        self._taken_up.inc(count)
 
     def called(self, model: str, ages_s: Sequence[float]) -> None:
         """A call to Triton begins, with a job for each of the ages."""

@@ -308,7 +308,7 @@ class Worker:
                 self._say(f"{err}: trying again")
 
     async def _sweep(self) -> None:
-        """Announce again what workers or the queue lost, and remove what is no longer kept."""
+        """Take up what workers or the queue lost, and remove what is no longer kept."""
         while True:
             await asyncio.sleep(self._settings.sweep_s)
             try:
@@ -320,13 +320,13 @@ class Worker:
     async def _sweep_once(self) -> bool:
         """Whether there is more to do."""
         dropped = await self._do(self._ledger.drop_old)
-        notices = await self._do(self._ledger.take_back)
+        notices = await self._do(self._ledger.take_back, self._settings.bulk)
         for priority, before_s in self._overtaken().items():
-            notices += await self._do(self._ledger.lost, priority, before_s)
-        self._metrics.announced_again(len(notices))
+            notices += await self._do(self._ledger.lost, priority, before_s, self._settings.bulk)
+        self._metrics.taken_up(len(notices))
         self._metrics.holds(len(self._in_hand), is_polite=self._pace.is_polite)
-        if notices:
-            await self._queue.publish(notices)
+        # Taken here and not announced: a queue that lost them may be broken still.
+        await self._take(notices)
         return bool(dropped or notices)
 
     def _overtaken(self) -> dict[Priority, float]:
