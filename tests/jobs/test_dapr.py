@@ -12,25 +12,49 @@ from ai102.jobs.job import JobsError, Priority
 from ai102.jobs.ledger.ledger import Notice
 from ai102.jobs.queue.dapr import DaprQueue
 from tests.jobs.queue_promises import *  # noqa: F403
-from tests.jobs.queue_promises import IN_TIME_S, Queues, Taken, notices, opened
-from tests.jobs.sidecars import Redis, Sidecar, behind_dapr
+from tests.jobs.queue_promises import IN_TIME_S, Queues, Taken, notices, opened, taken
+from tests.jobs.sidecars import Redis, Sidecar, free_port, redis, sidecar
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def parts() -> Iterator[tuple[Redis, Sidecar, Sidecar]]:
-    with tempfile.TemporaryDirectory(prefix="ai102-dapr-") as folder, behind_dapr(Path(folder)) as started:
-        yield started
+def parts() -> Iterator[tuple[Path, Redis, Sidecar]]:
+    """A folder, the broker, and the sidecar of an API."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ai102-dapr-") as folder,
+        redis(Path(folder)) as server,
+        sidecar(Path(folder), server.port) as api,
+    ):
+        yield Path(folder), server, api
 
 
 @pytest.fixture
-def queues(parts: tuple[Redis, Sidecar, Sidecar]) -> Queues:
-    server, api, worker = parts
-    # daprd made its consumer groups when it started, so streams are trimmed and not removed.
-    for priority in Priority:
-        server.asked("XTRIM", f"jobs-{priority.name.lower()}", "MAXLEN", "0")
-    return Queues(lambda: DaprQueue(api.url), lambda: DaprQueue(worker.url, listen=worker.app))
+def queues(parts: tuple[Path, Redis, Sidecar]) -> Iterator[Queues]:
+    """Each test has a sidecar of its own for its worker: one whose worker has gone may bring nothing more."""
+    folder, server, api = parts
+    server.asked("FLUSHALL")
+    with sidecar(folder, server.port, f"127.0.0.1:{free_port()}") as worker:
+        yield Queues(lambda: DaprQueue(api.url), lambda: DaprQueue(worker.url, listen=worker.app))
+
+
+def test_what_was_published_outlives_who_published_and_who_consumed(parts: tuple[Path, Redis, Sidecar]) -> None:
+    """As with the other queue, with another sidecar for each worker."""
+    folder, server, api = parts
+    server.asked("FLUSHALL")
+
+    async def go(ids: str) -> None:
+        with sidecar(folder, server.port, f"127.0.0.1:{free_port()}") as made:
+            async with opened(lambda: DaprQueue(made.url, listen=made.app)) as worker:
+                assert sorted(set((await taken(worker, len(ids))).ids)) == list(ids)
+
+    async def publish(ids: str) -> None:
+        async with opened(lambda: DaprQueue(api.url)) as queue:
+            await queue.publish(notices(ids))
+
+    for ids in ("abc", "d"):
+        asyncio.run(publish(ids))
+        asyncio.run(go(ids))
 
 
 def test_while_a_worker_has_no_room_the_higher_priority_comes_next(queues: Queues) -> None:

@@ -130,7 +130,13 @@ class Worker:
         ids = [one.id for one in notices]
         while ids:
             await self._has_room.wait()
-            claimed, ids = await self._do(self._ledger.claim, ids, self._settings.lease_s)
+            claiming = asyncio.ensure_future(self._do(self._ledger.claim, ids, self._settings.lease_s))
+            try:
+                claimed, ids = await asyncio.shield(claiming)
+            except asyncio.CancelledError:
+                # The claim goes on in its thread: what it takes is to be given back.
+                self._in_hand.update({job.id: job for job in (await claiming).claimed})
+                raise
             self._brought_at = self._clock()
             for job in claimed:
                 self._brought_s[job.priority] = max(job.published_s, self._brought_s.get(job.priority, 0.0))
