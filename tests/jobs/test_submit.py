@@ -47,8 +47,18 @@ def words_for(url: str, out: str = "results.csv", pipeline: str = "classify_imag
     return ["jobs", "submit", "photos", "--pipeline", pipeline, "--out", out, "--url", url]
 
 
+# A shell that started the tests in the background has set Ctrl-C to be ignored, and a program inherits that.
+AI102 = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ai102.cli.main import main
+sys.argv[0] = "ai102"
+main()
+"""
+
+
 def started(folder: Path, url: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "ai102", *words_for(url)]
+    command = [sys.executable, "-c", AI102, *words_for(url)]
     return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -266,6 +266,6 @@ def test_prometheus_in_the_cluster_has_the_jobs_of_compose() -> None:
         rows = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))["scrape_configs"]
         return {row["job_name"] for row in rows}
 
-    # The nodes' metrics are the cluster's; the collector is there with the component traces alone; jobs are not there yet.
+    # The nodes' metrics are the cluster's; the collector comes with the component traces; jobs are not there yet.
     missing = jobs("monitoring/prometheus/prometheus.yaml") - jobs("k8s/components/monitoring/prometheus.yaml")
     assert missing == {"node", "collector", "worker"}
