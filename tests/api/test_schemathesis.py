@@ -2,10 +2,11 @@
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 
+from tests.api.made_up import BOUNDED
 from tests.api.served import Served, digit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.imports]
@@ -16,14 +17,6 @@ ROUTES = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
 ]
-BOUNDED = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
 
 
 IMAGES = st.sampled_from([digit(0)[0], digit(1, "JPEG")[0]])  # what a schema cannot say of a file

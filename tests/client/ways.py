@@ -16,9 +16,11 @@ from ai102.serve.server import Server
 class Awaited:
     """An AsyncClient in a loop of its own, each call awaited at once."""
 
+    KIND: Any = AsyncClient
+
     def __init__(self, url: str, **options: Any) -> None:
         self._runner = asyncio.Runner()
-        self.client = AsyncClient(url, **options)
+        self.client = self.KIND(url, **options)
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self.client, name)

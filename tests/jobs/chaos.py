@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +30,10 @@ from ai102.client import Client, InferenceError
 from ai102.jobs.item import arrays_from_item
 from ai102.jobs.job import JobsError, State
 from ai102.jobs.ledger.ledger import Ledger
+from tests.gateway.conftest import wait_until
 from tests.jobs.databases import PostgreSQL, postgresql
-from tests.jobs.sidecars import Redis, Sidecar, free_port, redis
+from tests.jobs.sidecars import Redis, Sidecar, redis
+from tests.ports import free_port
 from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent.parent
@@ -239,21 +241,14 @@ def check(run: Run, ledger: Ledger, answers: Sequence[bytes], count: int) -> Non
     assert wrong == 0, f"{wrong} jobs have the answer of another"
 
 
-def until(holds: Callable[[], bool], within_s: float, what: str) -> None:
-    ends = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < ends, f"not within {within_s:.0f} s: {what}"
-        time.sleep(0.2)
-
-
 def play(engine: str, count: int, kills: int, pause_s: float, seed: int, folder: Path) -> dict[str, Any]:
     """Raises AssertionError when a job was lost, done twice or answered wrongly."""
     chance = random.Random(seed)
     run = Run()
     with stack(engine, folder) as made:
-        until(lambda: _answers(made.triton_url), READY_S, "Triton answers")
+        wait_until(lambda: _answers(made.triton_url), "Triton answers", READY_S)
         answers = right_answers(made.triton_url)
-        until(lambda: _is_up(made.api), READY_S, "the API answers")
+        wait_until(lambda: _is_up(made.api), "the API answers", READY_S)
         ledger = Ledger(made.ledger_url)
         began = time.monotonic()
         handing = threading.Thread(target=hand_in, args=(run, made.api, count, kills * pause_s))
@@ -264,7 +259,7 @@ def play(engine: str, count: int, kills: int, pause_s: float, seed: int, folder:
             killing.join(kills * (1.5 * pause_s + 60))
             handing.join(count / 100 + kills * pause_s + 120)
             assert not handing.is_alive(), "not all jobs could be handed in"
-            until(lambda: _is_done(ledger, count), count / 100 + 180, "all jobs are done")
+            wait_until(lambda: _is_done(ledger, count), "all jobs are done", count / 100 + 180)
         finally:
             run.is_over.set()
             handing.join()

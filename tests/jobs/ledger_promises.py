@@ -12,15 +12,7 @@ from ai102.jobs.job import Claimed, Ended, Priority, State
 from ai102.jobs.ledger.ledger import MAX_ATTEMPTS, Ledger
 from ai102.jobs.ledger.opened import reading
 from ai102.jobs.ledger.tables import jobs
-from tests.jobs.new import digit, job
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.jobs.new import Clock, digit, job
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,18 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.parts_of import program_or_skip
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 RESOURCES = ROOT / "docker" / "dapr" / "resources"
 CONFIG = ROOT / "docker" / "dapr" / "config.yaml"
 PASSWORD = "of-the-test"
 IN_TIME_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Redis:

@@ -18,7 +18,7 @@ from ai102.jobs import callbacks
 from ai102.jobs.callbacks import Callbacks, RefusedAddressError, Settings, address_for, key_of, master_key
 from ai102.jobs.job import Ended, State
 from ai102.jobs.ledger.ledger import Ledger
-from tests.jobs.new import digit, job
+from tests.jobs.new import Clock, digit, job
 
 HERE = ip_network("127.0.0.0/8")
 KEY = bytes(range(32))
@@ -56,14 +56,6 @@ class Receiver:
             self._server.shutdown()
             thread.join()
             self._server.server_close()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

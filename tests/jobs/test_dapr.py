@@ -13,7 +13,8 @@ from ai102.jobs.ledger.ledger import Notice
 from ai102.jobs.queue.dapr import DaprQueue
 from tests.jobs.queue_promises import *  # noqa: F403
 from tests.jobs.queue_promises import IN_TIME_S, Queues, Taken, notices, opened, taken
-from tests.jobs.sidecars import Redis, Sidecar, free_port, redis, sidecar
+from tests.jobs.sidecars import Redis, Sidecar, redis, sidecar
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from ai102.jobs.job import State
 from ai102.jobs.ledger.ledger import Ledger
 from tests.api.served import digit
 from tests.api.served import served as api_served
+from tests.gateway.conftest import wait_until
 from tests.jobs.new import job
 from tests.servers import Server
 
@@ -28,10 +28,7 @@ BLANK = [0] * 64
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + IN_TIME_S
-    while not holds():
-        assert time.monotonic() < ends, f"not within {IN_TIME_S:.0f} s: {what}"
-        time.sleep(0.02)
+    wait_until(holds, what, IN_TIME_S)
 
 
 @contextmanager

@@ -62,6 +62,15 @@ def started(folder: Path, url: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def stopped_while_it_waits(proxy: Proxy, folder: Path) -> None:
+    """A run that has handed everything in, ended by Ctrl-C while it waits for results."""
+    proxy.faults = [("POST /v1/jobs/ended", stay_silent)]
+    run = started(folder, proxy.url)
+    assert proxy.is_reached.wait(IN_TIME_S)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=IN_TIME_S)
+
+
 def rows_of(file: Path) -> list[dict[str, str]]:
     with file.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
@@ -158,11 +167,7 @@ def test_a_run_that_is_killed_again_and_again_leaves_a_whole_journal(
 
 def test_files_whose_jobs_the_server_lost_are_handed_in_again(proxy: Proxy, api: JobsApi, tmp_path: Path) -> None:
     photos(tmp_path, 5)
-    proxy.faults = [("POST /v1/jobs/ended", stay_silent)]
-    run = started(tmp_path, proxy.url)
-    assert proxy.is_reached.wait(IN_TIME_S)
-    run.send_signal(signal.SIGINT)
-    run.communicate(timeout=IN_TIME_S)
+    stopped_while_it_waits(proxy, tmp_path)
     assert api.ledger.erase("") == 5
     with working(api.ledger):
         again = here.ai102(*words_for(api.url), cwd=tmp_path)
@@ -172,11 +177,7 @@ def test_files_whose_jobs_the_server_lost_are_handed_in_again(proxy: Proxy, api:
 
 def test_a_file_that_changed_meanwhile_is_handed_in_anew(proxy: Proxy, api: JobsApi, tmp_path: Path) -> None:
     photos(tmp_path, 3)
-    proxy.faults = [("POST /v1/jobs/ended", stay_silent)]
-    run = started(tmp_path, proxy.url)
-    assert proxy.is_reached.wait(IN_TIME_S)
-    run.send_signal(signal.SIGINT)
-    run.communicate(timeout=IN_TIME_S)
+    stopped_while_it_waits(proxy, tmp_path)
     (tmp_path / "photos" / "00001.png").write_bytes(b"another photo")
     with working(api.ledger):
         assert here.ai102(*words_for(api.url), cwd=tmp_path).status == 0

@@ -16,17 +16,16 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from ai102 import artifact
 from ai102.errors import UserError
-from ai102.jobs.job import Job, JobsError
-from ai102.jobs.ledger.ledger import Ledger
+from ai102.jobs.job import Job, JobsError, moment
+from ai102.jobs.ledger.ledger import Due, Ledger
 
 TYPE = "ai102.job.ended"
 SOURCE = "/v1/jobs"
@@ -38,14 +37,6 @@ LOOK_S = 0.5
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
-
-
-class Due(NamedTuple):
-    """A callback to make now: of a job that has ended, the `tries`th time (from 1)."""
-
-    job: Job
-    url: str
-    tries: int
 
 
 @dataclass(frozen=True)
@@ -86,14 +77,13 @@ def key_of(master: bytes, owner: str) -> bytes:
 
 def event_of(job: Job) -> dict[str, Any]:
     """The event without the answer: that is fetched, with the rights of whoever fetches it."""
-    ended = datetime.fromtimestamp(job.ended_s or 0.0, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
         "specversion": "1.0",
         "id": job.id,
         "source": SOURCE,
         "type": TYPE,
         "subject": job.id,
-        "time": ended,
+        "time": moment(job.ended_s or 0.0),
         "datacontenttype": "application/json",
         "data": {"id": job.id, "state": job.state.value, "model": job.model, "key": job.key or None},
     }
@@ -153,7 +143,7 @@ class Callbacks:
             while True:
                 try:
                     due = await asyncio.to_thread(self._ledger.due_callbacks, AT_ONCE, 2 * TIMEOUT_S)
-                    await asyncio.gather(*(self._make(client, Due(*one)) for one in due))
+                    await asyncio.gather(*(self._make(client, one) for one in due))
                 except JobsError as err:
                     self._say(f"{err}: trying again")
                     due = []

@@ -77,6 +77,6 @@ class Intake:
             try:
                 await self._queue.publish(notices)
             except JobsError as err:
-                # They are accepted: a worker announces them again.
-                self._say(f"{err}: {len(notices)} jobs are announced later")
+                # They are accepted: a worker takes them from the ledger.
+                self._say(f"{err}: {len(notices)} jobs are begun later")
         self._announcer = None

@@ -51,10 +51,8 @@ def arrays_from_item(item: Item) -> dict[str, NDArray[Any]]:
 def stacked(forms: str, rows: Sequence[bytes]) -> dict[str, NDArray[Any]]:
     """A batch [rows, ...] of items of the same forms."""
     parsed = forms_from_text(forms)
-    if len(parsed) == 1 and (form := parsed[0]).size:
-        array = np.frombuffer(b"".join(rows), NUMPY_TYPES[form.datatype]) if form.datatype != "BF16" else None
-        if array is not None:
-            return {form.name: array.reshape(len(rows), *form.dims)}
+    if len(parsed) == 1 and (form := parsed[0]).size and form.datatype in NUMPY_TYPES:
+        return {form.name: np.frombuffer(b"".join(rows), NUMPY_TYPES[form.datatype]).reshape(len(rows), *form.dims)}
     cut = [tuple(_cut(parsed, row)) for row in rows]
     return {
         form.name: array_from_raw(

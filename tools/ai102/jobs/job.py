@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import random
 import time
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ai102.errors import UserError
@@ -103,3 +104,8 @@ def new_id(now_s: float | None = None) -> str:
     number = milliseconds << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & ((1 << 62) - 1)
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def moment(seconds: float) -> str:
+    """A Unix time as RFC 3339 has it, in UTC and milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ai102.jobs.job import Ended, State
-from ai102.jobs.ledger.ledger import Waiting
+from ai102.jobs.ledger.reads import Waiting
 
 ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,8 +46,7 @@ class Quota:
         """Take over the ledger's count."""
         self._waiting = Counter(waiting) + self._since
         if self._folder is not None:
-            disk = os.statvfs(self._folder)
-            self._has_disk = disk.f_bavail * disk.f_frsize >= self._bounds.min_free_bytes
+            self._has_disk = shutil.disk_usage(self._folder).free >= self._bounds.min_free_bytes
 
     @contextmanager
     def taken(self, owner: str, count: int) -> Iterator[None]:

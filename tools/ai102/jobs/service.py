@@ -11,7 +11,8 @@ from pathlib import Path
 from ai102.jobs.fetched import Fetched
 from ai102.jobs.intake import Intake
 from ai102.jobs.job import JobsError
-from ai102.jobs.ledger.ledger import KEEP_S, Ledger, Waiting
+from ai102.jobs.ledger.ledger import KEEP_S, Ledger
+from ai102.jobs.ledger.reads import Waiting
 from ai102.jobs.queue.dapr import DaprQueue
 from ai102.jobs.queue.embedded import EmbeddedQueue
 from ai102.jobs.queue.queue import Queue

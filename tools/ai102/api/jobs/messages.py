@@ -14,7 +14,7 @@ from ai102.jobs.job import State
 
 _ID = "01a22fc8-ead9-76a8-8c3b-bbff3348b02f"
 _LATER = "2026-12-01T18:00:00Z"
-_Id = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Id = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Of a job.")]
 _Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS)]
 _Base64 = Annotated[str, Field(min_length=4, pattern="^[A-Za-z0-9+/]+={0,2}$")]
 
@@ -65,7 +65,7 @@ class NewJobs(_Message):
 class Handed(_Message):
     """What came of a job that was handed in: it is accepted, or `problem` says why not."""
 
-    id: _Id | None = None
+    id: Id | None = None
     state: State | None = None
     key: _Key | None = None
     is_repeated: bool | None = Field(None, description="True: the job of an earlier call with the same key.")
@@ -85,7 +85,7 @@ class HandedIn(RootModel[Handed | HandedMany]):
 class Shown(_Message):
     """A job."""
 
-    id: _Id
+    id: Id
     state: State
     model: str
     priority: Literal["high", "normal", "low"]
@@ -102,13 +102,13 @@ class Page(_Message):
     """Jobs without their answers, the newest first."""
 
     jobs: list[Shown]
-    next: _Id | None = Field(description="The `before` of the next page.")
+    next: Id | None = Field(description="The `before` of the next page.")
 
 
 class Ids(_Message):
     """Jobs to ask about."""
 
-    ids: list[_Id] = Field(min_length=1, max_length=MAX_JOBS)
+    ids: list[Id] = Field(min_length=1, max_length=MAX_JOBS)
 
 
 class EndedJobs(_Message):

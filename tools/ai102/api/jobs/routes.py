@@ -13,14 +13,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import Field
 
 from ai102.api import documented
 from ai102.api.bodies import check_is_json, whole
 from ai102.api.gate import Gate
 from ai102.api.jobs.asked import MAX_KEY_CHARS, ids_from_json, job_from_row, wanted_from_json
 from ai102.api.jobs.caller import Caller, caller_of
-from ai102.api.jobs.messages import EndedJobs, HandedIn, Page, Shown, body_of_ids, body_of_jobs
+from ai102.api.jobs.messages import EndedJobs, HandedIn, Id, Page, Shown, body_of_ids, body_of_jobs
 from ai102.api.jobs.shown import answer_shown, shown
 from ai102.api.problems import Problem
 from ai102.contract.served import ServedModel
@@ -39,7 +38,6 @@ _WAIT = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)?")
 _Wait = Annotated[
     str, Query(pattern=f"^{_WAIT.pattern}$", description=f"How long to wait, at most {MAX_WAIT_S:g}s; such as 10s.")
 ]
-_Id = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Of a job.")]
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
     async def listed(
         request: Request,
         state: Annotated[State, Query(description="Only jobs in this state.")] = None,  # type: ignore[assignment]
-        before: Annotated[_Id, Query(description="Only jobs before this id in the list.")] = "",
+        before: Annotated[Id, Query(description="Only jobs before this id in the list.")] = "",
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")] = 100,
     ) -> Response:
         """Your jobs, the newest first; `before` continues after a page's last id."""
@@ -123,7 +121,7 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
     of_one = ("not-found", "invalid", "unavailable")
 
     @router.get("/{id}", summary="One job, with its answer", **documented.of(Shown, *of_one))
-    async def one(request: Request, id: _Id, wait: _Wait = "0s") -> Response:
+    async def one(request: Request, id: Id, wait: _Wait = "0s") -> Response:
         """The job as it is; with `wait`, such as 10s, as it is when it has ended or that time is over."""
         caller = caller_of(request.headers)
         wait_s = _seconds(wait)
@@ -134,7 +132,7 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
         return JSONResponse(await _whole(jobs, caller, job))
 
     @router.post("/{id}/cancel", summary="Cancel a job", **documented.of(Shown, *of_one))
-    async def cancel(request: Request, id: _Id) -> Response:
+    async def cancel(request: Request, id: Id) -> Response:
         """Cancel a job that has not ended; one that has stays as it is."""
         caller = caller_of(request.headers)
         await _owned(jobs, caller, id)
@@ -146,7 +144,7 @@ def router_for(jobs: Jobs, models: Mapping[str, ServedModel], gate: Gate, limits
     @router.get(
         "/{id}/events", summary="Follow a job", response_class=StreamingResponse, responses=documented.stream(*of_one)
     )
-    async def events(request: Request, id: _Id) -> Response:
+    async def events(request: Request, id: Id) -> Response:
         """Server-sent events: `state` at once and at each change until the job has ended."""
         caller = caller_of(request.headers)
         job = await _owned(jobs, caller, id)

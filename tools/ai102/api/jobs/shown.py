@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from ai102.api.problems import problem_from_error
 from ai102.client import BadRequestError
 from ai102.jobs.item import Item, arrays_from_item, forms_from_text
-from ai102.jobs.job import Job, State
+from ai102.jobs.job import Job, State, moment
 
 _WHY = {
     State.DEAD: "The model server failed at it again and again.",
@@ -27,16 +26,16 @@ def shown(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "model": job.model,
         "priority": job.priority.name.lower(),
-        "accepted": _moment(job.accepted_s),
+        "accepted": moment(job.accepted_s),
     }
     if job.key:
         row["key"] = job.key
     if job.not_after_s is not None:
-        row["not_after"] = _moment(job.not_after_s)
+        row["not_after"] = moment(job.not_after_s)
     if job.ended_s is not None:
-        row["ended"] = _moment(job.ended_s)
+        row["ended"] = moment(job.ended_s)
     if job.kept_until_s is not None:
-        row["kept_until"] = _moment(job.kept_until_s)
+        row["kept_until"] = moment(job.kept_until_s)
     if job.state is State.FAILED:
         # Only the sentences of our own models reach a caller.
         row["error"] = problem_from_error(BadRequestError(job.error), 0).detail
@@ -61,7 +60,3 @@ def _values(array: NDArray[Any]) -> list[Any]:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return [value if math.isfinite(value) else None for value in array.reshape(-1).tolist()]
     return list(array.reshape(-1).tolist())
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

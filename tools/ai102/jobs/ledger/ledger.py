@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -12,21 +12,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ai102.jobs.item import Item
 from ai102.jobs.job import Claimed, Ended, Job, NewJob, Priority, State
-from ai102.jobs.ledger.opened import engine_for, reading, writing
+from ai102.jobs.ledger.opened import engine_for, writing
+from ai102.jobs.ledger.reads import BULK, SHOWN, Reads, job_from_row, one_of, within
 from ai102.jobs.ledger.tables import jobs
 
 MAX_ATTEMPTS = 5
 KEEP_S = 24 * 3600.0
-# Of one statement that names its jobs.
-BULK = 500
-# Of inputs that are claimed, and of answers that are read, at once.
+# Of inputs that are claimed at once.
 CLAIM_BYTES = 16 << 20
-ANSWERS_BYTES = 16 << 20
-_SHOWN = (
-    jobs.c.id, jobs.c.owner, jobs.c.model, jobs.c.state, jobs.c.priority, jobs.c.idempotency_key, jobs.c.accepted_s,
-    jobs.c.not_after_s, jobs.c.ended_s, jobs.c.kept_until_s, jobs.c.attempts, jobs.c.error,
-)  # fmt: skip
-
+TOO_LATE = "its time was over before it was begun"
 # Of a new row.
 _COLUMNS = (
     "id", "owner", "idempotency_key", "fingerprint", "model", "priority", "state", "accepted_s", "published_s",
@@ -66,15 +60,15 @@ class Claims(NamedTuple):
     left: list[str]
 
 
-class Waiting(NamedTuple):
-    """What is not done: by priority how many jobs wait and the age of the oldest in seconds."""
+class Due(NamedTuple):
+    """A callback to make now: of a job that has ended, the `tries`th time (from 1)."""
 
-    queued: dict[Priority, tuple[int, float]]
-    running: int
-    dead: int
+    job: Job
+    url: str
+    tries: int
 
 
-class Ledger:
+class Ledger(Reads):
     """Any thread may use it."""
 
     def __init__(
@@ -90,9 +84,6 @@ class Ledger:
         compiled = dialect.insert(jobs).on_conflict_do_nothing().compile(self._engine, column_keys=list(_COLUMNS))
         self._insert = str(compiled)
         self._order = compiled.positiontup  # None where the driver takes names
-
-    def now_s(self) -> float:
-        return self._clock()
 
     def accept(self, new: Sequence[NewJob]) -> list[Accepted]:
         """Write the jobs; when this returns they are accepted. A key that its owner used before gives the job of then.
@@ -124,9 +115,9 @@ class Ledger:
         queued = and_(jobs.c.id.in_(ids), jobs.c.state == State.QUEUED)
         with writing(self._engine) as connection:
             late = and_(queued, jobs.c.not_after_s < now_s)
-            connection.execute(update(jobs).where(late).values(**self._end(State.EXPIRED, now_s, _too_late())))
+            connection.execute(update(jobs).where(late).values(**self._end(State.EXPIRED, now_s, TOO_LATE)))
             sizes = connection.execute(select(jobs.c.id, func.length(jobs.c.input)).where(queued)).all()
-            taken, left = _within({row[0]: row[1] for row in sizes}, max_bytes)
+            taken, left = within({row[0]: row[1] for row in sizes}, max_bytes)
             rows = connection.execute(
                 update(jobs)
                 .where(jobs.c.id.in_(taken), jobs.c.state == State.QUEUED)
@@ -208,7 +199,7 @@ class Ledger:
             return self._queue_again(connection, rows, "its worker ended or hung", True)
 
     def lost(self, priority: Priority, before_s: float, limit: int = 1000) -> list[Notice]:
-        """Queued jobs last announced before `before_s`, marked as announced now: whoever asks announces them."""
+        """Queued jobs last announced before `before_s`, marked as announced now: whoever asks takes them."""
         with writing(self._engine) as connection:
             waiting = (
                 select(jobs.c.id)
@@ -230,7 +221,7 @@ class Ledger:
                 .where(jobs.c.id == id, jobs.c.owner == owner, jobs.c.state.in_([State.QUEUED, State.RUNNING]))
                 .values(**self._end(State.CANCELLED, now_s, ""))
             )
-            return _one(connection, owner, id)
+            return one_of(connection, owner, id)
 
     def put_back(self, ids: Sequence[str]) -> set[str]:
         """Queue dead jobs again with all their attempts; those that were dead. `lost` finds them at once."""
@@ -260,18 +251,8 @@ class Ledger:
                 wanted = and_(jobs.c.id.in_(asked[at : at + BULK]), jobs.c.fetched_s.is_(None))
                 connection.execute(update(jobs).where(wanted).values(fetched_s=now_s))
 
-    def unfetched(self, within_s: float) -> int:
-        """How many answers will be removed within that time that nobody has fetched."""
-        wanted = and_(
-            jobs.c.kept_until_s < self._clock() + within_s,
-            jobs.c.fetched_s.is_(None),
-            jobs.c.state == State.SUCCEEDED,
-        )
-        with reading(self._engine) as connection:
-            return int(connection.execute(select(func.count()).select_from(jobs).where(wanted)).scalar_one())
-
-    def due_callbacks(self, limit: int, lease_s: float) -> list[tuple[Job, str, int]]:
-        """Callbacks that are due, each with its URL and which try it is; nobody else gets them for `lease_s`."""
+    def due_callbacks(self, limit: int, lease_s: float) -> list[Due]:
+        """Callbacks that are due; nobody else gets them for `lease_s`."""
         now_s = self._clock()
         due = select(jobs.c.id).where(jobs.c.callback_due_s <= now_s).order_by(jobs.c.callback_due_s).limit(limit)
         with writing(self._engine) as connection:
@@ -279,9 +260,9 @@ class Ledger:
                 update(jobs)
                 .where(jobs.c.id.in_(due))
                 .values(callback_due_s=now_s + lease_s, callback_tries=jobs.c.callback_tries + 1)
-                .returning(*_SHOWN, jobs.c.callback, jobs.c.callback_tries)
+                .returning(*SHOWN, jobs.c.callback, jobs.c.callback_tries)
             ).all()
-        return [(_job(row), row.callback, row.callback_tries) for row in rows]
+        return [Due(job_from_row(row), row.callback, row.callback_tries) for row in rows]
 
     def callback_made(self, id: str, again_s: float | None) -> None:
         """Note that a callback was made or given up, or (`again_s`) when the next try is due."""
@@ -295,94 +276,6 @@ class Ledger:
     def drop_old(self, limit: int = 1000) -> int:
         """Remove jobs that ended so long ago that they are no longer kept. How many went."""
         return self._remove(select(jobs.c.id).where(jobs.c.kept_until_s < self._clock()).limit(limit))
-
-    def get(self, owner: str, id: str) -> Job | None:
-        with reading(self._engine) as connection:
-            return _one(connection, owner, id)
-
-    def answer(self, owner: str, id: str) -> Item | None:
-        """The answer of a job that succeeded."""
-        with reading(self._engine) as connection:
-            row = connection.execute(
-                select(jobs.c.answer_forms, jobs.c.answer).where(jobs.c.id == id, jobs.c.owner == owner)
-            ).one_or_none()
-        return Item(row.answer_forms, row.answer) if row and row.answer_forms is not None else None
-
-    def owned(self, owner: str, ids: Sequence[str]) -> set[str]:
-        """Those of the jobs that are the owner's."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(jobs.c.id).where(jobs.c.owner == owner, jobs.c.id.in_(ids)))
-            return {row.id for row in rows}
-
-    def with_answers(
-        self, owner: str, ids: Sequence[str], max_bytes: int = ANSWERS_BYTES
-    ) -> list[tuple[Job, Item | None]]:
-        """The owner's jobs, each with its answer if it succeeded; fewer of them if the answers are large."""
-        owned = and_(jobs.c.owner == owner, jobs.c.id.in_(ids))
-        asked = _jobs().add_columns(jobs.c.answer_forms, jobs.c.answer)
-        with reading(self._engine) as connection:
-            sizes = connection.execute(select(jobs.c.id, func.length(jobs.c.answer)).where(owned)).all()
-            taken, _ = _within({row[0]: row[1] for row in sizes}, max_bytes)
-            rows = connection.execute(asked.where(jobs.c.owner == owner, jobs.c.id.in_(taken))).all()
-        return [
-            (_job(row), Item(row.answer_forms, row.answer) if row.answer_forms is not None else None) for row in rows
-        ]
-
-    def ended_of(self, ids: Iterable[str]) -> set[str]:
-        """Those of the jobs to which nothing more will happen, or that are gone."""
-        asked = list(ids)
-        under_way: set[str] = set()
-        with reading(self._engine) as connection:
-            for at in range(0, len(asked), BULK):
-                rows = connection.execute(
-                    select(jobs.c.id).where(
-                        jobs.c.id.in_(asked[at : at + BULK]), jobs.c.state.in_([State.QUEUED, State.RUNNING])
-                    )
-                )
-                under_way.update(row.id for row in rows)
-        return set(asked) - under_way
-
-    def page(self, owner: str | None, state: State | None = None, before: str = "", limit: int = 100) -> list[Job]:
-        """Jobs, the newest first, of one owner or (None) of all; `before` an id: those accepted earlier."""
-        wanted = _jobs().order_by(jobs.c.id.desc()).limit(limit)
-        if owner is not None:
-            wanted = wanted.where(jobs.c.owner == owner)
-        if state is not None:
-            wanted = wanted.where(jobs.c.state == state)
-        if before:
-            wanted = wanted.where(jobs.c.id < before)
-        with reading(self._engine) as connection:
-            return [_job(row) for row in connection.execute(wanted)]
-
-    def waiting_by_owner(self) -> dict[str, int]:
-        """How many queued jobs each owner has."""
-        counted = (
-            select(jobs.c.owner, func.count().label("jobs")).where(jobs.c.state == State.QUEUED).group_by(jobs.c.owner)
-        )
-        with reading(self._engine) as connection:
-            return {row.owner: row.jobs for row in connection.execute(counted)}
-
-    def waiting(self) -> Waiting:
-        now_s = self._clock()
-        queued = {}
-        with reading(self._engine) as connection:
-            for priority in Priority:
-                of_priority = and_(jobs.c.state == State.QUEUED, jobs.c.priority == int(priority))
-                count = connection.execute(select(func.count()).select_from(jobs).where(of_priority)).scalar_one()
-                first = select(jobs.c.accepted_s).where(of_priority).order_by(jobs.c.published_s).limit(1)
-                accepted_s = connection.execute(first).scalar()
-                queued[priority] = (count, max(0.0, now_s - accepted_s) if accepted_s is not None else 0.0)
-            running, dead = (
-                connection.execute(select(func.count()).select_from(jobs).where(jobs.c.state == state)).scalar_one()
-                for state in (State.RUNNING, State.DEAD)
-            )
-        return Waiting(queued, running, dead)
-
-    def count_by_state(self) -> dict[State, int]:
-        counted = select(jobs.c.state, func.count().label("jobs")).group_by(jobs.c.state)
-        with reading(self._engine) as connection:
-            counts = {row.state: row.jobs for row in connection.execute(counted)}
-        return {state: counts.get(state.value, 0) for state in State}
 
     def compact(self) -> None:
         """Overwrite what was removed in an SQLite file; PostgreSQL's own vacuum does that in time."""
@@ -428,23 +321,9 @@ class Ledger:
             return int(connection.execute(delete(jobs).where(jobs.c.id.in_(wanted))).rowcount)
 
 
-def _within(sizes: Mapping[str, int], max_bytes: int) -> tuple[list[str], list[str]]:
-    """The first ids whose sizes are no more than `max_bytes` together, at least one; and the others."""
-    ids, total = sorted(sizes), 0
-    for place, id in enumerate(ids):
-        total += sizes[id] or 0
-        if total > max_bytes and place:
-            return ids[:place], ids[place:]
-    return ids, []
-
-
 def _due(now_s: float) -> ColumnElement[float | None]:
     """Of a job that ends now, if it has a callback."""
     return case((jobs.c.callback != "", now_s), else_=None)
-
-
-def _too_late() -> str:
-    return "its time was over before it was begun"
 
 
 def _row_of(job: NewJob, now_s: float) -> dict[str, Any]:
@@ -489,19 +368,3 @@ def _known_by_key(connection: Connection, keyed: Sequence[NewJob]) -> dict[tuple
 
 def _held() -> Select[Any]:
     return select(jobs.c.id, jobs.c.claims, jobs.c.attempts, jobs.c.priority).where(jobs.c.state == State.RUNNING)
-
-
-def _jobs() -> Select[Any]:
-    return select(*_SHOWN)
-
-
-def _one(connection: Connection, owner: str, id: str) -> Job | None:
-    row = connection.execute(_jobs().where(jobs.c.id == id, jobs.c.owner == owner)).one_or_none()
-    return _job(row) if row else None
-
-
-def _job(row: Row[Any]) -> Job:
-    return Job(
-        row.id, row.owner, row.model, State(row.state), Priority(row.priority), row.idempotency_key or "",
-        row.accepted_s, row.not_after_s, row.ended_s, row.kept_until_s, row.attempts, row.error,
-    )  # fmt: skip
