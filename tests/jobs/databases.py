@@ -32,7 +32,11 @@ class PostgreSQL:
         self.port = free_port()
         self._run("initdb", "-D", f"{folder}/data", "-U", "ai102", "-A", "trust", "--no-sync")
         self.start()
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ai102", "jobs")
+        self._run("createdb", *self._server, "jobs")
+
+    @property
+    def _server(self) -> tuple[str, ...]:
+        return ("-h", "127.0.0.1", "-p", str(self.port), "-U", "ai102")
 
     @property
     def url(self) -> str:
@@ -42,6 +46,12 @@ class PostgreSQL:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
         log = f"{self.folder}/log"
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-t", IN_TIME_S, "-l", log, "-o", options, "start")
+
+    def restart(self) -> None:
+        """Also of one that is not running."""
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self.stop()
+        self.start()
 
     def kill(self) -> None:
         """kill -9 of the first process; returns when all of it is gone."""
@@ -58,9 +68,16 @@ class PostgreSQL:
 
     def empty(self) -> None:
         """Drop what a test made."""
-        self._run(
-            "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ai102", "-c", "DROP TABLE IF EXISTS jobs", "jobs"
-        )
+        self.do("DROP TABLE IF EXISTS jobs")
+
+    def do(self, statement: str) -> None:
+        self._run("psql", *self._server, "-c", statement, "jobs")
+
+    def ask_for_passwords(self, password: str) -> None:
+        """From now on TCP needs it; this object's own calls do not work any more."""
+        self.do(f"ALTER USER ai102 PASSWORD '{password}'")
+        (self.folder / "data" / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n", encoding="ascii")
+        self._run("pg_ctl", "-D", f"{self.folder}/data", "reload")
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

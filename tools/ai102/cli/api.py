@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ai102.cli.engine import CONTRACT, ContractFile
-from ai102.cli.jobs import LedgerUrl, Sidecar
+from ai102.cli.jobs import LedgerPassword, LedgerUrl, Sidecar
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -55,6 +55,7 @@ def serve(
         typer.Option(help="Take jobs at /v1/jobs, and keep them in this folder.", metavar="FOLDER"),
     ] = None,
     ledger: LedgerUrl = "",
+    ledger_password: LedgerPassword = None,
     dapr: Sidecar = "",
     gateway: Annotated[Path, typer.Option(help="The policy file.", metavar="FILE")] = Path("gateway.toml"),
     contract: ContractFile = CONTRACT,
@@ -111,5 +112,5 @@ def serve(
         uvicorn_log_config(home),
         traces,
         lambda text: masked(masker, text),
-        JobsAsked(Options(jobs, ledger, dapr), models) if jobs else None,
+        JobsAsked(Options(jobs, ledger, ledger_password, dapr), models) if jobs else None,
     )

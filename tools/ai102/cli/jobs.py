@@ -24,6 +24,16 @@ LEDGER = typer.Option(
     show_envvar=True,
 )
 LedgerUrl = Annotated[str, LEDGER]
+LedgerPassword = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger-password",
+        envvar="AI102_JOBS_LEDGER_PASSWORD",
+        help="The file with the password of the ledger's user.",
+        metavar="FILE",
+        show_envvar=True,
+    ),
+]
 Sidecar = Annotated[
     str, typer.Option("--dapr", help="Dapr's HTTP API, http://127.0.0.1:3500, in place of the queue in the folder.")
 ]
@@ -87,6 +97,7 @@ def work(
     url: Annotated[str, typer.Option(help="Triton, as grpc://HOST:PORT,HOST:PORT.")] = "grpc://127.0.0.1:8001",
     folder: Folder = FOLDER,
     ledger: LedgerUrl = "",
+    ledger_password: LedgerPassword = None,
     dapr: Sidecar = "",
     app_address: Annotated[
         str, typer.Option("--app", help="Where Dapr's sidecar brings jobs.", metavar="HOST:PORT")
@@ -126,7 +137,7 @@ def work(
     masker = Masker.beside(contract.absolute().parent)
     settings = Settings(max_calls=max_calls, lease_s=lease_s)
     serve(
-        Options(folder, ledger, dapr, app_address),
+        Options(folder, ledger, ledger_password, dapr, app_address),
         url,
         direct_calls,
         models_of(spec.load(contract)),
@@ -140,9 +151,9 @@ def work(
 
 
 @app.command()
-def status(folder: Folder = FOLDER, ledger: LedgerUrl = "") -> None:
+def status(folder: Folder = FOLDER, ledger: LedgerUrl = "", ledger_password: LedgerPassword = None) -> None:
     """How many jobs are in each state."""
-    for state, count in _ledger(folder, ledger).count_by_state().items():
+    for state, count in _ledger(folder, ledger, ledger_password).count_by_state().items():
         typer.echo(f"{state.value:<10} {count:>10}")
 
 
@@ -150,12 +161,13 @@ def status(folder: Folder = FOLDER, ledger: LedgerUrl = "") -> None:
 def dead(
     folder: Folder = FOLDER,
     ledger: LedgerUrl = "",
+    ledger_password: LedgerPassword = None,
     limit: Annotated[int, typer.Option(help="How many to print.", min=1)] = 100,
 ) -> None:
     """The dead-letter list: jobs that were given up after five attempts, the newest first, and why."""
     from ai102.jobs.job import State
 
-    for job in _ledger(folder, ledger).page(None, State.DEAD, limit=limit):
+    for job in _ledger(folder, ledger, ledger_password).page(None, State.DEAD, limit=limit):
         typer.echo(f"{job.id}  {job.owner or '-'}  {job.model}  {job.error}")
 
 
@@ -164,11 +176,12 @@ def put_back(
     ids: Annotated[list[str], typer.Argument(help="Jobs of the dead-letter list.", metavar="ID...")],
     folder: Folder = FOLDER,
     ledger: LedgerUrl = "",
+    ledger_password: LedgerPassword = None,
 ) -> None:
     """Queue dead jobs again, with all their attempts."""
     from ai102.errors import UserError
 
-    queued = _ledger(folder, ledger).put_back(ids)
+    queued = _ledger(folder, ledger, ledger_password).put_back(ids)
     typer.echo(f"{len(queued)} jobs are queued again; the worker looks for them within seconds")
     if strange := sorted(set(ids) - queued):
         raise UserError(f"{strange[0]} is not on the dead-letter list of {folder}")
@@ -179,9 +192,10 @@ def erase(
     caller: Annotated[str, typer.Option(help="Whose jobs.")],
     folder: Folder = FOLDER,
     ledger: LedgerUrl = "",
+    ledger_password: LedgerPassword = None,
 ) -> None:
     """Remove all inputs and results of a caller, whatever their state."""
-    kept = _ledger(folder, ledger)
+    kept = _ledger(folder, ledger, ledger_password)
     count = 0
     while part := kept.erase(caller):
         count += part
@@ -205,10 +219,10 @@ def callback_key(
     typer.echo(f"whsec_{b64encode(key).decode()}")
 
 
-def _ledger(folder: Path, url: str) -> Ledger:
+def _ledger(folder: Path, url: str, password_file: Path | None) -> Ledger:
     from ai102.errors import UserError
     from ai102.jobs.service import Options
 
     if not url and not (folder / "ledger.db").is_file():
         raise UserError(f"{folder} holds no jobs: name the folder that `ai102 api serve --jobs` was given")
-    return Options(folder, url).ledger()
+    return Options(folder, url, password_file).ledger()

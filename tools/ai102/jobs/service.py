@@ -31,6 +31,7 @@ class Options:
 
     folder: Path  # of the embedded ledger and queue
     ledger_url: str = ""  # of another ledger, postgresql+psycopg://USER@HOST/NAME
+    password_file: Path | None = None  # of the user in ledger_url
     sidecar: str = ""  # Dapr's HTTP API, http://HOST:PORT, in place of the embedded queue
     app: str = ""  # HOST:PORT where the sidecar brings jobs to a worker
     fsync: bool = False
@@ -39,9 +40,8 @@ class Options:
 
     def ledger(self) -> Ledger:
         """The folder of an embedded one is made when missing. Raises JobsError."""
-        return Ledger(
-            self.ledger_url or f"sqlite:///{self._made() / 'ledger.db'}", fsync=self.fsync, keep_s=self.keep_s
-        )
+        url = self.ledger_url or f"sqlite:///{self._made() / 'ledger.db'}"
+        return Ledger(url, fsync=self.fsync, password_file=self.password_file, keep_s=self.keep_s)
 
     def queue(self) -> Queue:
         """Within an event loop. Raises JobsError."""
@@ -82,12 +82,15 @@ class Jobs:
 
 @asynccontextmanager
 async def taking(options: Options, say: Callable[[str], None]) -> AsyncIterator[Jobs]:
-    """Take jobs until the block ends; what was handed in is then written. Raises JobsError."""
+    """Take jobs until the block ends; what was handed in is then written.
+
+    A database that is away makes jobs wait, and nothing else. Raises JobsError when an embedded one cannot be opened.
+    """
     ledger = options.ledger()
     queue = options.queue()
     intake, watch, quota = Intake(ledger, queue, say), Watch(ledger), options.quota()
-    quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
     counts = Counts()
+    await _count_once(ledger, quota, counts, say)
     fetched = Fetched(ledger, say)
     tasks = [
         asyncio.create_task(work)
@@ -108,13 +111,17 @@ async def taking(options: Options, say: Callable[[str], None]) -> AsyncIterator[
 
 async def _count(ledger: Ledger, quota: Quota, counts: Counts, say: Callable[[str], None]) -> None:
     while True:
-        try:
-            counts.last = await asyncio.to_thread(ledger.waiting)
-            quota.begin_count()
-            quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
-        except JobsError as err:
-            say(str(err))
         await asyncio.sleep(COUNT_EVERY_S)
+        await _count_once(ledger, quota, counts, say)
+
+
+async def _count_once(ledger: Ledger, quota: Quota, counts: Counts, say: Callable[[str], None]) -> None:
+    try:
+        counts.last = await asyncio.to_thread(ledger.waiting)
+        quota.begin_count()
+        quota.counted(await asyncio.to_thread(ledger.waiting_by_owner))
+    except JobsError as err:
+        say(str(err))
 
 
 async def _count_unfetched(ledger: Ledger, counts: Counts, say: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, delete, func, select, update
@@ -72,11 +73,17 @@ class Ledger(Reads):
     """Any thread may use it."""
 
     def __init__(
-        self, url: str, *, fsync: bool = False, keep_s: float = KEEP_S, clock: Callable[[], float] = time.time
+        self,
+        url: str,
+        *,
+        fsync: bool = False,
+        password_file: Path | None = None,
+        keep_s: float = KEEP_S,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`keep_s`: how long a job stays after its end. Raises UserError and JobsError as engine_for."""
         self.url = url
-        self._engine = engine_for(url, fsync=fsync)
+        self._engine = engine_for(url, fsync=fsync, password_file=password_file)
         self._keep_s = keep_s
         self._clock = clock
         dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
