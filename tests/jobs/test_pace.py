@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from ai102.jobs.worker.direct import OfGateway, OfTriton, Unseen
+import pytest
+
+from ai102.jobs.worker.direct import OfGateway, OfTriton, Unseen, addresses_of
 from ai102.jobs.worker.pace import Manners, Pace
 
 STEPS = {"classify_image_steps": {"digits_decode", "digits_int8"}}
@@ -110,6 +112,21 @@ def looks(url: str, count: int, said: list[str]) -> Sequence[bool]:
 def test_a_gateway_tells_inferences_from_all_else() -> None:
     with exposing(metrics(5, 1), metrics(5, 9), metrics(6, 9), metrics(6, 9)) as url:
         assert looks(url, 4, []) == [False, False, True, False]
+
+
+def test_a_name_may_stand_for_several_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        exposing(metrics(5, 1), metrics(5, 1), metrics(5, 1)) as one,
+        exposing(metrics(9, 1), metrics(10, 1), metrics(10, 1)) as other,
+    ):
+        monkeypatch.setattr("ai102.jobs.worker.direct.addresses_of", lambda url: [one, other])
+        assert looks("http://gateways:8405/metrics", 3, []) == [False, True, False]
+
+
+def test_the_addresses_of_a_name_are_asked_and_a_name_without_any_is_one_line() -> None:
+    assert "http://127.0.0.1:8405/metrics" in addresses_of("http://localhost:8405/metrics")
+    assert looks("http://gateway.invalid:8405/metrics", 2, said := []) == [True, True]
+    assert len(said) == 1
 
 
 def test_while_a_gateway_does_not_answer_direct_calls_are_taken_to_be_there() -> None:

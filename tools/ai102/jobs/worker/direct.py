@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from socket import SOCK_STREAM, getaddrinfo
 from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 from ai102.client import AsyncClient, InferenceError
 from ai102.prometheus.exposition import scraped
@@ -89,16 +91,16 @@ class OfTriton:
 
 
 class OfGateway:
-    """The inferences that a gateway counts: jobs do not pass where it counts."""
+    """The inferences that gateways count: jobs do not pass where they count."""
 
     METRIC = "ai102_gateway_requests_total"
     OTHER = "other"  # no inference
 
     def __init__(self, url: str, say: Callable[[str], None]) -> None:
-        """`url`: of the gateway's metrics, http://HOST:8405/metrics."""
+        """`url`: of the gateway's metrics, http://HOST:8405/metrics. A name may stand for several gateways."""
         self._url = url
         self._say = say
-        self._count: float | None = None
+        self._counts: dict[str, float] = {}  # by address
         self._is_silent = False
 
     def begins(self, model: str) -> None: ...
@@ -107,16 +109,20 @@ class OfGateway:
 
     async def seen(self) -> bool:
         try:
-            scrape = await asyncio.to_thread(scraped, self._url, TIMEOUT_S)
+            addresses = await asyncio.to_thread(addresses_of, self._url)
+            counts = dict(await asyncio.gather(*(asyncio.to_thread(self._counted, one) for one in addresses)))
         except NoAnswerError as err:
             if not self._is_silent:
                 self._say(f"{err}: until it does, direct calls are taken to be there")
             self._is_silent = True
             return True
         self._is_silent = False
-        count = sum(row.value for row in scrape.of(self.METRIC) if row.labels.get("pipeline") != self.OTHER)
-        before, self._count = self._count, count
-        return before is not None and count > before
+        before, self._counts = self._counts, counts
+        return any(count > before.get(address, count) for address, count in counts.items())
+
+    def _counted(self, address: str) -> tuple[str, float]:
+        rows = scraped(address, TIMEOUT_S).of(self.METRIC)
+        return address, sum(row.value for row in rows if row.labels.get("pipeline") != self.OTHER)
 
     async def close(self) -> None: ...
 
@@ -132,6 +138,18 @@ class Unseen:
         return False
 
     async def close(self) -> None: ...
+
+
+def addresses_of(url: str) -> list[str]:
+    """The URL with each address that its host stands for. Raises NoAnswerError for a host that stands for none."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 80
+    try:
+        found = {str(row[4][0]) for row in getaddrinfo(host, port, type=SOCK_STREAM)}
+    except OSError as err:
+        raise NoAnswerError(f"{url}: {host}: {err.strerror}") from err
+    places = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address in sorted(found)]
+    return [urlunsplit(parts._replace(netloc=place)) for place in places]
 
 
 def _requests(row: Mapping[str, Any]) -> int:
