@@ -18,6 +18,8 @@ from ai102.parts import program
 ROOT = Path(__file__).parent.parent.parent
 K8S = ROOT / "k8s"
 OVERLAYS = ("dev", "staging", "production", "private", "hybrid")
+# Jobs are in no overlay: whoever wants them names the component.
+JOBS = "jobs"
 COMPONENTS = sorted(folder.name for folder in (K8S / "components").iterdir())
 # Components that say of the same thing where it comes from.
 EITHER_OR = (
@@ -29,6 +31,7 @@ EITHER_OR = (
 )
 # Components that change what others bring, and come after them.
 NEEDS = {
+    "jobs-keda": ("jobs",),
     "canary": ("mesh", "quality-gate"),
     "canary-ab": ("canary",),
     "canary-blue-green": ("quality-gate",),
@@ -85,7 +88,8 @@ def _manifests_of_text(text: str) -> list[Manifest]:
 
 
 def overlay(name: str) -> list[Manifest]:
-    return manifests_of(K8S / "overlays" / name)
+    """An overlay, or the base with jobs."""
+    return with_components("base", in_order(["jobs-keda"])) if name == JOBS else manifests_of(K8S / "overlays" / name)
 
 
 def with_components(base: str, components: Sequence[str]) -> list[Manifest]:

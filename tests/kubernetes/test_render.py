@@ -150,10 +150,13 @@ def test_secrets_are_made_once_and_printed_for_kubectl(tmp_path: Path) -> None:
         "gateway-secret": {"secret"},
         "gateway-certificate": {"tls-combined.pem"},
         "seal-keys": {"active", "cluster.key"},
+        "jobs-ledger": {"password"},
+        "jobs-broker": {"password", "redis.conf", "dapr.json"},
+        "jobs-callbacks": {"callback.key"},
     }
     assert CliRunner().invoke(app, words).stdout == first.stdout
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
-    assert first.stdout.count("namespace: ai102\n") == 3
+    assert first.stdout.count("namespace: ai102\n") == 6
 
 
 def test_memory_counts_what_processes_of_a_group_hold() -> None:
