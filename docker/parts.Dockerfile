@@ -1,5 +1,6 @@
 # Images of third-party programs from the cache of `ai102 parts`, for machines that reach no image registry. A stage for each
-# part; the build context is the part's folder. `ai102 compose up --eyes` builds them where it cannot pull the originals.
+# part; the build context is the part's folder. Redis and PostgreSQL are Debian's packages; their context is docker/.
+# `ai102 compose up` builds them where it cannot pull the originals.
 #   docker build -f docker/parts.Dockerfile --target prometheus -t ai102/part-prometheus FOLDER
 # FOLDER: as `ai102 parts list --format json` names it.
 # Paths, users and folders are those of the original images, so that compose.yaml says the same for both.
@@ -63,3 +64,44 @@ USER 1000:1000
 WORKDIR /usr/share/opensearch
 EXPOSE 9200
 ENTRYPOINT ["/opt/opensearch/bin/opensearch"]
+
+FROM native AS dapr
+COPY bin/daprd /daprd
+USER 65532:65532
+WORKDIR /
+EXPOSE 3500
+
+FROM ${BASE} AS packages
+# Nothing is started while packages are installed.
+RUN printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
+
+FROM packages AS redis
+RUN groupadd --system --gid 999 redis \
+ && useradd --system --uid 999 --gid redis --home-dir /data --no-create-home redis \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends redis-server \
+ && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && install -d -o redis -g redis /data
+USER 999:999
+WORKDIR /data
+EXPOSE 6379
+CMD ["redis-server"]
+
+FROM packages AS postgres
+RUN groupadd --system --gid 999 postgres \
+ && useradd --system --uid 999 --gid postgres --home-dir /var/lib/postgresql --no-create-home postgres \
+ && install -d /etc/postgresql-common \
+ && echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf \
+ && apt-get update \
+ && apt-get install -y --no-install-recommends postgresql-15 \
+ && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data
+COPY start-postgres.sh /usr/local/bin/docker-entrypoint.sh
+ENV PATH=/usr/lib/postgresql/15/bin:/usr/bin:/bin \
+    PGDATA=/var/lib/postgresql/data/pgdata
+USER 999:999
+# Sessions are ended at once: the other way waits for clients that never leave.
+STOPSIGNAL SIGINT
+EXPOSE 5432
+ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]
+CMD ["postgres"]

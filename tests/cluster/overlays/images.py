@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ai102.compose.eyes import part_images
+from ai102.compose.parts import part_images
 from ai102.errors import UserError
 from ai102.images.base import base_for
 from ai102.images.docker import Docker

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ai102.compose.parts import part_images
 from ai102.compose.program import compose_output
-from ai102.errors import UserError
 from ai102.images.base import PULL_TIMEOUT_S, base_for
 from ai102.images.docker import Docker
-from ai102.parts import Cache, load
 
 PROFILE = "eyes"
-DOCKERFILE = Path("docker/parts.Dockerfile")
 COMPOSE_FILE, PARTS_FILE, PUBLISHED_FILE = "compose.yaml", "docker/compose.parts.yaml", "docker/compose.published.yaml"
-# The parts that take the places of images, as stages of DOCKERFILE.
+# The parts that take the places of images.
 PARTS = ("prometheus", "alertmanager", "node-exporter", "otelcol", "zipkin", "opensearch")
 
 
@@ -45,7 +43,7 @@ def eyes_for(docker: Docker, root: Path, say: Callable[[str], None]) -> Eyes:
     if not why:
         return Eyes(is_published=is_published)
     say(f"eyes: {why}: images are made of the parts in the cache ({PARTS_FILE}); Grafana is left out")
-    return Eyes(part_images(docker, root, base_for(docker, root, say)), is_published)
+    return Eyes(part_images(docker, root, base_for(docker, root, say), PARTS), is_published)
 
 
 def third_party_images(docker: Docker, root: Path) -> list[str]:
@@ -53,24 +51,6 @@ def third_party_images(docker: Docker, root: Path) -> list[str]:
     command = ("--file", COMPOSE_FILE, "--profile", PROFILE, "config", "--no-interpolate", "--format", "json")
     services = json.loads(compose_output(docker, root, *command))["services"]
     return sorted({row["image"] for row in services.values() if "$" not in row["image"]})
-
-
-def part_images(docker: Docker, root: Path, base: str, names: Sequence[str] = PARTS) -> dict[str, str]:
-    """Build the image of each part. UserError names the parts that are not in the cache."""
-    parts, cache = load(), Cache.of(os.environ)
-    missing = [name for name in names if cache.manifest(name, parts.part(name)) is None]
-    if missing:
-        raise UserError(
-            f"{', '.join(missing)}: not in the cache {cache.root}: run `ai102 parts build {' '.join(missing)}`"
-        )
-    images = {}
-    for name in names:
-        part = parts.part(name)
-        images[name] = f"ai102/part-{name}:{part.version}-{cache.identity(name, part)[:8]}"
-        command = ["build", "--quiet", "--file", str(root / DOCKERFILE), "--target", name, "--tag", images[name]]
-        command += ["--network", "host", *(["--build-arg", f"BASE={base}"] if base else [])]
-        docker.run(*command, str(cache.folder(name, part)))
-    return images
 
 
 def _why_not_from_registry(docker: Docker, root: Path, say: Callable[[str], None]) -> str:
