@@ -9,7 +9,7 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates python3.11-venv \
+ && apt-get install -y --no-install-recommends binutils ca-certificates python3.11-venv \
  && rm -rf /var/lib/apt/lists/* \
  && python3.11 -m venv /opt/pip \
  && python3.11 -m venv --without-pip /opt/ai102
@@ -19,7 +19,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     /opt/pip/bin/pip install -q setuptools==84.2.1 \
  && /opt/pip/bin/pip --python /opt/ai102/bin/python install -q --constraint /src/constraints.txt --requirement /src/api.txt \
- && find /opt/ai102 -type d \( -name include -o -name tests \) -prune -exec rm -rf {} +
+ && find /opt/ai102 -type d \( -name include -o -name tests \) -prune -exec rm -rf {} + \
+ && strip --strip-unneeded /opt/ai102/lib/python3.11/site-packages/uvloop/loop.*.so
 
 FROM packages AS ours
 COPY pyproject.toml README.md LICENSE /src/ai102/
