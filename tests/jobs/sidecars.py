@@ -1,5 +1,6 @@
 """A real Redis and real Dapr sidecars, with the component that the project ships."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -115,7 +116,9 @@ class Sidecar:
                 "--app-health-threshold",
                 "1",
             ]
-        environment = {**os.environ, "REDIS_HOST": self._redis, "REDIS_PASSWORD": PASSWORD}
+        secrets = self.folder / "secrets.json"
+        secrets.write_text(json.dumps({"redis-password": PASSWORD}), encoding="utf-8")
+        environment = {**os.environ, "REDIS_HOST": self._redis, "BROKER_SECRETS": str(secrets)}
         with (self.folder / f"daprd-{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
