@@ -18,6 +18,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     if [ "$POSTGRES_DB" != postgres ]; then
         echo "CREATE DATABASE \"$POSTGRES_DB\"" | postgres --single -D "$new" postgres >&2
     fi
+    postgres --single -D "$new" "$POSTGRES_DB" </dev/null >&2    # it ends with 0 when a statement fails
+    initdb --sync-only --pgdata="$new" >&2
     [ ! -d "$PGDATA" ] || rmdir "$PGDATA"
     mv "$new" "$PGDATA"
 fi
