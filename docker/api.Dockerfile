@@ -14,13 +14,14 @@ RUN apt-get update \
  && python3.11 -m venv /opt/pip \
  && python3.11 -m venv --without-pip /opt/ai102
 COPY constraints.txt docker/requirements/api.txt /src/
+# Some wheels carry symbols for debuggers, 50 MB together. The libraries that wheels bundle break when stripped.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/pip \
     /opt/pip/bin/pip install -q setuptools==84.2.1 \
  && /opt/pip/bin/pip --python /opt/ai102/bin/python install -q --constraint /src/constraints.txt --requirement /src/api.txt \
  && find /opt/ai102 -type d \( -name include -o -name tests \) -prune -exec rm -rf {} + \
- && strip --strip-unneeded /opt/ai102/lib/python3.11/site-packages/uvloop/loop.*.so
+ && find /opt/ai102/lib -name '*.so' -not -path '*/numpy/*' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 
 FROM packages AS ours
 COPY pyproject.toml README.md LICENSE /src/ai102/
