@@ -21,13 +21,23 @@ HostNames = Annotated[
     list[str] | None, typer.Option("--name", help="Another host name or address of the gateway; repeatable.")
 ]
 Eyes = Annotated[bool, typer.Option("--eyes", help="With metrics, alerts, traces and logs: the profile eyes.")]
+Jobs = Annotated[
+    Literal["embedded", "dapr"],
+    typer.Option(help="Where jobs are kept: in SQLite, or in PostgreSQL and Redis behind Dapr's sidecars."),
+]
 IMAGES: dict[str, str] = {"haproxy": "gateway", "nginx": "gateway-nginx"}
 
 
 @app.command()
-def prepare(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None, eyes: Eyes = False) -> None:
+def prepare(
+    models: Models = "",
+    gateway: Gateway = "haproxy",
+    name: HostNames = None,
+    eyes: Eyes = False,
+    jobs: Jobs = "embedded",
+) -> None:
     """Make what compose.yaml names: secrets, volumes, the gateway's policy, .env. Then `docker compose up` works."""
-    _prepared(models, gateway, name, eyes)
+    _prepared(models, gateway, name, eyes, jobs)
 
 
 @app.command()
@@ -43,10 +53,16 @@ def secrets(name: HostNames = None) -> None:
 
 
 @app.command()
-def up(models: Models = "", gateway: Gateway = "haproxy", name: HostNames = None, eyes: Eyes = False) -> None:
+def up(
+    models: Models = "",
+    gateway: Gateway = "haproxy",
+    name: HostNames = None,
+    eyes: Eyes = False,
+    jobs: Jobs = "embedded",
+) -> None:
     """Prepare, start the stack, and ask each pipeline once, as soon as it answers."""
     began = time.monotonic()
-    stack = _prepared(models, gateway, name, eyes)
+    stack = _prepared(models, gateway, name, eyes, jobs)
     stack.up()
     for line in _answers(stack):
         typer.echo(line)
@@ -76,9 +92,10 @@ def down() -> None:
     _stack().down()
 
 
-def _prepared(models: str, gateway: str, names: list[str] | None, eyes: bool) -> Stack:
+def _prepared(models: str, gateway: str, names: list[str] | None, eyes: bool, jobs: str) -> Stack:
     stack = _stack()
-    stack.prepare(models or _models_on_disk(), IMAGES[gateway], tuple(names or ()), eyes=eyes)
+    image = models or _models_on_disk()
+    stack.prepare(image, IMAGES[gateway], tuple(names or ()), with_eyes=eyes, with_dapr=jobs == "dapr")
     if eyes:
         _write_facts(stack.root)
     return stack

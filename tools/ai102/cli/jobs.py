@@ -35,7 +35,14 @@ LedgerPassword = Annotated[
     ),
 ]
 Sidecar = Annotated[
-    str, typer.Option("--dapr", help="Dapr's HTTP API, http://127.0.0.1:3500, in place of the queue in the folder.")
+    str,
+    typer.Option(
+        "--dapr",
+        envvar="AI102_JOBS_DAPR",
+        help="Dapr's HTTP API, http://127.0.0.1:3500, in place of the queue in the folder.",
+        metavar="URL",
+        show_envvar=True,
+    ),
 ]
 
 KEY_FILE = "callback.key"
@@ -100,7 +107,14 @@ def work(
     ledger_password: LedgerPassword = None,
     dapr: Sidecar = "",
     app_address: Annotated[
-        str, typer.Option("--app", help="Where Dapr's sidecar brings jobs.", metavar="HOST:PORT")
+        str,
+        typer.Option(
+            "--app",
+            envvar="AI102_JOBS_APP",
+            help="Where Dapr's sidecar brings jobs.",
+            metavar="HOST:PORT",
+            show_envvar=True,
+        ),
     ] = "127.0.0.1:3501",
     direct_calls: Annotated[
         str,

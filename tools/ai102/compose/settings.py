@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai102.artifact import write_text
+from ai102.compose.dapr import Dapr
 from ai102.compose.eyes import Eyes
+from ai102.compose.parts import COMPOSE_FILE
 from ai102.errors import UserError
 from ai102.serve.traces import tracing_arguments
 
@@ -49,6 +51,7 @@ class Settings:
     server: Mapping[str, str] = field(default_factory=dict)  # of the table [server] of models.toml
     docker_root: str = "/var/lib/docker"
     eyes: Eyes | None = None  # None: without the profile
+    dapr: Dapr | None = None  # None: jobs are embedded
 
     @property
     def api_address(self) -> str:
@@ -94,6 +97,7 @@ def write_settings(root: Path, settings: Settings) -> None:
         "AI102_MODELS_VOLUME": settings.models_volume,
         "AI102_SUBNET": settings.subnet,
         "AI102_UID": settings.uid,
+        "AI102_GID": settings.gid,
         "AI102_USER": f"{settings.uid}:{settings.gid}",
         "AI102_TRITON_CPUS": f"{min(settings.cpus, TRITON_CPUS)}.0",
         "AI102_GATEWAY_CPUS": f"{min(settings.cpus, 2)}.0",
@@ -108,6 +112,9 @@ def write_settings(root: Path, settings: Settings) -> None:
         **settings.server,
     }
     values |= {name: os.environ[name] for name in FROM_ENVIRONMENT if name in os.environ}
-    if settings.eyes:
-        values |= settings.eyes.values
+    chosen = [choice for choice in (settings.eyes, settings.dapr) if choice]
+    if chosen:
+        values["COMPOSE_FILE"] = ":".join([COMPOSE_FILE, *(file for choice in chosen for file in choice.files)])
+    for choice in chosen:
+        values |= choice.values
     write_text(path, "\n".join([HEAD, *(f"{name}={value}" for name, value in values.items())]) + "\n")

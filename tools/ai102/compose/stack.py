@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ai102 import contract
 from ai102.artifact import write_text
-from ai102.compose import secrets, volumes
+from ai102.compose import dapr, secrets, volumes
 from ai102.compose.eyes import eyes_for
 from ai102.compose.policy import policy_for_stack
 from ai102.compose.program import compose_command
@@ -47,12 +47,18 @@ class Stack:
         return compose_command(self.docker, os.environ)
 
     def prepare(
-        self, models_image: str, gateway: str = "gateway", names: tuple[str, ...] = (), *, eyes: bool = False
+        self,
+        models_image: str,
+        gateway: str = "gateway",
+        names: tuple[str, ...] = (),
+        *,
+        with_eyes: bool = False,
+        with_dapr: bool = False,
     ) -> Settings:
         """Make secrets, volumes, the gateway's policy and .env; what is there already stays.
 
-        `gateway` is the image of the gateway, `names` are further host names for its certificate, `eyes` is for the
-        profile of that name.
+        `gateway` is the image of the gateway, `names` are further host names for its certificate, `with_eyes` is for
+        the profile of that name, `with_dapr` for jobs in PostgreSQL and Redis behind Dapr.
         """
         version = version_of(self.root)
         uid, gid = user_ids(os.getuid(), os.getgid())
@@ -62,10 +68,12 @@ class Stack:
         volume, is_filled_now = volumes.fill_models_volume(self.docker, models_image, helper)
         self.say(f"models: {models_image} in volume {volume}{' (filled now)' if is_filled_now else ''}")
         project = os.environ.get("COMPOSE_PROJECT_NAME", PROJECT)
-        states = ((GATEWAY_STATE, gateway), (ISSUER_STATE, "api"), (JOBS, "api"), (COMPILED_MODELS, "server"))
-        for (kind, path), image in states:
+        states = [(GATEWAY_STATE, gateway), (ISSUER_STATE, "api"), (JOBS, "api"), (COMPILED_MODELS, "server")]
+        owners = [(*state, uid, gid) for state in states]
+        owners += [(state, "api", dapr.STATE_UID, dapr.STATE_UID) for state in dapr.STATES if with_dapr]
+        for (kind, path), image, owner, group in owners:
             name = f"{project}-{kind}"
-            volumes.make_state_volume(self.docker, name, path, reference_of(RECIPES[image], version), uid, gid)
+            volumes.make_state_volume(self.docker, name, path, reference_of(RECIPES[image], version), owner, group)
         (self.root / FACTS).mkdir(parents=True, exist_ok=True)
         subnet, cpus = subnet_from(dict(os.environ)), os.cpu_count() or 1
         settings = Settings(
@@ -78,7 +86,8 @@ class Stack:
             gateway,
             compose_values(contract.load(self.root / "models.toml"), SHM_SIZE),
             self.docker.run("info", "--format", "{{.DockerRootDir}}"),
-            eyes_for(self.docker, self.root, self.say) if eyes else None,
+            eyes_for(self.docker, self.root, self.say) if with_eyes else None,
+            dapr.dapr_for(self.docker, self.root, self.say) if with_dapr else None,
         )
         text = policy_for_stack((self.root / "gateway.toml").read_text(encoding="utf-8"), settings)
         (self.root / POLICY).parent.mkdir(parents=True, exist_ok=True)

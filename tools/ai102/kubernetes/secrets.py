@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ai102.gateway import certs
 from ai102.gateway.secret import secret_of
 from ai102.jobs.callbacks import master_key
+from ai102.jobs.queue.passwords import files_of_broker
 from ai102.seal import key_files
 
 FOLDER = Path("build/kubernetes/secrets")
@@ -55,7 +55,7 @@ def manifests(folder: Path, namespace: str = NAMESPACE) -> str:
         "gateway-certificate": {"tls-combined.pem": (folder / "certs" / "server.pem").read_bytes()},
         "seal-keys": {file.name: file.read_bytes() for file in keys},
         "jobs-ledger": {"password": (folder / "ledger").read_bytes()},
-        "jobs-broker": _of_broker(secret_of(folder / "broker")),
+        "jobs-broker": files_of_broker(secret_of(folder / "broker")),
         "jobs-callbacks": {CALLBACK_KEY: master_key(folder / CALLBACK_KEY)},
     }
     return "".join(
@@ -63,13 +63,3 @@ def manifests(folder: Path, namespace: str = NAMESPACE) -> str:
         + "".join(f"  {key}: {base64.b64encode(content).decode()}\n" for key, content in of_keys.items())
         for name, of_keys in contents.items()
     )
-
-
-def _of_broker(password: str) -> Mapping[str, bytes]:
-    """The password as redis-cli, Redis and the sidecars' secret store read it."""
-    texts = {
-        "password": password,
-        "redis.conf": f"requirepass {password}\n",
-        "dapr.json": json.dumps({"redis-password": password}),
-    }
-    return {key: text.encode() for key, text in texts.items()}
