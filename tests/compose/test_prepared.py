@@ -1,5 +1,6 @@
 """What compose.yaml needs: a policy with the containers' addresses, private secrets, a .env without any."""
 
+import json
 import os
 import re
 import stat
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from ai102 import contract
+from ai102.compose import dapr
+from ai102.compose.dapr import DAPR_FILE, DAPR_PARTS_FILE, Dapr
 from ai102.compose.eyes import PARTS, PARTS_FILE, PUBLISHED_FILE, Eyes
 from ai102.compose.policy import policy_for_stack
-from ai102.compose.secrets import FOLDER, SOURCES, make_secrets
+from ai102.compose.secrets import FOLDER, OF_GROUP, SOURCES, make_secrets
 from ai102.compose.settings import COLLECTOR, FILE, Settings, subnet_from, user_ids, write_settings
 from ai102.compose.volumes import models_volume
 from ai102.errors import UserError
@@ -24,6 +27,8 @@ SERVER = compose_values(contract.load(ROOT / "models.toml"), "256m")
 SETTINGS = Settings("0.2.0", "ai102-models-0123456789ab", "10.9.8", 1000, 1000, 8, server=SERVER)
 IMAGES = {part: f"ai102/part-{part}:1" for part in PARTS}
 WITH_EYES = replace(SETTINGS, eyes=Eyes(IMAGES, is_published=True))
+OF_JOBS = {part: f"ai102/part-{part}:1" for part in dapr.PARTS}
+WITH_ALL = replace(WITH_EYES, dapr=Dapr(OF_JOBS))
 
 
 @pytest.fixture
@@ -77,11 +82,55 @@ def test_env_holds_no_secret_and_all_that_compose_yaml_takes(tmp_path: Path) -> 
     assert secret not in text
 
 
+def test_jobs_secrets_are_read_by_the_group_that_their_services_get(tmp_path: Path) -> None:
+    make_secrets(tmp_path, os.getuid(), os.getgid())
+    modes = {stat.S_IMODE((tmp_path / FOLDER / name).stat().st_mode) for name in OF_GROUP}
+    files = [DAPR_FILE, DAPR_PARTS_FILE]
+    texts = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
+    assert (modes, stat.S_IMODE((tmp_path / FOLDER).stat().st_mode)) == ({0o440}, 0o700)
+    assert set(re.findall(r"secrets/(\w+)}", texts)) == set(OF_GROUP)
+
+
+def test_redis_its_clients_and_the_sidecars_are_given_the_same_password(tmp_path: Path) -> None:
+    make_secrets(tmp_path, os.getuid(), os.getgid())
+    text = {name: (tmp_path / FOLDER / name).read_text(encoding="ascii") for name in OF_GROUP}
+    password = text["broker_password"].strip()
+    assert text["broker_redis"] == f"requirepass {password}\n"
+    assert json.loads(text["broker_dapr"]) == {"redis-password": password}
+    assert password != text["ledger_password"].strip()
+
+
+def environment_of(settings: Settings, folder: Path) -> dict[str, str]:
+    write_settings(folder, settings)
+    lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "files"),
+    [
+        (SETTINGS, []),
+        (replace(SETTINGS, dapr=Dapr()), [DAPR_FILE]),
+        (replace(SETTINGS, dapr=Dapr(OF_JOBS)), [DAPR_FILE, DAPR_PARTS_FILE]),
+        (replace(SETTINGS, eyes=Eyes()), []),
+        (replace(SETTINGS, eyes=Eyes(), dapr=Dapr()), [DAPR_FILE]),
+        (WITH_ALL, [PARTS_FILE, PUBLISHED_FILE, DAPR_FILE, DAPR_PARTS_FILE]),
+    ],
+)
+def test_every_command_of_compose_knows_the_files_that_were_chosen(
+    settings: Settings, files: list[str], tmp_path: Path
+) -> None:
+    environment = environment_of(settings, tmp_path)
+    texts = "".join((ROOT / file).read_text(encoding="utf-8") for file in ["compose.yaml", *files])
+    wanted = set(re.findall(r"\$\{(AI102_\w+)\}", texts)) - {"AI102_EYES_BIND"}
+    assert environment.get("COMPOSE_FILE", "compose.yaml").split(":") == ["compose.yaml", *files]
+    assert environment.get("COMPOSE_PROFILES", "") == ("eyes" if settings.eyes else "")
+    assert wanted - set(environment) == set()
+
+
 @pytest.fixture
 def environment_with_eyes(tmp_path: Path) -> dict[str, str]:
-    write_settings(tmp_path, WITH_EYES)
-    lines = (tmp_path / FILE).read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    return environment_of(WITH_EYES, tmp_path)
 
 
 def test_with_eyes_every_command_of_compose_knows_the_profile_and_the_files(
