@@ -16,7 +16,7 @@ PACKAGES = {"redis": "7.0.15", "postgres": "15"}
 
 
 def part_images(docker: Docker, root: Path, base: str, names: Sequence[str]) -> dict[str, str]:
-    """Build the image of each part, or of each stage of PACKAGES. UserError names the parts that are not in the cache."""
+    """Build the image of each part or stage of PACKAGES. UserError names the parts that are not in the cache."""
     parts, cache = load(), Cache.of(os.environ)
     of_parts = [name for name in names if name not in PACKAGES]
     missing = [name for name in of_parts if cache.manifest(name, parts.part(name)) is None]
