@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ai102.errors import UserError
 from k8s.local import api, processes
+from k8s.local.plan import NODES
 from k8s.local.waiting import until
 from tests.cluster.asking import processes_of_pod
 from tests.cluster.calls.deaths import SANDBOX
@@ -90,14 +91,11 @@ def emptied(stack: Stack) -> None:
 
 
 def drained(stack: Stack) -> None:
-    """A node with a worker and without the ledger, whose volume is of one node."""
-    unwanted = {pod.node for name in ("postgresql", "redis", "issuer") for pod in pods_of(stack, name)}
-    nodes = [pod.node for pod in pods_of(stack, "worker") if pod.node not in unwanted]
-    if not nodes:
-        nodes = [pod.node for pod in pods_of(stack, "api") if pod.node not in unwanted]
-    assert nodes, "every node has the ledger, the broker or the issuer"
-    stack.kubectl("drain", nodes[0], "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
-    stack.kubectl("uncordon", nodes[0])
+    """A node without the ledger, whose volume is of one node, and without the issuer, whose users go with its pod."""
+    unwanted = {pod.node for name in ("postgresql", "issuer") for pod in pods_of(stack, name)}
+    node = next(node.name for node in NODES if node.name not in unwanted)
+    stack.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
+    stack.kubectl("uncordon", node)
 
 
 FAULTS: dict[str, Fault] = {
