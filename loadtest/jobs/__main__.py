@@ -28,7 +28,7 @@ WORKS: dict[str, Callable[[Engine], dict[str, Any]]] = {
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(WORKS)}; default: all.")] = None,
-    engine: Annotated[str, typer.Option(help="embedded, dapr, or both.")] = "both",
+    engine: Annotated[str, typer.Option(help="embedded, dapr, both, embedded-fsync or dapr-fsync.")] = "both",
 ) -> None:
     """Measure how jobs are accepted and done on this machine, everything on the same cores."""
     engines: tuple[Engine, ...] = ("embedded", "dapr") if engine == "both" else (engine,)  # type: ignore[assignment]

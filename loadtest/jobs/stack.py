@@ -18,7 +18,8 @@ from tests.jobs.databases import postgresql
 from tests.jobs.sidecars import behind_dapr
 
 ROOT = Path(__file__).parent.parent.parent
-Engine = Literal["embedded", "dapr"]
+# With fsync every commit, and every append of the broker, waits for the disk.
+Engine = Literal["embedded", "dapr", "embedded-fsync", "dapr-fsync"]
 
 
 class Kept(NamedTuple):
@@ -72,13 +73,14 @@ class Program:
 @contextmanager
 def kept(engine: Engine, folder: Path) -> Iterator[Kept]:
     """An empty ledger and queue: SQLite alone, or PostgreSQL, Redis and two sidecars."""
-    if engine == "embedded":
-        options = ["--jobs", str(folder)]
+    fsync = engine.endswith("-fsync")
+    if engine.startswith("embedded"):
+        options = ["--jobs", str(folder), *(["--fsync"] if fsync else [])]
         yield Kept(f"sqlite:///{folder}/ledger.db", options, options)
         return
     with ExitStack() as opened:
-        database = opened.enter_context(postgresql())
-        _, api, worker = opened.enter_context(behind_dapr(folder))
+        database = opened.enter_context(postgresql(fsync=fsync))
+        _, api, worker = opened.enter_context(behind_dapr(folder, fsync=fsync))
         common = ["--jobs", str(folder), "--ledger", database.url]
         yield Kept(database.url, [*common, "--dapr", api.url], [*common, "--dapr", worker.url, "--app", worker.app])
 

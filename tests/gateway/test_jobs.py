@@ -166,6 +166,27 @@ def test_a_caller_is_who_its_token_says_whatever_headers_it_sends(forged: Any, g
     assert ann.ask("GET", f"/v1/jobs/{id}").json()["state"] == "queued"
 
 
+def test_a_user_of_another_issuer_is_another_one_of_that_name(gateway: Open) -> None:
+    other = TokenMaker("https://login.example", key_id="other")
+    state = gateway.home.tokens.state(role_grants=GRANTS)
+    state["issuers"] |= other.state()["issuers"]
+    foreign = state["issuers"][other.issuer]
+    foreign["is_ours"] = False
+    del foreign["revoked"]
+    gateway.home.state.write_text(json.dumps(state))
+    ours, theirs = gateway.caller("kim", "texts"), Caller(gateway.asker, other.token("kim", roles=["texts"]))
+    try:
+        wait_until(lambda: theirs.status("GET", "/v1/jobs") == 200, "the gateway knows the other issuer")
+        id, other_id = ours.job(), theirs.job()
+        assert (theirs.status("GET", f"/v1/jobs/{id}"), ours.status("GET", f"/v1/jobs/{other_id}")) == (404, 404)
+        assert (theirs.status("GET", f"/v1/jobs/{other_id}"), ours.status("GET", f"/v1/jobs/{id}")) == (200, 200)
+        # An issuer cannot be claimed.
+        forged = {"headers": {"X-User-Issuer": other.issuer}}
+        assert ours.ask("GET", f"/v1/jobs/{other_id}", **forged).status_code == 404
+    finally:
+        gateway.grant()
+
+
 def test_a_caller_sees_its_own_jobs_and_no_other(gateway: Open) -> None:
     fay, gus = gateway.caller("fay", "texts"), gateway.caller("gus", "texts")
     ids = [fay.job() for _ in range(3)]

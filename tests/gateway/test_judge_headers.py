@@ -16,6 +16,7 @@ TABLE: list[tuple[dict[str, Any], str, str | None]] = [
     ({"content-type": None}, "triton", None),
     ({"x-user": "root"}, "triton", None),  # the gateway removes it
     ({"x-user-may-infer": "*"}, "api", None),
+    ({"x-user-issuer": "https://login.example"}, "api", None),
     ({"X-User-May-Infer": ["*", "*=1"]}, "api", None),
     ({"connection": "keep-alive"}, "triton", None),
     ({"transfer-encoding": "chunked", "content-length": None}, "triton", None),

@@ -22,8 +22,9 @@ IN_TIME_S = "60"
 class PostgreSQL:
     """A server of its own in a temporary folder, reached by TCP on 127.0.0.1."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.folder = folder
+        self._fsync = "on" if fsync else "off"
         self._bin = INSTALLED[-1].parent
         # PostgreSQL refuses to run as root.
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
@@ -43,7 +44,8 @@ class PostgreSQL:
         return f"postgresql+psycopg://ai102@127.0.0.1:{self.port}/jobs"
 
     def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
+        options += f" -c fsync={self._fsync}"
         log = f"{self.folder}/log"
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-t", IN_TIME_S, "-l", log, "-o", options, "start")
 
@@ -100,12 +102,12 @@ def children_of(pid: int) -> list[int]:
 
 
 @contextmanager
-def postgresql() -> Iterator[PostgreSQL]:
+def postgresql(*, fsync: bool = False) -> Iterator[PostgreSQL]:
     if not INSTALLED:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="ai102-postgresql-"))
     try:
-        server = PostgreSQL(folder)
+        server = PostgreSQL(folder, fsync=fsync)
         try:
             yield server
         finally:

@@ -26,7 +26,8 @@ IN_TIME_S = 60.0
 class Redis:
     """On 127.0.0.1, with its append-only file in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        self._fsync = "always" if fsync else "everysec"
         if shutil.which("redis-server") is None:
             pytest.skip("Redis is not installed: apt-get install redis-server")
         self.folder = folder
@@ -35,7 +36,7 @@ class Redis:
 
     def start(self) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--appendonly", "yes", "--save", "", "--requirepass", PASSWORD]
+        command += ["--appendonly", "yes", "--appendfsync", self._fsync, "--save", "", "--requirepass", PASSWORD]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         ends = time.monotonic() + IN_TIME_S
@@ -57,8 +58,8 @@ class Redis:
 
 
 @contextmanager
-def redis(folder: Path) -> Iterator[Redis]:
-    server = Redis(folder)
+def redis(folder: Path, *, fsync: bool = False) -> Iterator[Redis]:
+    server = Redis(folder, fsync=fsync)
     server.start()
     try:
         yield server
@@ -157,10 +158,10 @@ def sidecar(folder: Path, redis_port: int, app: str = "") -> Iterator[Sidecar]:
 
 
 @contextmanager
-def behind_dapr(folder: Path) -> Iterator[tuple[Redis, Sidecar, Sidecar]]:
+def behind_dapr(folder: Path, *, fsync: bool = False) -> Iterator[tuple[Redis, Sidecar, Sidecar]]:
     """Redis, the sidecar of an API and that of a worker."""
     with ExitStack() as opened:
-        server = opened.enter_context(redis(folder))
+        server = opened.enter_context(redis(folder, fsync=fsync))
         api = opened.enter_context(sidecar(folder, server.port))
         worker = opened.enter_context(sidecar(folder, server.port, f"127.0.0.1:{free_port()}"))
         yield server, api, worker

@@ -39,6 +39,46 @@ def queues(parts: tuple[Path, Redis, Sidecar]) -> Iterator[Queues]:
         yield Queues(lambda: DaprQueue(api.url), lambda: DaprQueue(worker.url, listen=worker.app))
 
 
+def test_a_sidecar_that_started_without_its_broker_is_started_again(tmp_path: Path) -> None:
+    with redis(tmp_path) as server:
+        server.kill()
+        with sidecar(tmp_path, server.port) as made:
+
+            async def publish() -> None:
+                async with opened(lambda: DaprQueue(made.url)) as queue:
+                    await queue.publish(notices("a"))
+
+            with pytest.raises(JobsError, match="not found"):
+                asyncio.run(publish())
+            assert made.process is not None
+            assert made.process.wait(timeout=IN_TIME_S) == 0
+            server.start()
+            made.start()
+            made.wait_until_it_publishes()
+            asyncio.run(publish())
+
+
+def test_a_worker_has_its_sidecar_started_again_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ai102.jobs.queue.dapr.LOOK_S", 0.1)
+    with redis(tmp_path) as server:
+        server.kill()
+        with sidecar(tmp_path, server.port, f"127.0.0.1:{free_port()}") as made:
+
+            async def go() -> None:
+                async with opened(lambda: DaprQueue(made.url, listen=made.app)) as worker:
+                    working = asyncio.create_task(taken(worker, 1))
+                    assert made.process is not None
+                    assert await asyncio.to_thread(made.process.wait, IN_TIME_S) == 0
+                    server.start()
+                    made.start()
+                    made.wait_until_it_publishes()
+                    async with opened(lambda: DaprQueue(made.url)) as queue:
+                        await queue.publish(notices("a"))
+                    assert (await working).ids == ["a"]
+
+            asyncio.run(go())
+
+
 def test_what_was_published_outlives_who_published_and_who_consumed(parts: tuple[Path, Redis, Sidecar]) -> None:
     """As with the other queue, with another sidecar for each worker."""
     folder, server, api = parts

@@ -1,7 +1,8 @@
 """Direct calls go first, and jobs at full speed where there are none."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -21,17 +22,27 @@ class Counted:
         self.now = 100.0
         self.direct = OfTriton([], STEPS, lambda: self.now, 0.3)
         self.counts = {"digits_int8": 1000, "digits_decode": 500, "classify_image_steps": 50, "embed_text": 7}
-        self.direct.more(self.counts)
+        self.ended: Counter[str] = Counter()
+        self.direct.more(self.counts, self.ended)
 
-    def sees(self, **more: int) -> bool:
-        """Whether direct calls are seen after so many more requests in the counts."""
+    def sees(self, during: Callable[[], None] = lambda: None, **more: int) -> bool:
+        """Whether direct calls are seen after so many more requests in the counts; `during` happens while they come."""
         self.now += 0.1
         self.counts = {model: count + more.get(model, 0) for model, count in self.counts.items()}
-        return self.direct.more(self.counts)
+        ended = self.ended.copy()
+        during()
+        return self.direct.more(self.counts, ended)
+
+    def begins(self, model: str) -> None:
+        self.direct.begins(model)
+
+    def ends(self, model: str) -> None:
+        self.direct.ended(model)
+        self.ended[model] += 1
 
     def job(self, model: str) -> None:
-        self.direct.begins(model)
-        self.direct.ended(model)
+        self.begins(model)
+        self.ends(model)
 
 
 def test_own_calls_are_not_taken_for_direct_ones() -> None:
@@ -43,10 +54,32 @@ def test_own_calls_are_not_taken_for_direct_ones() -> None:
 
 def test_a_call_that_ended_only_in_triton_is_an_own_one() -> None:
     made = Counted()
-    made.direct.begins("digits_int8")
+    made.begins("digits_int8")
     assert made.sees(digits_int8=1) is False
-    made.direct.ended("digits_int8")
+    made.ends("digits_int8")
     assert made.sees(digits_int8=0) is False
+
+
+def test_a_call_that_ended_while_the_counts_came_is_an_own_one() -> None:
+    """It is in the next counts, and not in these."""
+    made = Counted()
+    made.begins("digits_int8")
+    assert made.sees(lambda: made.ends("digits_int8")) is False
+    assert made.sees(digits_int8=1) is False
+
+
+def test_a_call_that_began_and_ended_while_the_counts_came_is_an_own_one() -> None:
+    made = Counted()
+    assert made.sees(lambda: made.job("digits_int8"), digits_int8=1) is False
+    assert made.sees(lambda: made.job("digits_int8")) is False
+    assert made.sees(digits_int8=1) is False
+
+
+def test_a_direct_call_among_own_ones_is_seen_by_the_second_at_the_latest() -> None:
+    made = Counted()
+    made.begins("digits_int8")
+    seen = [made.sees(digits_int8=1) for _ in range(4)]
+    assert seen == [False, True, False, True]  # of two, one may be the one under way
 
 
 def test_the_steps_of_an_own_call_are_not_taken_for_direct_calls() -> None:

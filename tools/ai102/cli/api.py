@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ai102.cli.engine import CONTRACT, ContractFile
-from ai102.cli.jobs import LedgerPassword, LedgerUrl, Sidecar
+from ai102.cli.jobs import Fsync, LedgerPassword, LedgerUrl, Sidecar
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -57,6 +57,7 @@ def serve(
     ledger: LedgerUrl = "",
     ledger_password: LedgerPassword = None,
     dapr: Sidecar = "",
+    fsync: Fsync = False,
     gateway: Annotated[Path, typer.Option(help="The policy file.", metavar="FILE")] = Path("gateway.toml"),
     contract: ContractFile = CONTRACT,
 ) -> None:
@@ -112,5 +113,5 @@ def serve(
         uvicorn_log_config(home),
         traces,
         lambda text: masked(masker, text),
-        JobsAsked(Options(jobs, ledger, ledger_password, dapr), models) if jobs else None,
+        JobsAsked(Options(jobs, ledger, ledger_password, dapr, fsync=fsync), models) if jobs else None,
     )

@@ -48,9 +48,12 @@ def build(
     """Run every step from weights to model_repository: export, calibrate, quantize, configure, TensorRT plans."""
     from ai102.build import plans
     from ai102.build.lock import opened
+    from ai102.build.workspace import Workspace
     from ai102.cli.screen import Screen
     from ai102.tensorrt import gpu
 
+    if onnx is not None and len(networks or Workspace.of(contract).contract.networks) != 1:
+        raise UserError("--onnx is the file of one network: name that network")
     screen = Screen()
     chosen = gpu.pick_target(gpu.this_machine()) if target == "auto" else target
     if chosen == "tensorrt" and onnx is None:
@@ -58,8 +61,6 @@ def build(
     with opened(contract, screen.say, networks or ()) as workspace:
         names = networks or list(workspace.contract.networks)
         if onnx is not None:
-            if len(names) != 1:
-                raise UserError("--onnx is the file of one network: name that network")
             plans.build(workspace, names[0], onnx, screen, per_compute_capability=per_compute_capability)
             return
         from ai102.build import verbs

@@ -34,6 +34,10 @@ LedgerPassword = Annotated[
         show_envvar=True,
     ),
 ]
+Fsync = Annotated[
+    bool,
+    typer.Option("--fsync", help="What SQLite commits outlives a power cut; every commit then waits for the disk."),
+]
 Sidecar = Annotated[
     str,
     typer.Option(
@@ -123,6 +127,7 @@ def work(
             "gateway's metrics, http://HOST:8405/metrics, where --url is a gateway; or none.",
         ),
     ] = "triton",
+    fsync: Fsync = False,
     max_calls: Annotated[int, typer.Option(help="Concurrent requests to Triton.", min=1)] = 2,
     lease_s: Annotated[
         float, typer.Option(help="A worker that was killed loses its jobs to the next after this time.", min=1)
@@ -151,7 +156,7 @@ def work(
     masker = Masker.beside(contract.absolute().parent)
     settings = Settings(max_calls=max_calls, lease_s=lease_s)
     serve(
-        Options(folder, ledger, ledger_password, dapr, app_address),
+        Options(folder, ledger, ledger_password, dapr, app_address, fsync=fsync),
         url,
         direct_calls,
         models_of(spec.load(contract)),

@@ -54,7 +54,7 @@ class Services(Table):
 class Issuer(Table):
     """An OpenID provider whose RS256 and ES256 tokens the gateway takes."""
 
-    issuer: str = Field(min_length=1, examples=['"https://login.example.com"'])
+    issuer: str = Field(pattern=r"^\S+$", examples=['"https://login.example.com"'])
     audience: str = Field(min_length=1, examples=['"ai102"'])
     jwks: Url = Field(examples=['"https://login.example.com/.well-known/jwks.json"'])
     revoked: Url | Literal[""] = Field("", examples=['"http://127.0.0.1:8091/auth/revoked"'])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ai102.api.problems import Problem
 
 # Set by the gateway from the caller's token, and taken from every request that brings them itself.
-USER, MAY_INFER = "x-user", "x-user-may-infer"
+USER, ISSUER, MAY_INFER = "x-user", "x-user-issuer", "x-user-may-infer"
 # MODEL or MODEL=BYTES, where * in MODEL stands for any run of characters.
 _GRANT = re.compile(r"([A-Za-z0-9_.*-]{1,128})(?:=([0-9]{1,15}))?")
 
@@ -23,7 +23,10 @@ class Grant(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """`name` is empty without a gateway: whoever reaches the API itself may ask any model."""
+    """`name` is that of one of our own issuer's users, which has no blank, or "ISSUER NAME" of another issuer's.
+
+    It is empty without a gateway: whoever reaches the API itself may ask any model.
+    """
 
     name: str
     grants: tuple[Grant, ...] | None
@@ -41,7 +44,8 @@ class Caller(NamedTuple):
 def caller_of(headers: Mapping[str, str]) -> Caller:
     if USER not in headers:
         return Caller("", None)
-    return Caller(headers[USER][:256], _grants(headers.get(MAY_INFER, "")))
+    name = f"{headers[ISSUER]} {headers[USER]}" if headers.get(ISSUER) else headers[USER]
+    return Caller(name, _grants(headers.get(MAY_INFER, "")))
 
 
 @lru_cache(maxsize=256)

@@ -83,6 +83,9 @@ local function judge_caller(txn, state, once, route, body_bytes)
   end
   if route.gets_rights then
     txn:set_var("txn.may_infer", judge.may_infer(identity, txn.f:src(), os.time()))
+    if identity.issuer then
+      txn:set_var("txn.issuer", identity.issuer)
+    end
   end
   return decide(txn, identity, route.verb, route.model, route.version, body_bytes)
 end

@@ -101,6 +101,7 @@ local function authenticate(state, authorization, now_s)
   end
   local identity = {
     sub = claims.sub,
+    issuer = not issuer.is_ours and claims.iss or nil, -- of whom a service must not take for one of our users
     jti = claims.jti,
     sid = claims.sid,
     iat = claims.iat,

@@ -185,6 +185,7 @@ function glue.rest()
   local largest = allowed(variables, identity, route.verb, route.model, route.version, announced)
   if route.gets_rights then
     variables.gateway_may_infer = judge.may_infer(identity, variables.remote_addr, ngx.time())
+    variables.gateway_issuer = identity.issuer or ""
   end
   if judge.passes_authorization(route, once.authorization) then
     variables.gateway_authorization = once.authorization

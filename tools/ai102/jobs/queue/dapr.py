@@ -11,6 +11,7 @@ import json
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import uvicorn
@@ -33,6 +34,9 @@ MOST = 1000
 # How long daprd gathers notices before it brings a smaller bulk.
 GATHER_MS = 5
 AGAIN_S = 0.5
+# A sidecar that started without its broker never gets it: it is asked to end, for whoever runs it starts it again.
+LOOK_S = 10.0
+END_AT_MOST_EVERY_S = 60.0
 
 
 class _Server(uvicorn.Server):
@@ -52,6 +56,7 @@ class DaprQueue:
         self._listen = listen
         self._pubsub = pubsub
         self._client = httpx.AsyncClient(timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=16))
+        self._asked_to_end_at = float("-inf")
 
     async def publish(self, notices: Sequence[Notice]) -> None:
         by_priority: dict[Priority, list[str]] = {}
@@ -67,6 +72,7 @@ class DaprQueue:
             raise UserError("a worker behind Dapr needs an address where the sidecar brings it jobs: --app HOST:PORT")
         is_over = asyncio.Event()
         listener = tcp_listener(self._listen, backlog=64, named="--app")
+        looking = asyncio.create_task(self._look())
         try:
             config = uvicorn.Config(
                 self._application(take, most, is_over),
@@ -85,6 +91,7 @@ class DaprQueue:
                 server.force_exit = True
                 await server.shutdown([listener])
         finally:
+            looking.cancel()
             listener.close()
 
     async def close(self) -> None:
@@ -99,8 +106,29 @@ class DaprQueue:
             )
         except httpx.HTTPError as err:
             raise JobsError(f"the sidecar {self._sidecar}: {err or type(err).__name__}") from err
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            await self._end_without_broker()
         if answer.status_code >= 300:
             raise JobsError(f"the sidecar {self._sidecar} does not take jobs: {answer.text[:200]}")
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self._end_without_broker()
+
+    async def _end_without_broker(self) -> None:
+        """Ask a sidecar that runs without its broker to end."""
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_to_end_at < END_AT_MOST_EVERY_S:
+            return
+        try:
+            healthy = await self._client.get(f"{self._sidecar}/v1.0/healthz/outbound")
+            known = await self._client.get(f"{self._sidecar}/v1.0/metadata")
+            if healthy.is_success and known.is_success and not _has(known.json(), self._pubsub):
+                self._asked_to_end_at = now
+                await self._client.post(f"{self._sidecar}/v1.0/shutdown")
+        except (httpx.HTTPError, ValueError):
+            return
 
     def _application(self, take: Take, most: int, is_over: asyncio.Event) -> Starlette:
         turns = Turns()
@@ -151,6 +179,11 @@ async def _taken(take: Take, notices: Sequence[Notice]) -> None:
             await asyncio.sleep(AGAIN_S)
         else:
             return
+
+
+def _has(metadata: Any, component: str) -> bool:
+    """Whether the sidecar has loaded a component of that name."""
+    return any(one.get("name") == component for one in metadata.get("components", []))
 
 
 def topic_of(priority: Priority) -> str:

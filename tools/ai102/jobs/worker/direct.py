@@ -32,7 +32,12 @@ class DirectCalls(Protocol):
 
 
 class OfTriton:
-    """The requests that each of the servers counts, less our own. Every server must be asked at its own address."""
+    """The requests that each of the servers counts, less our own. Every server must be asked at its own address.
+
+    A look bounds how many direct requests there were: the counts less our calls that had begun when the answer came, at
+    least; the counts less those that had ended before the question, at most. Direct calls are seen when there must be
+    more of them than there can have been before.
+    """
 
     def __init__(
         self, urls: Sequence[str], steps_of: Mapping[str, Set[str]], clock: Callable[[], float], recent_s: float
@@ -44,46 +49,45 @@ class OfTriton:
         self._steps_of = steps_of
         self._clock = clock
         self._recent_s = recent_s
-        self._own: Counter[str] = Counter()  # calls that ended, by model
-        self._own_before: Counter[str] = Counter()
-        self._under_way: Counter[str] = Counter()
-        self._counts: dict[str, int] = {}
+        self._begun: Counter[str] = Counter()  # our calls, by model
+        self._ended: Counter[str] = Counter()
+        self._at_most: dict[str, int] = {}  # direct requests at some look before, by model
         self._used_at: dict[str, float] = {}
 
     def begins(self, model: str) -> None:
-        self._under_way[model] += 1
+        self._begun[model] += 1
         self._used_at[model] = self._clock()
 
     def ended(self, model: str) -> None:
-        self._under_way[model] -= 1
-        self._own[model] += 1
+        self._ended[model] += 1
         self._used_at[model] = self._clock()
 
     async def seen(self) -> bool:
+        ended = self._ended.copy()
         try:
             of_servers = await asyncio.gather(*(client.statistics() for client in self._clients))
         except InferenceError:
-            self._counts.clear()  # a server that is started again counts from 0
+            self._at_most.clear()  # a server that is started again counts from 0
             return False
         counts: Counter[str] = Counter()
         for rows in of_servers:
             for row in rows:
                 counts[row["name"]] += _requests(row)
-        return self.more(counts)
+        return self.more(counts, ended)
 
-    def more(self, counts: Mapping[str, int]) -> bool:
-        """Whether a model has more requests than we made since the last counts."""
+    def more(self, counts: Mapping[str, int], ended: Mapping[str, int]) -> bool:
+        """Whether a model must have more direct requests than before. `ended`: our calls before the question."""
         now = self._clock()
-        own, self._own_before = self._own - self._own_before, self._own.copy()
         used = {model for model, at in self._used_at.items() if now - at < self._recent_s}
         inner = {step for model in used for step in self._steps_of.get(model, ())}
-        before, self._counts = self._counts, dict(counts)
-        # A call that ended in Triton may not have ended here.
-        return any(
-            count - before.get(model, count) > own[model] + self._under_way[model]
-            for model, count in counts.items()
-            if model not in inner
-        )
+        is_seen = False
+        for model, count in counts.items():
+            at_least, at_most = count - self._begun[model], count - ended.get(model, 0)
+            before = self._at_most.get(model, at_most)
+            is_seen = is_seen or (at_least > before and model not in inner)
+            is_new = at_least > before or model in inner
+            self._at_most[model] = at_most if is_new else min(before, at_most)
+        return is_seen
 
     async def close(self) -> None:
         for client in self._clients:

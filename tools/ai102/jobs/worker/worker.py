@@ -100,14 +100,15 @@ class Worker:
         self._ended: list[Ended] = []
         self._has_ended = asyncio.Event()
         self._is_away = False
-        self._brought_at = self._clock()
+        self._brought_at = self._clock()  # when the queue had last brought something
         self._brought_s: dict[Priority, float] = {}
+        self._is_bringing = False
 
     async def run(self) -> None:
         """Work until cancelled. Then what is in hand is given back, so that another worker takes it at once."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._queue.consume(self._take, self._settings.bulk))
+                tasks.create_task(self._queue.consume(self._brought, self._settings.bulk))
                 tasks.create_task(self._write_ends())
                 tasks.create_task(self._sweep())
                 tasks.create_task(self._renew())
@@ -126,7 +127,20 @@ class Worker:
         notices = await self._do(partial(self._ledger.give_back, held, "", is_attempt=False))
         await self._queue.publish(notices)
 
-    async def _take(self, notices: Sequence[Notice]) -> None:
+    async def _brought(self, notices: Sequence[Notice]) -> None:
+        """Take what the queue brings."""
+        self._is_bringing = True
+        try:
+            claimed = await self._take(notices)
+        finally:
+            self._is_bringing = False
+            self._brought_at = self._clock()
+        for job in claimed:
+            self._brought_s[job.priority] = max(job.published_s, self._brought_s.get(job.priority, 0.0))
+
+    async def _take(self, notices: Sequence[Notice]) -> list[Claimed]:
+        """Claim those that nobody has claimed, as soon as there is room for them, and begin with them."""
+        taken: list[Claimed] = []
         ids = [one.id for one in notices]
         while ids:
             await self._has_room.wait()
@@ -137,14 +151,13 @@ class Worker:
                 # The claim goes on in its thread: what it takes is to be given back.
                 self._in_hand.update({job.id: job for job in (await claiming).claimed})
                 raise
-            self._brought_at = self._clock()
-            for job in claimed:
-                self._brought_s[job.priority] = max(job.published_s, self._brought_s.get(job.priority, 0.0))
+            taken += claimed
             self._in_hand.update({job.id: job for job in claimed})
             self._held_bytes += sum(len(job.item.data) for job in claimed)
             self._check_room()
             self._batches.add(claimed)
             self._ask()
+        return taken
 
     def _check_room(self) -> None:
         is_full = (
@@ -153,8 +166,7 @@ class Worker:
         )
         if is_full or self._is_away:
             self._has_room.clear()
-        elif not self._has_room.is_set():
-            self._brought_at = self._clock()  # until now nothing could be brought
+        else:
             self._has_room.set()
 
     def _let_go(self, ids: Iterable[str]) -> None:
@@ -338,8 +350,8 @@ class Worker:
     def _overtaken(self) -> dict[Priority, float]:
         """By priority: what was handed to the queue before this and is still queued has been lost there."""
         slack_s = self._settings.overtaken_s
-        is_idle = self._has_room.is_set() and self._clock() - self._brought_at > slack_s
-        if is_idle:
+        is_silent = not self._is_bringing and self._clock() - self._brought_at > slack_s
+        if is_silent:
             return {priority: self._ledger.now_s() - slack_s for priority in Priority}
         return {priority: brought_s - slack_s for priority, brought_s in self._brought_s.items()}
 
