@@ -17,10 +17,11 @@ from ai102.errors import UserError
 from ai102.images.base import base_for
 from ai102.images.dockerfiles import RECIPES, build
 from ai102.images.saved import saved_image
-from ai102.parts import Cache
-from k8s.local import loading, registry
+from ai102.parts import Cache, program
+from k8s.local import addons, loading, registry, up
 from k8s.local.plan import ROOT, Plan
 from k8s.local.programs import Programs
+from k8s.local.waiting import until
 from tests.cluster.calls.asking import MODEL
 from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import started
@@ -33,10 +34,13 @@ from tests.cluster.overlays.site import Site
 from tests.docker_engine import running_docker
 
 OVERLAY = Path(__file__).parent / "jobs" / "overlay"
+SCALED = Path(__file__).parent / "jobs" / "scaled"
 # By the name that the manifests give each image, the part or stage that it is made of here.
 OTHERS = {"redis": "redis", "postgres": "postgres", "daprio/daprd": "dapr"}
 JOBS_A_SECOND = 60.0
 BEFORE_S, AFTER_S = 2.0, 3.0
+# More workers than there are, once a job has waited for 30 s.
+MORE_WORKERS, ADDED_WITHIN_S = 3, 180.0
 
 
 @pytest.fixture(scope="module")
@@ -101,5 +105,32 @@ def test_no_job_is_lost(request: pytest.FixtureRequest, stack: Stack, name: str)
         f"last result {report.done_s:.1f} s after the last call"
     )
     assert report.accepted > JOBS_A_SECOND
+    assert report.states == {"succeeded": report.accepted}, report.errors[:3]
+    assert (report.wrong, report.doubled) == (0, 0)
+
+
+def test_workers_are_added_while_jobs_wait_too_long(
+    request: pytest.FixtureRequest, stack: Stack, programs: Programs, cache: Cache
+) -> None:
+    if not request.config.getoption("--all-scenarios"):
+        pytest.skip('takes minutes: make cluster-test ARGS="--all-scenarios"')
+    wanted = addons.named(["prometheus", "keda"])
+    try:
+        for addon in wanted:
+            for part, name in addon.programs.values():
+                program(part, name, cache=cache)
+    except UserError as err:
+        pytest.skip(str(err))
+    wait_back(stack, "the fault before")
+    up.up(stack.plan, cache, note, wanted)
+    loading.apply(stack.plan, programs.kubectl, SCALED)
+    with handing_in(stack, "scaling") as report:
+        began_s = time.monotonic()
+        stack.kubectl("scale", "deployment/triton", "--replicas=0")
+        until(lambda: len(stack.ready("worker")) >= MORE_WORKERS, "workers were added", ADDED_WITHIN_S)
+        added_s = time.monotonic() - began_s
+        stack.kubectl("scale", "deployment/triton", "--replicas=2")
+        wait_back(stack, "workers were added")
+    note(f"{added_s:.1f} s  without Triton until a worker was added; {report.accepted} jobs, {report.states}")
     assert report.states == {"succeeded": report.accepted}, report.errors[:3]
     assert (report.wrong, report.doubled) == (0, 0)

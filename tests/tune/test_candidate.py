@@ -16,7 +16,7 @@ from ai102.tune.run import Wish
 from ai102.tune.subject import Subject, subject_of
 
 ROOT = Path(__file__).parent.parent.parent
-TEXT = re.sub(r"(?<=max_queue_delay_us = )\d+", "500", (ROOT / "models.toml").read_text(encoding="utf-8"))
+TEXT = re.sub(r"(?<=max_queue_delay_us = )\d+", "500", (ROOT / "tests" / "reference.toml").read_text(encoding="utf-8"))
 CONTRACT = contract.contract_from_text(TEXT, ROOT / "models.toml")
 DIGITS = CONTRACT.networks["digits"]
 
