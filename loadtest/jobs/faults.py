@@ -1,0 +1,168 @@
+"""The same kills for every contestant while jobs are handed in and done: kill -9 of worker, Redis and API in turn.
+
+What has ended is started again half a second later, also what ended by itself. A caller repeats a call that was not
+answered. Then every accepted job is asked for its result.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx
+
+from ai102.jobs.job import JobsError
+from loadtest.jobs.contestants import Program, until
+
+ROUNDS = 2
+AGAIN_S = 0.5
+# A stage goes on without progress after this time.
+STAGE_S = 30.0
+
+
+class Part(Protocol):
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
+@dataclass
+class Contestant:
+    """`parts` are killed in turn; `patience_s` without a new result means that no more will come."""
+
+    parts: dict[str, Part]
+    url: str
+    call: int
+    post: Callable[[httpx.Client, range], httpx.Response]
+    accepted: Callable[[Any, int], list[tuple[str, int]]]
+    done: Callable[[], int]
+    ended: Callable[[Sequence[str]], set[str]]
+    more: Callable[[Run], dict[str, int]]
+    patience_s: float
+
+
+@dataclass
+class Run:
+    """`accepted` has by id the places of its jobs among all that were handed in."""
+
+    accepted: dict[str, range] = field(default_factory=dict)
+    calls_again: int = 0
+    allowed: int = 0
+    handed: int = 0
+    ended: set[str] = field(default_factory=set)
+    is_over: threading.Event = field(default_factory=threading.Event)
+    failures: list[BaseException] = field(default_factory=list)
+
+    @property
+    def without_result(self) -> list[range]:
+        return [places for id, places in self.accepted.items() if id not in self.ended]
+
+
+def row(place: int) -> list[int]:
+    """64 pixels, of which the first four say the place."""
+    return [place // 17**at % 17 for at in range(4)] + [(place * 7 + at) % 17 for at in range(60)]
+
+
+def place_of(first: Sequence[int]) -> int:
+    return sum(int(pixel) * 17**at for at, pixel in enumerate(first))
+
+
+def play(opened: Contestant, jobs: int) -> dict[str, Any]:
+    """As many stages as kills and one more; in each so many jobs are handed in and a part is killed halfway."""
+    run = Run()
+    order = list(opened.parts) * ROUNDS
+    stage = jobs // (len(order) + 1)
+    handing = threading.Thread(target=_hand_in, args=(run, opened, jobs))
+    keeping = threading.Thread(target=_keep_up, args=(run, opened))
+    handing.start()
+    keeping.start()
+    try:
+        for number, name in enumerate(order):
+            before = _count(opened)
+            run.allowed = (number + 1) * stage
+            half = number * stage + stage // 2
+            with suppress(RuntimeError):
+                until(lambda h=half: run.handed >= h or bool(run.failures), "half of the stage", STAGE_S, 0.002)
+                until(lambda b=before: _count(opened) > b, "some of the stage is done", STAGE_S, 0.002)
+            opened.parts[name].kill()
+            time.sleep(AGAIN_S)
+            opened.parts[name].start()
+        run.allowed = jobs
+        handing.join(120)
+        assert not handing.is_alive(), "not all jobs could be handed in"
+        if run.failures:
+            raise run.failures[0]
+        began = time.monotonic()
+        last = _all_ended(run, opened)
+    finally:
+        run.is_over.set()
+        handing.join()
+        keeping.join()
+    return {
+        "accepted": sum(len(places) for places in run.accepted.values()),
+        "kills": dict(Counter(order)),
+        "calls_again": run.calls_again,
+        "without_result": sum(len(places) for places in run.without_result),
+        "last_result_after_s": round(last - began, 1),
+        "ended_by_itself": sum(one.ended_itself for one in opened.parts.values() if isinstance(one, Program)),
+        **opened.more(run),
+    }
+
+
+def _hand_in(run: Run, opened: Contestant, jobs: int) -> None:
+    try:
+        with httpx.Client(base_url=opened.url, timeout=20) as client:
+            for at in range(0, jobs, opened.call):
+                until(lambda a=at: run.allowed > a or run.is_over.is_set(), "the next stage", 300, 0.002)
+                places = range(at, min(at + opened.call, jobs))
+                for id, where in _accepted(run, opened, client, places):
+                    run.accepted[id] = where
+                run.handed = places.stop
+    except BaseException as err:  # noqa: BLE001  # the main thread raises it
+        run.failures.append(err)
+
+
+def _accepted(run: Run, opened: Contestant, client: httpx.Client, places: range) -> Iterator[tuple[str, range]]:
+    """Sent until it is accepted."""
+    while not run.is_over.is_set():
+        with suppress(httpx.HTTPError):
+            answer = opened.post(client, places)
+            if answer.status_code in (200, 202):
+                at = places.start
+                for id, count in opened.accepted(answer.json(), len(places)):
+                    yield id, range(at, at + count)
+                    at += count
+                return
+        run.calls_again += 1
+        time.sleep(0.1)
+
+
+def _keep_up(run: Run, opened: Contestant) -> None:
+    while not run.is_over.wait(0.5):
+        for part in opened.parts.values():
+            if isinstance(part, Program):
+                part.keep_up()
+
+
+def _count(opened: Contestant) -> int:
+    """-1 while it cannot be counted."""
+    with suppress(JobsError):
+        return opened.done()
+    return -1
+
+
+def _all_ended(run: Run, opened: Contestant) -> float:
+    """When the last result came; returns when all are there, or no more come."""
+    last = time.monotonic()
+    while len(run.ended) < len(run.accepted) and time.monotonic() < last + opened.patience_s:
+        with suppress(httpx.HTTPError, JobsError):
+            now = opened.ended(list(run.accepted))
+            if len(now) > len(run.ended):
+                run.ended, last = now, time.monotonic()
+        time.sleep(0.2)
+    return last
