@@ -51,7 +51,7 @@ class Peer:
     as_rows: bool = False  # the body of BentoML
     has_redis: bool = True
     redis_keeps: str = "aof"
-    patience_s: float = 10.0  # without a new result nothing more comes
+    patience_s: float = 10.0  # what was not lost comes within it
 
     def one(self, row: list[int]) -> dict[str, Any]:
         return {"rows": [row]} if self.as_rows else {"pixels": row}
@@ -72,11 +72,11 @@ IN_REDIS = "written to Redis, whose append-only file is synced once a second"
 PEERS = {
     "celery": Peer(
         "Celery, a task a job, celery-batches", ("celery", "celery-batches", "redis"), IN_REDIS,
-        (*UVICORN, "celery_api:app"), CELERY, patience_s=125.0,
+        (*UVICORN, "celery_api:app"), CELERY, patience_s=110.0,
     ),
     "celery-chunk": Peer(
         "Celery, a task for up to 64 jobs", ("celery", "redis"), IN_REDIS,
-        (*UVICORN, "celery_api:app"), CELERY, {"JOBS_FORM": "chunk"}, patience_s=125.0,
+        (*UVICORN, "celery_api:app"), CELERY, {"JOBS_FORM": "chunk"}, patience_s=110.0,
     ),
     "celery-plain": Peer(
         "Celery and Redis as they come, celery-batches", ("celery", "celery-batches", "redis"),
@@ -173,12 +173,15 @@ class Child:
         self._name = name
 
     def kill(self) -> None:
-        computing = [one for one in self._program.processes() if self._name in command_line(one)]
-        assert computing, f"no process of the server is called {self._name}"
+        until(lambda: bool(self._computing()), f"a process called {self._name}", READY_S)
+        computing = self._computing()
         processes.send_signal(computing, signal.SIGKILL)
         psutil.wait_procs(computing, timeout=10)
 
     def start(self) -> None: ...
+
+    def _computing(self) -> list[psutil.Process]:
+        return [one for one in self._program.processes() if self._name in command_line(one)]
 
 
 class AnyRedis(Redis):
@@ -248,6 +251,7 @@ def running(key: str, folder: Path, notes: bool = True) -> Iterator[Running]:
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_RESULT_STORE": str(folder / "results.db"),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its programs listen on 127.0.0.1 alone, as on those systems
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         **allocator(os.environ),
         **peer.environment,

@@ -1,7 +1,7 @@
 """The same kills for every contestant while jobs are handed in and done: kill -9 of worker, Redis and API in turn.
 
-What has ended is started again half a second later, also what ended by itself. A caller repeats a call that was not
-answered. Then every accepted job is asked for its result.
+What was killed is started again half a second later, and so is what ended by itself. The caller repeats a call that was
+not answered, and asks for results twice a second: a result that it has seen is not lost, whatever happens to it later.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,6 +21,8 @@ from loadtest.jobs.contestants import Program, until
 
 ROUNDS = 2
 AGAIN_S = 0.5
+RESTARTED_S = 15.0
+MORE_S = 10.0
 # A stage goes on without progress after this time.
 STAGE_S = 30.0
 
@@ -33,7 +35,7 @@ class Part(Protocol):
 
 @dataclass
 class Contestant:
-    """`parts` are killed in turn; `patience_s` without a new result means that no more will come."""
+    """`parts` are killed in turn; results are waited for `patience_s` from the moment when all was handed in."""
 
     parts: dict[str, Part]
     url: str
@@ -98,17 +100,23 @@ def play(opened: Contestant, jobs: int) -> dict[str, Any]:
         if run.failures:
             raise run.failures[0]
         began = time.monotonic()
-        last = _all_ended(run, opened)
+        last = _all_ended(run, opened.patience_s)
+        figures = {"without_result": _jobs(run.without_result), "last_result_after_s": round(last - began, 1)}
+        worker = opened.parts["worker"]
+        if run.without_result and isinstance(worker, Program):
+            worker.stop()
+            worker.start()
+            _all_ended(run, RESTARTED_S)
+            figures["without_result_after_worker_restart"] = _jobs(run.without_result)
     finally:
         run.is_over.set()
         handing.join()
         keeping.join()
     return {
-        "accepted": sum(len(places) for places in run.accepted.values()),
+        "accepted": _jobs(run.accepted.values()),
         "kills": dict(Counter(order)),
         "calls_again": run.calls_again,
-        "without_result": sum(len(places) for places in run.without_result),
-        "last_result_after_s": round(last - began, 1),
+        **figures,
         "ended_by_itself": sum(one.ended_itself for one in opened.parts.values() if isinstance(one, Program)),
         **opened.more(run),
     }
@@ -144,6 +152,7 @@ def _accepted(run: Run, opened: Contestant, client: httpx.Client, places: range)
 
 def _keep_up(run: Run, opened: Contestant) -> None:
     while not run.is_over.wait(0.5):
+        _ask(run, opened)
         for part in opened.parts.values():
             if isinstance(part, Program):
                 part.keep_up()
@@ -156,13 +165,22 @@ def _count(opened: Contestant) -> int:
     return -1
 
 
-def _all_ended(run: Run, opened: Contestant) -> float:
-    """When the last result came; returns when all are there, or no more come."""
-    last = time.monotonic()
-    while len(run.ended) < len(run.accepted) and time.monotonic() < last + opened.patience_s:
-        with suppress(httpx.HTTPError, JobsError):
-            now = opened.ended(list(run.accepted))
-            if len(now) > len(run.ended):
-                run.ended, last = now, time.monotonic()
+def _all_ended(run: Run, patience_s: float) -> float:
+    """When the last result came; returns when all are there, or after the time and ten seconds without another."""
+    began = last = time.monotonic()
+    known = len(run.ended)
+    while len(run.ended) < len(run.accepted) and time.monotonic() < max(began + patience_s, last + MORE_S):
         time.sleep(0.2)
+        if len(run.ended) > known:
+            last, known = time.monotonic(), len(run.ended)
     return last
+
+
+def _ask(run: Run, opened: Contestant) -> None:
+    """For the results that were not seen yet."""
+    with suppress(httpx.HTTPError, JobsError):
+        run.ended |= opened.ended([id for id in list(run.accepted) if id not in run.ended])
+
+
+def _jobs(places: Iterable[range]) -> int:
+    return sum(len(some) for some in places)
