@@ -22,11 +22,12 @@ from ai102.progress import Reporter
 from loadtest.bench.peers import python_of_peers, versions_of
 from loadtest.jobs import kills, rates
 from loadtest.jobs.contestants import PEERS, REQUIREMENTS, VENV
+from loadtest.jobs.stack import Engine
 from loadtest.jobs.works import folder_of_results
 
 Figures = dict[str, Any]
 
-OURS: Mapping[str, tuple[str, str]] = {
+OURS: Mapping[Engine, tuple[str, str]] = {
     "embedded": ("ours, SQLite", "committed to SQLite: it outlives the process; power loss may take the last commits"),
     "dapr": ("ours, PostgreSQL and Dapr", "committed to PostgreSQL, which here ran without fsync"),
 }
@@ -53,7 +54,7 @@ def run(only: Sequence[str], seconds: float, kill_jobs: int, report: Reporter) -
         "kills": {},
     }
     for name in (key for key in RATED if not only or key in only):
-        measured = _figures(partial(rates.of_ours if name in OURS else rates.of_peer, name, seconds))
+        measured = _figures(_rates(name, seconds))
         before = results["rates"].get(name)
         results["rates"][name] = {"first": before, **_mean(before, measured)} if before else measured
         report.say(f"{name}: {json.dumps(measured)}")
@@ -70,8 +71,14 @@ def run(only: Sequence[str], seconds: float, kill_jobs: int, report: Reporter) -
     report.say(text)
 
 
+def _rates(name: str, seconds: float) -> Callable[[], Figures]:
+    ours = next((engine for engine in OURS if engine == name), None)
+    return partial(rates.of_ours, ours, seconds) if ours else partial(rates.of_peer, name, seconds)
+
+
 def _killed(name: str, jobs: int) -> Figures:
-    return _figures(partial(kills.of_ours if name in OURS else kills.of_peer, name, jobs))
+    ours = next((engine for engine in OURS if engine == name), None)
+    return _figures(partial(kills.of_ours, ours, jobs) if ours else partial(kills.of_peer, name, jobs))
 
 
 def _figures(measure: Callable[[], Figures]) -> Figures:
@@ -146,8 +153,8 @@ def _number(figures: Figures, key: str) -> str:
 
 
 def _name(key: str) -> str:
-    return OURS[key][0] if key in OURS else PEERS[key].name
+    return PEERS[key].name if key in PEERS else OURS[key][0]  # type: ignore[index]
 
 
 def _durable(key: str) -> str:
-    return OURS[key][1] if key in OURS else PEERS[key].durable
+    return PEERS[key].durable if key in PEERS else OURS[key][1]  # type: ignore[index]

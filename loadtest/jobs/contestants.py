@@ -221,9 +221,7 @@ class Running:
     def done(self) -> int:
         """How many jobs have a result where the server says so, after full calls; else how many were computed."""
         if self.peer.as_rows:
-            with closing(sqlite3.connect(self.folder / "results.db", timeout=10)) as database:
-                (count,) = database.execute("SELECT count(*) FROM result WHERE status = 'completed'").fetchone()
-            return int(count) * self.peer.call
+            return len(self._completed()) * self.peer.call
         if self.peer.worker_name:
             return int(httpx.get(f"http://{self.address}/done", timeout=20).json())
         return self.computed()
@@ -231,11 +229,18 @@ class Running:
     def ended(self, ids: Sequence[str]) -> set[str]:
         """Those that have a result now. Raises httpx.HTTPError while the API does not answer."""
         if self.peer.as_rows:
-            with closing(sqlite3.connect(self.folder / "results.db", timeout=10)) as database:
-                rows = database.execute("SELECT task_id FROM result WHERE status = 'completed'").fetchall()
-            return {id for (id,) in rows} & set(ids)
+            return self._completed() & set(ids)
         answer = httpx.post(f"http://{self.address}/ended", json={"ids": list(ids)}, timeout=30)
         return set(answer.raise_for_status().json())
+
+    def _completed(self) -> set[str]:
+        """Of BentoML's own file, which it makes anew when it starts."""
+        with suppress(sqlite3.OperationalError):
+            file = f"file:{self.folder}/results.db?mode=ro"
+            with closing(sqlite3.connect(file, timeout=10, uri=True)) as database:
+                rows = database.execute("SELECT task_id FROM result WHERE status = 'completed'").fetchall()
+            return {id for (id,) in rows}
+        return set()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import httpx
@@ -20,6 +21,7 @@ from ai102.jobs.job import JobsError
 from loadtest.jobs.contestants import Program, until
 
 ROUNDS = 2
+CALLERS = 4
 AGAIN_S = 0.5
 RESTARTED_S = 15.0
 MORE_S = 10.0
@@ -55,7 +57,6 @@ class Run:
     accepted: dict[str, range] = field(default_factory=dict)
     calls_again: int = 0
     allowed: int = 0
-    handed: int = 0
     ended: set[str] = field(default_factory=set)
     is_over: threading.Event = field(default_factory=threading.Event)
     failures: list[BaseException] = field(default_factory=list)
@@ -79,26 +80,26 @@ def play(opened: Contestant, jobs: int) -> dict[str, Any]:
     run = Run()
     order = list(opened.parts) * ROUNDS
     stage = jobs // (len(order) + 1)
-    handing = threading.Thread(target=_hand_in, args=(run, opened, jobs))
+    starts = iter(range(0, jobs, opened.call))
+    handing = [threading.Thread(target=_hand_in, args=(run, opened, starts, jobs)) for _ in range(CALLERS)]
     keeping = threading.Thread(target=_keep_up, args=(run, opened))
-    handing.start()
-    keeping.start()
+    for thread in (*handing, keeping):
+        thread.start()
     try:
         for number, name in enumerate(order):
             before = _count(opened)
             run.allowed = (number + 1) * stage
             half = number * stage + stage // 2
             with suppress(RuntimeError):
-                until(lambda h=half: run.handed >= h or bool(run.failures), "half of the stage", STAGE_S, 0.002)
-                until(lambda b=before: _count(opened) > b, "some of the stage is done", STAGE_S, 0.002)
+                until(partial(_is_handed, run, half), "half of the stage", STAGE_S, 0.002)
+                until(partial(_is_beyond, opened, before), "some of the stage is done", STAGE_S, 0.002)
             opened.parts[name].kill()
             time.sleep(AGAIN_S)
             opened.parts[name].start()
         run.allowed = jobs
-        handing.join(120)
-        assert not handing.is_alive(), "not all jobs could be handed in"
-        if run.failures:
-            raise run.failures[0]
+        for thread in handing:
+            thread.join(120)
+            assert not thread.is_alive(), "not all jobs could be handed in"
         began = time.monotonic()
         last = _all_ended(run, opened.patience_s)
         figures = {"without_result": _jobs(run.without_result), "last_result_after_s": round(last - began, 1)}
@@ -110,8 +111,10 @@ def play(opened: Contestant, jobs: int) -> dict[str, Any]:
             figures["without_result_after_worker_restart"] = _jobs(run.without_result)
     finally:
         run.is_over.set()
-        handing.join()
-        keeping.join()
+        for thread in (*handing, keeping):
+            thread.join()
+    if run.failures:
+        raise run.failures[0]
     return {
         "accepted": _jobs(run.accepted.values()),
         "kills": dict(Counter(order)),
@@ -122,15 +125,14 @@ def play(opened: Contestant, jobs: int) -> dict[str, Any]:
     }
 
 
-def _hand_in(run: Run, opened: Contestant, jobs: int) -> None:
+def _hand_in(run: Run, opened: Contestant, starts: Iterator[int], jobs: int) -> None:
+    """One of several callers: takes the next of the places, which they share."""
     try:
         with httpx.Client(base_url=opened.url, timeout=20) as client:
-            for at in range(0, jobs, opened.call):
-                until(lambda a=at: run.allowed > a or run.is_over.is_set(), "the next stage", 300, 0.002)
-                places = range(at, min(at + opened.call, jobs))
-                for id, where in _accepted(run, opened, client, places):
+            for at in starts:
+                until(partial(_is_allowed, run, at), "the next stage", 300, 0.002)
+                for id, where in _accepted(run, opened, client, range(at, min(at + opened.call, jobs))):
                     run.accepted[id] = where
-                run.handed = places.stop
     except BaseException as err:  # noqa: BLE001  # the main thread raises it
         run.failures.append(err)
 
@@ -151,11 +153,26 @@ def _accepted(run: Run, opened: Contestant, client: httpx.Client, places: range)
 
 
 def _keep_up(run: Run, opened: Contestant) -> None:
-    while not run.is_over.wait(0.5):
-        _ask(run, opened)
-        for part in opened.parts.values():
-            if isinstance(part, Program):
-                part.keep_up()
+    try:
+        while not run.is_over.wait(0.5):
+            _ask(run, opened)
+            for part in opened.parts.values():
+                if isinstance(part, Program):
+                    part.keep_up()
+    except BaseException as err:  # noqa: BLE001  # the main thread raises it
+        run.failures.append(err)
+
+
+def _is_allowed(run: Run, place: int) -> bool:
+    return run.allowed > place or run.is_over.is_set()
+
+
+def _is_handed(run: Run, place: int) -> bool:
+    return _jobs(list(run.accepted.values())) >= place or bool(run.failures)
+
+
+def _is_beyond(opened: Contestant, count: int) -> bool:
+    return _count(opened) > count
 
 
 def _count(opened: Contestant) -> int:
