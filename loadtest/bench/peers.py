@@ -94,22 +94,26 @@ def value_from_answer(answer: Answer, kind: str) -> Any:
     return np.frombuffer(answer.body, dtype=np.float32)
 
 
-def python_of_peers(report: Reporter) -> Path:
+def python_of_peers(report: Reporter, requirements: Path = REQUIREMENTS, venv: Path = VENV) -> Path:
     """The Python of the peers' environment, installed once. Raises CannotRunError when pip cannot install it."""
-    digest_file = VENV / "made_from"
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    python = VENV / "bin" / "python"
+    digest_file = venv / "made_from"
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    python = venv / "bin" / "python"
     if digest_file.is_file() and digest_file.read_text(encoding="utf-8") == digest:
         return python
-    with report.step("install the peers into build/bench/venv, once"):
-        _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-        _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(REQUIREMENTS)])
+    with report.step(f"install the peers into build/{venv.parent.name}/{venv.name}, once"):
+        _run([sys.executable, "-m", "venv", "--clear", str(venv)])
+        _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(requirements)])
     digest_file.write_text(digest, encoding="utf-8")
     return python
 
 
 def versions_of_peers(python: Path, peers: Sequence[Peer]) -> Mapping[str, str]:
-    names = [*(peer.distribution for peer in peers), "uvicorn", "onnxruntime", "openvino"]
+    return versions_of(python, [*(peer.distribution for peer in peers), "uvicorn", "onnxruntime", "openvino"])
+
+
+def versions_of(python: Path, names: Sequence[str]) -> Mapping[str, str]:
+    """Of distributions in that Python's environment."""
     code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
     installed: dict[str, str] = json.loads(_run([str(python), "-c", code]))
     return installed

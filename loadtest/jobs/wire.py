@@ -60,7 +60,7 @@ class Connection:
         self._held += part
 
 
-def flood(address: str, messages: Sequence[bytes], connections: int, seconds: float) -> Sent:
+def flood(address: str, messages: Sequence[bytes], connections: int, seconds: float, status: bytes = b"202") -> Sent:
     """Send the messages round and round on so many connections, each as soon as its answer before is there."""
     latencies: list[list[float]] = [[] for _ in range(connections)]
     failures: list[BaseException] = []
@@ -72,7 +72,7 @@ def flood(address: str, messages: Sequence[bytes], connections: int, seconds: fl
         try:
             place = number
             while (before := time.perf_counter()) < ends and not failures:
-                connection.ask(messages[place % len(messages)])
+                connection.ask(messages[place % len(messages)], status)
                 latencies[number].append(time.perf_counter() - before)
                 place += connections
         except (OSError, RuntimeError) as err:

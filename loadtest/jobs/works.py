@@ -92,6 +92,32 @@ def done(engine: Engine, count: int = 50_000) -> dict[str, float]:
         }
 
 
+def done_texts(engine: Engine, count: int = 3_000) -> dict[str, float]:
+    """The same with a network that computes for a while: texts of nine words, full batches of embed_text."""
+    models = ["embed_text"]
+    text = "A man is eating food in the new kitchen."
+    call = request("/v1/jobs", json.dumps({"jobs": [{"model": "embed_text", "text": text}] * 1000}).encode())
+    with (
+        Server(ROOT / "model_repository", http_port=0, grpc_port=0, metrics_port=0, models=models) as server,
+        emptied(engine) as (where, ledger),
+        api(where.api) as (_, address),
+    ):
+        url = f"grpc://{server.grpc_url}"
+        rows = np.array([[text.encode()]] * 32, object)
+        connection = Connection(address)
+        for _ in range(count // 1000):
+            connection.ask(call)
+        connection.close()
+        direct = _rate(url, "embed_text", {"text": rows}, 10.0)
+        with worker(where.worker, url):
+            began, first = time.perf_counter(), _succeeded(ledger)
+            while (last := _succeeded(ledger)) < count:
+                time.sleep(0.05)
+            rate = (last - first) / (time.perf_counter() - began)
+        direct = (direct + _rate(url, "embed_text", {"text": rows}, 10.0)) / 2
+        return {"jobs_per_s": round(rate), "direct_per_s": round(direct), "ratio": round(rate / direct, 3)}
+
+
 def idle(engine: Engine, count: int = 200) -> dict[str, float]:
     """From handing in to having the result of one job, over a direct call, where nothing else goes on."""
     with triton() as server, emptied(engine) as (where, _), api(where.api) as (_, address):
@@ -207,19 +233,24 @@ def _hand(address: str, messages: list[bytes], count: int) -> None:
 
 
 def _direct_rate(url: str, seconds: float = 5.0) -> float:
-    """Items a second of two calls at once, each with a full batch."""
     rows = np.array([pixels() for _ in range(64)], np.uint8).reshape(64, 1, 8, 8)
+    return _rate(url, MODEL, {"pixels": rows}, seconds)
+
+
+def _rate(url: str, model: str, batch: dict[str, np.ndarray[Any, Any]], seconds: float) -> float:
+    """Items a second of two calls at once, each with a full batch."""
+    size = len(next(iter(batch.values())))
 
     async def go() -> float:
         async with AsyncClient(url, shared_memory=False) as client:
-            await client.infer(MODEL, {"pixels": rows})
+            await client.infer(model, batch)
             count, began = 0, time.perf_counter()
 
             async def one() -> None:
                 nonlocal count
                 while time.perf_counter() < began + seconds:
-                    await client.infer(MODEL, {"pixels": rows})
-                    count += 64
+                    await client.infer(model, batch)
+                    count += size
 
             await asyncio.gather(one(), one())
             return count / (time.perf_counter() - began)
