@@ -82,11 +82,10 @@ def test_a_network_is_tuned_and_the_better_config_is_written_with_its_files(proj
     text = file.read_text(encoding="utf-8")
     slow = re.sub(r"\{ max_batch_size = 64, .*? \}", "{ max_batch_size = 1 }   # why", text, count=1)
     slow = slow.replace("warmup = { batch_sizes = [1, 64] } ", "warmup = { batch_sizes = [1] } ", 1)
-    # A goal that a busy machine meets, too.
-    slow = slow.replace("latency_goal = { p99_ms = 20.0 }", "latency_goal = { p99_ms = 2000.0 }", 1)
     file.write_text(slow, encoding="utf-8")
     configure.write(contract.load(file), project / "model_repository")
-    done = ai102(project, "tune", "digits", *QUICK, "--instances", "1", "--threads", "1", "--apply")
+    goal = ("--p99-ms", "2000")  # a busy machine meets it, too
+    done = ai102(project, "tune", "digits", *QUICK, *goal, "--instances", "1", "--threads", "1", "--apply")
     assert done.returncode == 0, done.stdout + done.stderr
     entry = json.loads((project / "loadtest" / "capacity.json").read_text(encoding="utf-8"))["models"]["digits_int8"]
     now = contract.load(file)
