@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ai102.errors import UserError
-from ai102.parts import Cache
-from k8s.local import down, up
+from ai102.parts import Cache, program
+from k8s.local import addons, down, up
+from k8s.local.addons import Addon
 from k8s.local.plan import ROOT, Plan
 from k8s.local.programs import Programs, lacking
 from k8s.local.waiting import until
@@ -61,6 +62,18 @@ def programs(cache: Cache) -> Programs:
         return Programs.of(cache)
     except UserError as err:
         pytest.skip(str(err))
+
+
+def addons_or_skip(names: list[str], cache: Cache) -> list[Addon]:
+    """The add-ons of these names; the test skips where the cache lacks a program of one."""
+    wanted = addons.named(names)
+    try:
+        for addon in wanted:
+            for part, name in addon.programs.values():
+                program(part, name, cache=cache)
+    except UserError as err:
+        pytest.skip(str(err))
+    return wanted
 
 
 @pytest.fixture(scope="module")

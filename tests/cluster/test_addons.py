@@ -6,32 +6,27 @@ import time
 import pytest
 
 from ai102.errors import UserError
-from ai102.parts import Cache, program
-from k8s.local import addons, api, images, registry, up
+from ai102.parts import Cache
+from k8s.local import api, images, registry, up
 from k8s.local.plan import NODES, Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
 from tests.cluster import workload
 from tests.cluster.asking import client_network, status_of
-from tests.cluster.conftest import note, seconds_until
+from tests.cluster.conftest import addons_or_skip, note, seconds_until
 from tests.cluster.states import findings
 
 WITHIN_S = 120.0
 # Those of a mesh have tests of their own.
-CHOSEN = addons.named(["metrics-server", "kube-state-metrics", "prometheus", "keda"])
+CHOSEN = ["metrics-server", "kube-state-metrics", "prometheus", "keda"]
 
 
 @pytest.fixture(scope="module")
 def equipped(cluster: Plan, cache: Cache) -> Plan:
     """A cluster with the add-ons."""
-    try:
-        for addon in CHOSEN:
-            for part, name in addon.programs.values():
-                program(part, name, cache=cache)
-    except UserError as err:
-        pytest.skip(str(err))
+    chosen = addons_or_skip(CHOSEN, cache)
     began = time.monotonic()
-    up.up(cluster, cache, note, CHOSEN)
+    up.up(cluster, cache, note, chosen)
     note(f"{time.monotonic() - began:5.1f} s  for these add-ons, in a cluster that is up")
     return cluster
 

@@ -17,8 +17,8 @@ from ai102.errors import UserError
 from ai102.images.base import base_for
 from ai102.images.dockerfiles import RECIPES, build
 from ai102.images.saved import saved_image
-from ai102.parts import Cache, program
-from k8s.local import addons, loading, registry, up
+from ai102.parts import Cache
+from k8s.local import loading, registry, up
 from k8s.local.plan import ROOT, Plan
 from k8s.local.programs import Programs
 from k8s.local.waiting import until
@@ -26,8 +26,8 @@ from tests.cluster.calls.asking import MODEL
 from tests.cluster.calls.balancer import balancing
 from tests.cluster.calls.driving import started
 from tests.cluster.calls.stack import IMAGES, Stack
-from tests.cluster.conftest import note
-from tests.cluster.jobs.faults import ESSENTIAL, FAULTS, wait_back
+from tests.cluster.conftest import addons_or_skip, note
+from tests.cluster.jobs.faults import BACK_WITHIN_S, ESSENTIAL, FAULTS
 from tests.cluster.jobs.handing_in import ALL_WITHIN_S, Order, Report
 from tests.cluster.overlays import volumes
 from tests.cluster.overlays.site import Site
@@ -93,11 +93,11 @@ def handing_in(stack: Stack, name: str) -> Iterator[Report]:
 def test_no_job_is_lost(request: pytest.FixtureRequest, stack: Stack, name: str) -> None:
     if not (name in ESSENTIAL or request.config.getoption("--all-scenarios")):
         pytest.skip('one of those that take long: make cluster-test ARGS="--all-scenarios"')
-    wait_back(stack, "the fault before")
+    stack.wait_ready(BACK_WITHIN_S)
     with handing_in(stack, name.replace(" ", "-").replace("'", "")) as report:
         began_s = time.monotonic()
         FAULTS[name](stack)
-        wait_back(stack, name)
+        stack.wait_ready(BACK_WITHIN_S)
         took_s = time.monotonic() - began_s
     note(
         f"{name}: {report.accepted} jobs, {report.states}, {report.wrong} wrong, {report.doubled} doubled; "
@@ -114,14 +114,8 @@ def test_workers_are_added_while_jobs_wait_too_long(
 ) -> None:
     if not request.config.getoption("--all-scenarios"):
         pytest.skip('takes minutes: make cluster-test ARGS="--all-scenarios"')
-    wanted = addons.named(["prometheus", "keda"])
-    try:
-        for addon in wanted:
-            for part, name in addon.programs.values():
-                program(part, name, cache=cache)
-    except UserError as err:
-        pytest.skip(str(err))
-    wait_back(stack, "the fault before")
+    wanted = addons_or_skip(["prometheus", "keda"], cache)
+    stack.wait_ready(BACK_WITHIN_S)
     up.up(stack.plan, cache, note, wanted)
     loading.apply(stack.plan, programs.kubectl, SCALED)
     with handing_in(stack, "scaling") as report:
@@ -130,7 +124,7 @@ def test_workers_are_added_while_jobs_wait_too_long(
         until(lambda: len(stack.ready("worker")) >= MORE_WORKERS, "workers were added", ADDED_WITHIN_S)
         added_s = time.monotonic() - began_s
         stack.kubectl("scale", "deployment/triton", "--replicas=2")
-        wait_back(stack, "workers were added")
+        stack.wait_ready(BACK_WITHIN_S)
     note(f"{added_s:.1f} s  without Triton until a worker was added; {report.accepted} jobs, {report.states}")
     assert report.states == {"succeeded": report.accepted}, report.errors[:3]
     assert (report.wrong, report.doubled) == (0, 0)

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from ai102.errors import UserError
 from ai102.kubernetes import secrets
-from ai102.parts import Cache, program
-from k8s.local import addons, api, down, loading, namespaces, up
+from ai102.parts import Cache
+from k8s.local import api, down, loading, namespaces, up
 from k8s.local.plan import CLIENT, NODES, ROOT, Plan
 from k8s.local.programs import Programs
-from tests.cluster.conftest import note
+from tests.cluster.conftest import addons_or_skip, note
 
 RESULTS = ROOT / "build" / "scaling"
 # Until a new replica's first answer, its image being on the node; from the pod's creation, for replicas of one core.
@@ -35,13 +34,7 @@ TRACE, DAY_S, MILLICORES, MOST = "worldcup98-23-june", 120, 700, 2
 def serving(programs: Programs, cache: Cache) -> Iterator[Plan]:
     """A cluster with our images, the Secrets, Prometheus, KEDA and the metrics server."""
     plan = Plan.named("ai102-scaling")
-    wanted = addons.named(["metrics-server", "prometheus", "keda"])
-    try:
-        for addon in wanted:
-            for part, name in addon.programs.values():
-                program(part, name, cache=cache)
-    except UserError as err:
-        pytest.skip(str(err))
+    wanted = addons_or_skip(["metrics-server", "prometheus", "keda"], cache)
     down.down(plan)
     try:
         up.up(plan, cache, note, wanted)
@@ -107,10 +100,6 @@ def test_a_recorded_day_is_answered_in_time_for_less_than_a_fixed_size(serving: 
 
 def test_an_hpa_with_the_adapter_meets_the_step_as_well(serving: Plan, programs: Programs, cache: Cache) -> None:
     """It takes KEDA's API over, so it is the last."""
-    try:
-        program("prometheus-adapter", "prometheus-adapter", cache=cache)
-    except UserError as err:
-        pytest.skip(str(err))
-    up.up(serving, cache, note, addons.named(["prometheus-adapter"]))
+    up.up(serving, cache, note, addons_or_skip(["prometheus-adapter"], cache))
     step = measured(serving, programs, "step-hpa-adapter.json", "step", "--policy", "hpa-adapter")
     assert step["parts"]["answered_s"] < STEP_WITHIN_S * BUSY

@@ -75,6 +75,15 @@ def note(line: str) -> None:
         file.write(f"{line}\n")
 
 
+def check_locked_down(facts: dict[str, Any]) -> None:
+    """What Docker tells of a container: a read-only root, no right that it could gain, limits, and another start."""
+    host = facts["HostConfig"]
+    assert (host["ReadonlyRootfs"], host["CapDrop"], host["CapAdd"]) == (True, ["ALL"], None)
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["RestartPolicy"]["Name"] == "always"
+    assert min(host["Memory"], host["NanoCpus"], host["PidsLimit"]) > 0
+
+
 def inspected(docker: Docker, name: str) -> dict[str, Any]:
     """What `docker inspect` says of one container or image."""
     (facts,) = json.loads(docker.run("inspect", name))

@@ -61,6 +61,11 @@ class OwnStack:
         """Docker's host reaches every container by its address."""
         return str(self.facts(service)["NetworkSettings"]["Networks"][f"{self.project}_{network}"]["IPAddress"])
 
+    def published(self, services: Sequence[str]) -> set[str]:
+        """Those of which a port is reached from outside of Docker."""
+        ports = {service: self.facts(service)["NetworkSettings"]["Ports"] for service in services}
+        return {service for service, places in ports.items() if any(places.values())}
+
     def logs(self, service: str) -> str:
         command = [self.docker.program, "logs", self.container(service)]
         return subprocess.run(

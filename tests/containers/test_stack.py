@@ -20,7 +20,7 @@ from ai102.compose.stack import Stack
 from ai102.errors import UserError
 from ai102.images.docker import Docker
 from ai102.images.layout import Image
-from tests.containers.conftest import LOGS, ROOT, inspected, note, wait_until
+from tests.containers.conftest import LOGS, ROOT, check_locked_down, inspected, note, wait_until
 from tests.containers.load import Calls, steady, ways_to
 
 SERVICES = ("triton-a", "triton-b", "gateway", "issuer", "api", "worker")
@@ -93,11 +93,7 @@ def test_a_second_start_gives_its_first_answer_and_the_time_is_noted(stack: Stac
 def test_a_service_is_locked_down_and_limited(docker: Docker, stack: Stack, service: str) -> None:
     wait_until(lambda: is_healthy(docker, service), f"{service} is healthy", 60)
     facts = inspected(docker, container(service))
-    host = facts["HostConfig"]
-    assert (host["ReadonlyRootfs"], host["CapDrop"], host["CapAdd"]) == (True, ["ALL"], None)
-    assert "no-new-privileges:true" in host["SecurityOpt"]
-    assert host["RestartPolicy"]["Name"] == "always"
-    assert min(host["Memory"], host["NanoCpus"], host["PidsLimit"]) > 0
+    check_locked_down(facts)
     assert facts["Config"]["User"] not in ("", "0", "0:0")
     assert facts["State"]["Health"]["Status"] == "healthy"
 

@@ -127,14 +127,18 @@ class Stack:
     def address_of(self, pod: str) -> str:
         return str(api.get(self.plan, f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}")["status"]["podIP"])
 
-    def wait_ready(self) -> None:
-        """Until every pod of the namespace is ready and none ends."""
+    def wait_ready(self, within_s: float = READY_WITHIN_S) -> None:
+        """Until every pod of the namespace is ready and none ends. UserError says which is not."""
 
         def is_ready() -> bool:
             pods = api.pods(self.plan, NAMESPACE)
             return len(pods) >= len(DEPLOYMENTS) and all(pod.is_ready and not pod.is_over for pod in pods)
 
-        until(is_ready, "every pod of ai102 is ready and none is ending", READY_WITHIN_S)
+        try:
+            until(is_ready, "every pod of ai102 is ready and none is ending", within_s)
+        except UserError as err:
+            late = [f"{pod.name}: {pod.reason}" for pod in api.pods(self.plan, NAMESPACE) if not pod.is_ready]
+            raise UserError(f"{err}: {'; '.join(late)}") from err
 
     def roll_out(self, name: str) -> None:
         """Wait until a rollout has ended."""

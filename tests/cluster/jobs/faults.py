@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from ai102.errors import UserError
 from k8s.local import api, processes
 from k8s.local.plan import NODES
 from k8s.local.waiting import until
@@ -22,18 +21,6 @@ Fault = Callable[[Stack], None]
 def pods_of(stack: Stack, name: str) -> list[api.Pod]:
     """The pods of a Deployment or StatefulSet that are not over."""
     return stack.pods(name) or [pod for pod in api.pods(stack.plan, NAMESPACE) if pod.name == f"{name}-0"]
-
-
-def wait_back(stack: Stack, what: str) -> None:
-    try:
-        until(lambda: _are_ready(stack), f"every pod is ready again after {what}", BACK_WITHIN_S)
-    except UserError as err:
-        late = [f"{pod.name}: {pod.reason}" for pod in api.pods(stack.plan, NAMESPACE) if not pod.is_ready]
-        raise UserError(f"{err}: {'; '.join(late)}") from err
-
-
-def _are_ready(stack: Stack) -> bool:
-    return all(pod.is_ready and not pod.is_over for pod in api.pods(stack.plan, NAMESPACE))
 
 
 def killed(name: str, *, is_sidecar: bool = False) -> Fault:

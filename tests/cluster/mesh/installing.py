@@ -11,20 +11,18 @@ from ai102.images.docker import found_docker
 from ai102.images.dockerfiles import RECIPES, reference_of
 from ai102.images.labels import version_of
 from ai102.parts import Cache, program
-from k8s.local import addons, up
+from k8s.local import up
 from k8s.local.plan import ROOT
 from tests.cluster.calls.stack import Stack
-from tests.cluster.conftest import note
+from tests.cluster.conftest import addons_or_skip, note
 
 ADDONS = ["prometheus", "istio", "flagger"]
 
 
 def install(stack: Stack, cache: Cache) -> None:
     """Install the add-ons and then the stack, and wait until all of its pods are ready."""
-    chosen = addons.named(ADDONS)
+    chosen = addons_or_skip(ADDONS, cache)
     try:
-        for part, name in (source for addon in chosen for source in addon.programs.values()):
-            program(part, name, cache=cache)
         program("envoy", cache=cache)
         docker = found_docker()
     except UserError as err:

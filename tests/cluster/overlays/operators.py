@@ -7,24 +7,21 @@ import json
 import pytest
 
 from ai102.errors import UserError
-from ai102.parts import Cache, carried, program
-from k8s.local import addons, up
-from tests.cluster.conftest import note
+from ai102.parts import Cache, carried
+from k8s.local import up
+from tests.cluster.conftest import addons_or_skip, note
 from tests.cluster.overlays.conftest import DEFINITIONS
 from tests.cluster.overlays.site import Site
 
-ADDONS = ("prometheus", "keda")
+ADDONS = ["prometheus", "keda"]
 
 
 def install(site: Site, cache: Cache) -> None:
     """The test skips where a part is not in the cache."""
-    wanted = addons.named(list(ADDONS))
+    wanted = addons_or_skip(ADDONS, cache)
     try:
         for part in DEFINITIONS:
             carried(part, "definitions", cache=cache)
-        for addon in wanted:
-            for part, name in addon.programs.values():
-                program(part, name, cache=cache)
     except UserError as err:
         pytest.skip(str(err))
     up.up(site.plan, cache, note, wanted)

@@ -9,8 +9,8 @@ local find = string.find
 -- The gateway sets these, or answers for them; it removes them from what the client sent (any spelling with _ is refused).
 headers.OURS = {
   "x-user", "x-user-issuer", "x-user-may-infer", "x-request-id", "x-forwarded-for", "x-forwarded-proto",
-  "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded", "ai102-secret", "triton-grpc-protocol-ai102-secret", "traceparent",
-  "tracestate",
+  "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded", "ai102-secret", "triton-grpc-protocol-ai102-secret",
+  "traceparent", "tracestate",
 }
 
 local ONCE = {

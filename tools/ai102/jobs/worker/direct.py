@@ -14,6 +14,8 @@ from ai102.prometheus.exposition import scraped
 from ai102.prometheus.fetching import NoAnswerError
 
 TIMEOUT_S = 2.0
+# How long the addresses of gateways are taken to be the same, unless one of them does not answer.
+RESOLVED_FOR_S = 5.0
 
 
 class DirectCalls(Protocol):
@@ -84,9 +86,11 @@ class OfTriton:
         for model, count in counts.items():
             at_least, at_most = count - self._begun[model], count - ended.get(model, 0)
             before = self._at_most.get(model, at_most)
-            is_seen = is_seen or (at_least > before and model not in inner)
-            is_new = at_least > before or model in inner
-            self._at_most[model] = at_most if is_new else min(before, at_most)
+            if model in inner or at_least > before:
+                is_seen = is_seen or model not in inner
+                self._at_most[model] = at_most
+            else:
+                self._at_most[model] = min(before, at_most)
         return is_seen
 
     async def close(self) -> None:
@@ -104,6 +108,8 @@ class OfGateway:
         """`url`: of the gateway's metrics, http://HOST:8405/metrics. A name may stand for several gateways."""
         self._url = url
         self._say = say
+        self._addresses: list[str] = []
+        self._resolve_at = float("-inf")
         self._counts: dict[str, float] = {}  # by address
         self._is_silent = False
 
@@ -113,9 +119,10 @@ class OfGateway:
 
     async def seen(self) -> bool:
         try:
-            addresses = await asyncio.to_thread(addresses_of, self._url)
-            counts = dict(await asyncio.gather(*(asyncio.to_thread(self._counted, one) for one in addresses)))
+            await self._resolve()
+            counts = dict(await asyncio.gather(*(asyncio.to_thread(self._counted, one) for one in self._addresses)))
         except NoAnswerError as err:
+            self._resolve_at = float("-inf")
             if not self._is_silent:
                 self._say(f"{err}: until it does, direct calls are taken to be there")
             self._is_silent = True
@@ -123,6 +130,13 @@ class OfGateway:
         self._is_silent = False
         before, self._counts = self._counts, counts
         return any(count > before.get(address, count) for address, count in counts.items())
+
+    async def _resolve(self) -> None:
+        """It is looked ten times a second, and every look-up of a name may be ten questions."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._resolve_at:
+            self._addresses = await asyncio.to_thread(addresses_of, self._url)
+            self._resolve_at = now + RESOLVED_FOR_S
 
     def _counted(self, address: str) -> tuple[str, float]:
         rows = scraped(address, TIMEOUT_S).of(self.METRIC)
